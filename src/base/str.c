@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Work on borrowed text: comparing, cutting, numbers and UTF-8. Nothing here depends on the locale.
+
+#include "base/str.h"
+
+#include "base/fault.h"
+#include "base/internal.h"
+
+struct tw_str tw_str_from(const char *text) {
+    return text ? tw_str_of(text, strlen(text)) : TW_STR("");
+}
+
+bool tw_str_equal(struct tw_str a, struct tw_str b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+static unsigned char lower(char c) {
+    return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+}
+
+bool tw_str_equal_nocase(struct tw_str a, struct tw_str b) {
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++) {
+        if (lower(a.data[i]) != lower(b.data[i]))
+            return false;
+    }
+    return true;
+}
+
+bool tw_str_starts(struct tw_str s, struct tw_str prefix) {
+    return s.len >= prefix.len && tw_str_equal(tw_str_of(s.data, prefix.len), prefix);
+}
+
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t';
+}
+
+struct tw_str tw_str_trim(struct tw_str s) {
+    while (s.len && is_blank(s.data[0])) {
+        s.data++;
+        s.len--;
+    }
+    while (s.len && is_blank(s.data[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+struct tw_str tw_str_cut(struct tw_str *rest, char separator) {
+    struct tw_str whole = *rest;
+    const char *at = whole.len ? memchr(whole.data, separator, whole.len) : NULL;
+    if (!at) {
+        *rest = tw_str_of(whole.len ? whole.data + whole.len : whole.data, 0);
+        return whole;
+    }
+    size_t before = (size_t)(at - whole.data);
+    *rest = tw_str_of(at + 1, whole.len - before - 1);
+    return tw_str_of(whole.data, before);
+}
+
+bool tw_str_u64(struct tw_str s, uint64_t *ret_value) {
+    if (s.len == 0)
+        return false;
+    uint64_t value = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] < '0' || s.data[i] > '9')
+            return false;
+        uint64_t digit = (uint64_t)(s.data[i] - '0');
+        if (__builtin_mul_overflow(value, (uint64_t)10, &value) ||
+            __builtin_add_overflow(value, digit, &value))
+            return false;
+    }
+    *ret_value = value;
+    return true;
+}
+
+char *tw_str_dup(struct tw_str s) {
+    char *copy = s.len == SIZE_MAX ? NULL : tw_alloc(s.len + 1);
+    if (!copy)
+        return NULL;
+    if (s.len)
+        memcpy(copy, s.data, s.len);
+    copy[s.len] = '\0';
+    return copy;
+}
+
+static bool in_range(const char *text, size_t index, unsigned low, unsigned high) {
+    unsigned char byte = (unsigned char)text[index];
+    return byte >= low && byte <= high;
+}
+
+size_t base_utf8_step(const char *text, size_t len) {
+    if (len == 0)
+        return 0;
+    unsigned char lead = (unsigned char)text[0];
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xC2 || lead > 0xF4)
+        return 0;
+    size_t size = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    if (len < size)
+        return 0;
+    // Only the second byte's range depends on the lead: it is where overlong forms, surrogates and > U+10FFFF
+    // are shut out.
+    unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+    unsigned high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    if (!in_range(text, 1, low, high))
+        return 0;
+    for (size_t i = 2; i < size; i++) {
+        if (!in_range(text, i, 0x80, 0xBF))
+            return 0;
+    }
+    return size;
+}
+
+size_t base_utf8_cut(const char *text, size_t len, size_t max) {
+    if (len <= max)
+        return len;
+    size_t end = max;
+    while (end > 0 && max - end < 3 && in_range(text, end, 0x80, 0xBF))
+        end--;
+    // Bytes that are no UTF-8 anyway are cut where they stand.
+    return base_utf8_step(text + end, len - end) ? end : max;
+}
+
+bool tw_utf8_valid(struct tw_str s) {
+    size_t at = 0;
+    while (at < s.len) {
+        // Eight ASCII bytes at a time: most text is nothing else.
+        uint64_t word;
+        if (s.len - at >= sizeof(word)) {
+            memcpy(&word, s.data + at, sizeof(word));
+            if ((word & 0x8080808080808080) == 0) {
+                at += sizeof(word);
+                continue;
+            }
+        }
+        size_t step = base_utf8_step(s.data + at, s.len - at);
+        if (step == 0)
+            return false;
+        at += step;
+    }
+    return true;
+}

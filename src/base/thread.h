@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Threads, locks and conditions with our error type, and a pool of threads for blocking work. Locks are plain
+// and not recursive; the order in which they may be taken stands in ARCHITECTURE.md.
+#pragma once
+
+#include <pthread.h>
+
+#include "base/error.h"
+
+// Embedded, guarded by itself.
+struct tw_lock {
+    pthread_mutex_t mutex;
+};
+struct tw_cond {
+    pthread_cond_t cond; // on the monotonic clock
+};
+void tw_lock_init(struct tw_lock *lock);
+void tw_lock_done(struct tw_lock *lock);
+void tw_lock_take(struct tw_lock *lock);
+void tw_lock_give(struct tw_lock *lock);
+void tw_cond_init(struct tw_cond *cond);
+void tw_cond_done(struct tw_cond *cond);
+// May wake without cause. False when `deadline_ns` (monotonic; TW_NO_DEADLINE for none) has passed.
+bool tw_cond_wait(struct tw_cond *cond, struct tw_lock *lock, int64_t deadline_ns);
+void tw_cond_wake_one(struct tw_cond *cond);
+void tw_cond_wake_all(struct tw_cond *cond);
+
+// Takes the lock until the end of the scope.
+#define TW_LOCK_SCOPE(lock)                                                                                  \
+    [[gnu::cleanup(tw_lock_give_scope), maybe_unused]] struct tw_lock *tw_lock_scope_ =                      \
+        (tw_lock_take(lock), (lock))
+void tw_lock_give_scope(struct tw_lock **lock);
+
+// Starts a thread with all signals but SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGUSR2 blocked, named for `top`
+// and gdb (≤ 15 characters).
+[[nodiscard]] bool tw_thread_start(pthread_t *ret_thread, const char *name, void (*run)(void *),
+                                   void *context, struct tw_error *err);
+void tw_thread_join(pthread_t thread);
+
+// A pool of threads for blocking work (store, compiler, deploys). Guarded by its own lock.
+struct tw_pool;
+struct tw_task {
+    void (*run)(struct tw_task *task); // embed the task in what it works on
+    struct tw_task *next;              // the pool's
+};
+[[nodiscard]] struct tw_pool *tw_pool_new(const char *name, unsigned threads, size_t max_queued,
+                                          struct tw_error *err);
+void tw_pool_free(struct tw_pool *pool); // runs what is queued, then joins
+// Queues; the task must live until it ran. CAPACITY when the queue is full.
+[[nodiscard]] bool tw_pool_submit(struct tw_pool *pool, struct tw_task *task, struct tw_error *err);

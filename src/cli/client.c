@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One HTTP request to the server, through libcurl. What the server says of a failure is shown in its own
+// words.
+
+#include <curl/curl.h>
+#include <unistd.h>
+
+#include "cli/internal.h"
+
+bool cli_path_append(struct tw_buf *path, struct tw_str text) {
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        if (!(c && strchr(plain, c) ? tw_buf_append_byte(path, c) : tw_buf_printf(path, "%%%02X", c)))
+            return false;
+    }
+    return true;
+}
+
+static size_t take_body(char *data, size_t size, size_t count, void *context) {
+    return tw_buf_append(context, data, size * count) ? size * count : 0;
+}
+
+static struct curl_slist *add_header(struct curl_slist *list, const char *name, const char *value) {
+    char line[1024];
+    snprintf(line, sizeof line, "%s: %s", name, value);
+    return curl_slist_append(list, line);
+}
+
+static struct curl_slist *headers_of(const struct cli *cli, const struct cli_request *request) {
+    struct curl_slist *list = NULL;
+    char bearer[600];
+    if (cli->token && *cli->token) {
+        snprintf(bearer, sizeof bearer, "Bearer %s", cli->token);
+        list = add_header(list, "Authorization", bearer);
+    }
+    if (cli->tenant)
+        list = add_header(list, "X-TensorWasm-Tenant", cli->tenant);
+    if (request->content_type)
+        list = add_header(list, "Content-Type", request->content_type);
+    return add_header(list, "Expect", "");
+}
+
+static void set_options(CURL *curl, const struct cli *cli, const struct cli_request *request, const char *url,
+                        struct curl_slist *headers, struct tw_buf *out) {
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    if (cli->ca_cert)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, cli->ca_cert);
+    if (request->content_type) {
+        curl_easy_setopt(curl, CURLOPT_POST, 1L);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body.len ? (const char *)request->body.data : "");
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+    }
+    bool show = request->show_progress && isatty(STDERR_FILENO) && request->body.len > (1 << 20);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, show ? 0L : 1L);
+}
+
+void cli_tell_frames(const struct tw_json *trace) {
+    for (size_t i = 0; i < tw_json_count(trace); i++) {
+        const struct tw_json *frame = tw_json_at(trace, i);
+        struct tw_str name = tw_json_str(tw_json_get(frame, "function"));
+        fprintf(stderr, "    at %.*s%sfunction %" PRId64 ", offset 0x%" PRIx64 "%s\n", TW_STR_ARG(name),
+                name.len ? " (" : "", tw_json_int(tw_json_get(frame, "index")),
+                (uint64_t)tw_json_int(tw_json_get(frame, "offset")), name.len ? ")" : "");
+    }
+}
+
+// {"error":{"kind","message",…}} as one line, and the backtrace below it.
+static void tell_problem(long status, const struct tw_buf *body) {
+    struct tw_error err = {};
+    struct tw_json *root = tw_json_parse(tw_buf_span(body), &err);
+    const struct tw_json *error = tw_json_get(root, "error");
+    struct tw_str kind = tw_json_str(tw_json_get(error, "kind")),
+                  message = tw_json_str(tw_json_get(error, "message"));
+    if (kind.len)
+        cli_message("%.*s: %.*s", TW_STR_ARG(kind), TW_STR_ARG(message));
+    else
+        cli_message("the server answered with status %ld", status);
+    cli_tell_frames(tw_json_get(error, "backtrace"));
+    struct tw_str text = tw_json_str(tw_json_get(error, "stderr"));
+    if (text.len)
+        fprintf(stderr, "the function's standard error:\n%.*s\n", TW_STR_ARG(text));
+    tw_json_free(root);
+}
+
+static int status_of(long http_status) {
+    if (http_status >= 200 && http_status < 300)
+        return CLI_OK;
+    return http_status == 501 || http_status == 405 ? CLI_NOT_OFFERED : CLI_FAILED;
+}
+
+bool cli_call(const struct cli *cli, const struct cli_request *request, struct tw_buf *out, int *ret_status) {
+    tw_buf_init(out, CLI_BODY_MAX);
+    *ret_status = CLI_FAILED;
+    CURL *curl = curl_easy_init();
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf url;
+    tw_buf_init(&url, 65536);
+    struct tw_str server = tw_str_from(cli->server);
+    while (server.len && server.data[server.len - 1] == '/')
+        server.len--;
+    if (!curl || !tw_buf_append_str(&url, server) || !tw_buf_append_str(&url, tw_str_from(request->path))) {
+        cli_message("out of memory");
+        curl_easy_cleanup(curl);
+        return false;
+    }
+    struct curl_slist *headers = headers_of(cli, request);
+    set_options(curl, cli, request, (const char *)url.data, headers, out);
+    char reason[CURL_ERROR_SIZE] = "";
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
+    CURLcode result = curl_easy_perform(curl);
+    long status = 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    if (result != CURLE_OK)
+        cli_message("cannot reach %s: %s; is the server running?", cli->server,
+                    reason[0] ? reason : curl_easy_strerror(result));
+    else if ((*ret_status = status_of(status)) != CLI_OK)
+        tell_problem(status, out);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    return result == CURLE_OK && *ret_status == CLI_OK;
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `invoke`: calls a function, with JSON arguments or with bytes, and waits for it or not.
+
+#include "cli/internal.h"
+
+// {"export","args"}
+static bool invoke_body(struct tw_buf *body, const char *export, const char *args) {
+    struct tw_json_writer writer;
+    tw_buf_init(body, CLI_BODY_MAX);
+    tw_json_write_init(&writer, body);
+    tw_json_write_object(&writer);
+    if (export) {
+        tw_json_write_key(&writer, "export");
+        tw_json_write_str(&writer, tw_str_from(export));
+    }
+    if (args) {
+        tw_json_write_key(&writer, "args");
+        tw_json_write_raw(&writer, tw_str_from(args));
+    }
+    tw_json_write_end(&writer, '}');
+    return tw_json_write_done(&writer);
+}
+
+static int show_result(const struct cli *cli, const struct tw_buf *answer) {
+    struct tw_error err = {};
+    if (cli->is_json)
+        return cli_show_json(answer);
+    struct tw_json *root = tw_json_parse(tw_buf_span(answer), &err);
+    if (!root)
+        return cli_fail(&err);
+    struct tw_str output = tw_json_str(tw_json_get(root, "output"));
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
+    tw_buf_init(&text, CLI_BODY_MAX);
+    bool ok = cli_write_out(tw_span_of(output.data, output.len)) &&
+              tw_json_append(&text, tw_json_get(root, "result")) && tw_buf_append_byte(&text, '\n') &&
+              cli_write_out(tw_buf_span(&text));
+    tw_json_free(root);
+    return ok ? CLI_OK : CLI_FAILED;
+}
+
+// "/functions/NAME/invoke", or invoke-async.
+static bool invoke_path(struct tw_buf *path, const struct cli *cli) {
+    return cli_function_path(path, cli->args[0], cli_value(cli, "async") ? "/invoke-async" : "/invoke");
+}
+
+static int invoke_raw(const struct cli *cli, const char *input) {
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {}, body, answer = {};
+    tw_buf_init(&body, CLI_BODY_MAX);
+    if (!cli_read_file(input, &body) || !invoke_path(&path, cli))
+        return CLI_USAGE;
+    const char *export = cli_value(cli, "export");
+    if (export &&
+        !(tw_buf_append_str(&path, TW_STR("?export=")) && cli_path_append(&path, tw_str_from(export))))
+        return cli_usage("the export's name is too long");
+    struct cli_request request = {.method = "POST",
+                                  .path = (const char *)path.data,
+                                  .content_type = "application/octet-stream",
+                                  .body = tw_buf_span(&body),
+                                  .show_progress = true};
+    int status;
+    if (!cli_call(cli, &request, &answer, &status))
+        return status;
+    if (cli_value(cli, "async"))
+        return cli_show_job(cli, &answer);
+    return cli_write_out(tw_buf_span(&answer)) ? CLI_OK : CLI_FAILED;
+}
+
+int cli_invoke(int argc, char **argv) {
+    static const struct cli_option options[] = {
+        {"export", "NAME", "the export to call (default: _start, then main)"},
+        {"args", "JSON", "an array of arguments"},
+        {"input", "FILE",
+         "bytes for the function's standard input (-: ours); its output is printed as it is"},
+        {"async", NULL, "do not wait: print the job, for `jobs get`"},
+        {}};
+    struct cli cli;
+    int status;
+    if (!cli_parse(&cli, cli_invoke, options, argc, argv, 1, 1, &status))
+        return status;
+    if (cli_value(&cli, "input"))
+        return cli_value(&cli, "args") ? cli_usage("--args and --input exclude one another")
+                                       : invoke_raw(&cli, cli_value(&cli, "input"));
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {}, body = {}, answer = {};
+    if (!invoke_path(&path, &cli) || !invoke_body(&body, cli_value(&cli, "export"), cli_value(&cli, "args")))
+        return CLI_USAGE;
+    struct cli_request request = {.method = "POST",
+                                  .path = (const char *)path.data,
+                                  .content_type = "application/json",
+                                  .body = tw_buf_span(&body)};
+    if (!cli_call(&cli, &request, &answer, &status))
+        return status;
+    return cli_value(&cli, "async") ? cli_show_job(&cli, &answer) : show_result(&cli, &answer);
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `jobs list|get|cancel`: calls whose caller does not wait.
+
+#include "cli/internal.h"
+
+enum { POLL_MS = 200 }; // --wait asks this often
+
+static void print_job(const struct tw_json *job) {
+    struct tw_str id = tw_json_str(tw_json_get(job, "job_id")),
+                  state = tw_json_str(tw_json_get(job, "state"));
+    struct tw_str function = tw_json_str(tw_json_get(job, "function")),
+                  created = tw_json_str(tw_json_get(job, "created_at"));
+    printf("%.*s %.*s %.*s %.*s\n", TW_STR_ARG(id), TW_STR_ARG(state), TW_STR_ARG(function),
+           TW_STR_ARG(created));
+}
+
+static void print_member(const struct tw_json *job, const char *key) {
+    const struct tw_json *value = tw_json_get(job, key);
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
+    tw_buf_init(&text, CLI_BODY_MAX);
+    if (value && tw_json_append(&text, value))
+        printf("%s\n", (const char *)text.data);
+}
+
+int cli_show_job(const struct cli *cli, const struct tw_buf *body) {
+    struct tw_error err = {};
+    if (cli->is_json)
+        return cli_show_json(body);
+    struct tw_json *job = tw_json_parse(tw_buf_span(body), &err);
+    if (!job)
+        return cli_fail(&err);
+    print_job(job);
+    print_member(job, "result");
+    print_member(job, "error");
+    struct tw_str output = tw_json_str(tw_json_get(job, "output"));
+    bool ok = cli_write_out(tw_span_of(output.data, output.len));
+    tw_json_free(job);
+    return ok ? CLI_OK : CLI_FAILED;
+}
+
+static bool job_path(struct tw_buf *path, const char *id) {
+    tw_buf_init(path, 4096);
+    if (tw_buf_append_str(path, TW_STR("/jobs/")) && cli_path_append(path, tw_str_from(id)))
+        return true;
+    cli_message("the job's id is too long");
+    return false;
+}
+
+static bool has_ended(const struct tw_buf *body) {
+    struct tw_error err = {};
+    struct tw_json *job = tw_json_parse(tw_buf_span(body), &err);
+    struct tw_str state = tw_json_str(tw_json_get(job, "state"));
+    bool ended = !tw_str_equal(state, TW_STR("queued")) && !tw_str_equal(state, TW_STR("running"));
+    tw_json_free(job);
+    return ended;
+}
+
+int cli_jobs_get(int argc, char **argv) {
+    static const struct cli_option options[] = {{"wait", NULL, "until the job has ended"}, {}};
+    struct cli cli;
+    int status;
+    if (!cli_parse(&cli, cli_jobs_get, options, argc, argv, 1, 1, &status))
+        return status;
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {};
+    if (!job_path(&path, cli.args[0]))
+        return CLI_USAGE;
+    for (;;) {
+        [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer = {};
+        if (!cli_call(&cli, &(struct cli_request){.method = "GET", .path = (const char *)path.data}, &answer,
+                      &status))
+            return status;
+        if (!cli_value(&cli, "wait") || has_ended(&answer))
+            return cli_show_job(&cli, &answer);
+        nanosleep(&(struct timespec){.tv_nsec = POLL_MS * TW_NS_PER_MS}, NULL);
+    }
+}
+
+int cli_jobs_cancel(int argc, char **argv) {
+    static const struct cli_option options[] = {{}};
+    struct cli cli;
+    int status;
+    if (!cli_parse(&cli, cli_jobs_cancel, options, argc, argv, 1, 1, &status))
+        return status;
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {}, answer = {};
+    if (!job_path(&path, cli.args[0]))
+        return CLI_USAGE;
+    struct cli_request request = {.method = "DELETE", .path = (const char *)path.data};
+    return cli_call(&cli, &request, &answer, &status) ? CLI_OK : status;
+}
+
+// Prints one page; the cursor of the next is left in `cursor`, empty at the end.
+static int list_page(const struct cli *cli, char *cursor, size_t cursor_size) {
+    char path[256];
+    int status;
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer = {};
+    snprintf(path, sizeof path, "/jobs?cursor=%s", cursor);
+    if (!cli_call(cli, &(struct cli_request){.method = "GET", .path = path}, &answer, &status))
+        return status;
+    struct tw_error err = {};
+    struct tw_json *root = tw_json_parse(tw_buf_span(&answer), &err);
+    if (!root)
+        return cli_fail(&err);
+    const struct tw_json *jobs = tw_json_get(root, "jobs");
+    for (size_t i = 0; i < tw_json_count(jobs); i++) {
+        [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
+        tw_buf_init(&text, CLI_BODY_MAX);
+        if (!cli->is_json)
+            print_job(tw_json_at(jobs, i));
+        else if (tw_json_append(&text, tw_json_at(jobs, i)))
+            printf("%s\n", (const char *)text.data); // one object a line
+    }
+    snprintf(cursor, cursor_size, "%.*s", TW_STR_ARG(tw_json_str(tw_json_get(root, "next"))));
+    tw_json_free(root);
+    return CLI_OK;
+}
+
+int cli_jobs_list(int argc, char **argv) {
+    static const struct cli_option options[] = {{}};
+    struct cli cli;
+    int status;
+    if (!cli_parse(&cli, cli_jobs_list, options, argc, argv, 0, 0, &status))
+        return status;
+    char cursor[128] = "";
+    do {
+        status = list_page(&cli, cursor, sizeof cursor);
+    } while (status == CLI_OK && cursor[0]);
+    return status;
+}

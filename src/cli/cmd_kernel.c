@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `kernel run` and `kernel dump`: one PTX kernel in this process, without a server.
+
+#include <math.h>
+
+#include "cli/internal.h"
+
+// The arguments as given, with the storage their buffers need.
+struct kernel_args {
+    struct tw_kernel_arg items[CLI_KERNEL_ARGS_MAX];
+    struct tw_buf buffers[CLI_KERNEL_ARGS_MAX];
+    const char *out_files[CLI_KERNEL_ARGS_MAX]; // NULL: not an output
+    uint32_t count;
+};
+
+static void free_args(struct kernel_args *args) {
+    for (uint32_t i = 0; i < args->count; i++)
+        tw_buf_done(&args->buffers[i]);
+}
+
+// X[,Y[,Z]]; what is not given is 1.
+static bool parse_dims(const char *option, const char *text, uint32_t ret_dims[3]) {
+    struct tw_str rest = tw_str_from(text);
+    for (int i = 0; i < 3; i++) {
+        uint64_t value = 1;
+        if ((rest.len || i == 0) && (!tw_str_u64(tw_str_cut(&rest, ','), &value) || value > UINT32_MAX)) {
+            cli_usage("--%s takes X[,Y[,Z]], whole numbers, not '%s'", option, text);
+            return false;
+        }
+        ret_dims[i] = (uint32_t)value;
+    }
+    if (rest.len)
+        cli_usage("--%s takes at most three numbers, not '%s'", option, text);
+    return rest.len == 0;
+}
+
+static bool parse_hex(struct tw_str text, uint64_t *ret_bits) {
+    char *end, copy[32];
+    if (text.len < 3 || text.len >= sizeof copy || text.data[0] != '0' || (text.data[1] | 0x20) != 'x')
+        return false;
+    snprintf(copy, sizeof copy, "%.*s", TW_STR_ARG(text));
+    errno = 0;
+    *ret_bits = strtoull(copy + 2, &end, 16);
+    return errno == 0 && *end == 0;
+}
+
+static bool parse_integer(struct tw_str text, bool is_signed, unsigned bits, uint64_t *ret_bits) {
+    bool negative = is_signed && text.len && text.data[0] == '-';
+    uint64_t magnitude, top = bits == 32 ? UINT32_MAX : UINT64_MAX;
+    if (!tw_str_u64(tw_str_of(text.data + negative, text.len - negative), &magnitude))
+        return false;
+    if (is_signed && magnitude > (top >> 1) + negative)
+        return false;
+    *ret_bits = negative ? 0 - magnitude : magnitude;
+    return magnitude <= top;
+}
+
+static bool parse_float(struct tw_str text, unsigned bits, uint64_t *ret_bits) {
+    char *end, copy[64];
+    if (text.len == 0 || text.len >= sizeof copy)
+        return false;
+    snprintf(copy, sizeof copy, "%.*s", TW_STR_ARG(text));
+    double value = strtod(copy, &end);
+    float narrow = (float)value;
+    *ret_bits = 0;
+    if (bits == 32)
+        memcpy(ret_bits, &narrow, sizeof narrow);
+    else
+        memcpy(ret_bits, &value, sizeof value);
+    return *end == 0;
+}
+
+static bool parse_scalar(struct kernel_args *args, uint8_t tag, struct tw_str text) {
+    // By the guest ABI's tags: i32 i64 f32 f64 u32 u64.
+    bool is_float = tag == 3 || tag == 4, is_signed = tag <= 2;
+    unsigned bits = tag == 1 || tag == 3 || tag == 5 ? 32 : 64;
+    struct tw_kernel_arg *arg = &args->items[args->count];
+    bool ok = parse_hex(text, &arg->bits) ? bits == 64 || arg->bits <= UINT32_MAX
+                                          : (is_float ? parse_float(text, bits, &arg->bits)
+                                                      : parse_integer(text, is_signed, bits, &arg->bits));
+    arg->kind = TW_KERNEL_ARG_SCALAR;
+    arg->tag = tag;
+    return ok;
+}
+
+// in:FILE, out:BYTES:FILE, inout:FILE:FILE
+static bool parse_buffer(struct kernel_args *args, struct tw_str kind, const char *rest) {
+    struct tw_kernel_arg *arg = &args->items[args->count];
+    struct tw_buf *buffer = &args->buffers[args->count];
+    bool is_in = tw_str_equal(kind, TW_STR("in")), is_out = tw_str_equal(kind, TW_STR("out"));
+    const char *colon = is_in ? NULL : strrchr(rest, ':');
+    tw_buf_init(buffer, CLI_BODY_MAX);
+    *arg = (struct tw_kernel_arg){.kind = TW_KERNEL_ARG_BUFFER, .buffer = buffer, .is_output = !is_in};
+    if (is_in)
+        return cli_read_file(rest, buffer);
+    if (!colon)
+        return false;
+    struct tw_str first = tw_str_of(rest, (size_t)(colon - rest));
+    args->out_files[args->count] = colon + 1;
+    if (is_out) {
+        uint64_t bytes;
+        uint8_t *at =
+            tw_str_u64(first, &bytes) && bytes <= CLI_BODY_MAX ? tw_buf_reserve(buffer, bytes) : NULL;
+        if (at) {
+            memset(at, 0, bytes);
+            tw_buf_commit(buffer, bytes);
+        }
+        return at;
+    }
+    char *path = tw_str_dup(first);
+    bool ok = path && cli_read_file(path, buffer);
+    free(path);
+    return ok;
+}
+
+static bool parse_arg(struct kernel_args *args, const char *text) {
+    static const char *const scalars[] = {"i32", "i64", "f32", "f64", "u32", "u64"};
+    struct tw_str rest = tw_str_from(text);
+    struct tw_str kind = tw_str_cut(&rest, ':');
+    bool ok = false;
+    for (uint8_t i = 0; i < TW_COUNT(scalars); i++)
+        if (tw_str_equal(kind, tw_str_from(scalars[i])))
+            ok = parse_scalar(args, i + 1, rest);
+    if (tw_str_equal(kind, TW_STR("in")) || tw_str_equal(kind, TW_STR("out")) ||
+        tw_str_equal(kind, TW_STR("inout")))
+        ok = parse_buffer(args, kind, rest.data);
+    args->count++;
+    if (!ok)
+        cli_usage("argument '%s' is none of i32:V i64:V u32:V u64:V f32:V f64:V in:FILE out:BYTES:FILE "
+                  "inout:FILE:FILE",
+                  text);
+    return ok;
+}
+
+static bool write_outputs(const struct kernel_args *args) {
+    for (uint32_t i = 0; i < args->count; i++) {
+        struct tw_error err = {};
+        if (args->out_files[i] &&
+            !tw_file_write(args->out_files[i], tw_buf_span(&args->buffers[i]), 0644, &err)) {
+            cli_fail(&err);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const struct kernel_args *args) {
+    struct tw_error err = {};
+    struct tw_service *service = cli_local_service(NULL, cli_value(cli, "device"), &err);
+    bool ok = service && tw_service_kernel_run(service, run, &err);
+    tw_service_free(service);
+    if (!ok)
+        return cli_fail(&err);
+    if (!write_outputs(args))
+        return CLI_FAILED;
+    if (cli_value(cli, "time"))
+        printf("%.*s: median of %" PRIu32 " launches in microseconds: %.3f\n", TW_STR_ARG(run->entry),
+               run->repeat, run->median_us);
+    return CLI_OK;
+}
+
+int cli_kernel_run(int argc, char **argv) {
+    static const struct cli_option options[] = {
+        {"entry", "NAME", "the kernel"},
+        {"grid", "X[,Y[,Z]]", "blocks"},
+        {"block", "X[,Y[,Z]]", "threads of a block"},
+        {"shared", "BYTES", "dynamic shared memory"},
+        {"device", "cpu|cuda", "where to run (default: auto)"},
+        {"repeat", "N", "launches (default 1)"},
+        {"time", NULL, "print the median microseconds of a launch as the last number"},
+        {}};
+    struct cli cli;
+    int status;
+    uint64_t shared, repeat;
+    if (!cli_parse(&cli, cli_kernel_run, options, argc, argv, 1, 1 + CLI_KERNEL_ARGS_MAX, &status))
+        return status;
+    if (!cli_value(&cli, "entry") || !cli_value(&cli, "grid") || !cli_value(&cli, "block"))
+        return cli_usage("--entry, --grid and --block are needed");
+    struct tw_kernel_run run = {.entry = tw_str_from(cli_value(&cli, "entry"))};
+    [[gnu::cleanup(free_args)]] struct kernel_args args = {};
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf ptx;
+    tw_buf_init(&ptx, CLI_BODY_MAX);
+    if (!parse_dims("grid", cli_value(&cli, "grid"), run.grid) ||
+        !parse_dims("block", cli_value(&cli, "block"), run.block) ||
+        !cli_number(&cli, "shared", 0, 0, UINT32_MAX, &shared) ||
+        !cli_number(&cli, "repeat", 1, 1, 1000000, &repeat) || !cli_read_file(cli.args[0], &ptx))
+        return CLI_USAGE;
+    for (int i = 1; i < cli.arg_count; i++)
+        if (!parse_arg(&args, cli.args[i]))
+            return CLI_USAGE;
+    run.ptx = tw_buf_str(&ptx);
+    run.shared_bytes = (uint32_t)shared;
+    run.repeat = (uint32_t)repeat;
+    run.args = args.items;
+    run.arg_count = args.count;
+    return run_kernel(&cli, &run, &args);
+}
+
+int cli_kernel_dump(int argc, char **argv) {
+    static const struct cli_option options[] = {
+        {"stage", "STAGE", "parse, ir, opt, llvm, asm or ptx"},
+        {"entry", "NAME", "the kernel (needed when the file has several)"},
+        {}};
+    struct cli cli;
+    int status;
+    if (!cli_parse(&cli, cli_kernel_dump, options, argc, argv, 1, 1, &status))
+        return status;
+    if (!cli_value(&cli, "stage"))
+        return cli_usage("--stage is needed");
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf ptx, out;
+    tw_buf_init(&ptx, CLI_BODY_MAX);
+    tw_buf_init(&out, CLI_BODY_MAX);
+    if (!cli_read_file(cli.args[0], &ptx))
+        return CLI_USAGE;
+    struct tw_error err = {};
+    struct tw_service *service = cli_local_service(NULL, NULL, &err);
+    bool ok =
+        service && tw_service_kernel_dump(service, tw_buf_str(&ptx), tw_str_from(cli_value(&cli, "entry")),
+                                          cli_value(&cli, "stage"), &out, &err);
+    tw_service_free(service);
+    if (!ok)
+        return cli_fail(&err);
+    return cli_write_out(tw_buf_span(&out)) ? CLI_OK : CLI_FAILED;
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `serve`: reads the settings, opens the service, starts the gateway, waits for SIGTERM or SIGINT, drains.
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "cli/config.h"
+#include "http/http.h"
+
+static struct tw_service_options service_options(const struct config *config) {
+    return (struct tw_service_options){
+        .data_dir = config->texts[CONFIG_DATA_DIR],
+        .device = config->texts[CONFIG_DEVICE],
+        .dispatch_permits = (unsigned)config->numbers[CONFIG_PERMITS],
+        .kernel_timeout_ms = (unsigned)config->numbers[CONFIG_KERNEL_TIMEOUT],
+        .invoke_timeout_ms = (unsigned)config->numbers[CONFIG_INVOKE_TIMEOUT],
+        .max_instances = (uint32_t)config->numbers[CONFIG_MAX_INSTANCES],
+        .warm_per_function = (uint32_t)config->numbers[CONFIG_WARM_PER_FUNCTION],
+        .max_warm = (uint32_t)config->numbers[CONFIG_MAX_WARM],
+        .max_memory_bytes = config->numbers[CONFIG_MAX_MEMORY],
+        .workers = (unsigned)config->numbers[CONFIG_THREADS],
+        .rate_qps = (uint32_t)config->numbers[CONFIG_RATE_QPS],
+        .rate_burst = (uint32_t)config->numbers[CONFIG_RATE_BURST],
+        .interrupt =
+            strcmp(config->texts[CONFIG_INTERRUPT], "epoch") == 0 ? TW_INTERRUPT_EPOCH : TW_INTERRUPT_POLL,
+    };
+}
+
+static bool check_words(const struct config *config, struct tw_error *err) {
+    const char *interrupt = config->texts[CONFIG_INTERRUPT], *format = config->texts[CONFIG_LOG_FORMAT];
+    if (strcmp(interrupt, "poll") != 0 && strcmp(interrupt, "epoch") != 0)
+        return tw_fail(err, TW_ERR_INVALID_REQUEST, "TENSOR_WASM_INTERRUPT takes poll or epoch, not '%s'",
+                       interrupt);
+    bool is_json = strcmp(format, "json") == 0;
+    if (!is_json && strcmp(format, "text") != 0)
+        return tw_fail(err, TW_ERR_INVALID_REQUEST, "TENSOR_WASM_LOG_FORMAT takes text or json, not '%s'",
+                       format);
+    return tw_log_configure(config->texts[CONFIG_LOG], is_json ? TW_LOG_JSON : TW_LOG_TEXT, err);
+}
+
+static bool is_loopback(const char *address) {
+    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]", 5) == 0 ||
+           strncmp(address, "localhost", 9) == 0;
+}
+
+static void warn_open(const char *address) {
+    tw_log(TW_LOG_WARN, "cli",
+           "authentication is off: everybody who reaches this address is admin of every tenant", "address",
+           address, NULL);
+}
+
+// SIGHUP: the tokens file and the audit log are opened anew.
+static void reload(struct tw_tenants *tenants, struct tw_audit *audit) {
+    struct tw_error err = {};
+    tw_audit_reopen(audit);
+    if (tw_tenants_reload(tenants, &err))
+        tw_log(TW_LOG_INFO, "cli", "reloaded", NULL);
+    else
+        tw_log(TW_LOG_ERROR, "cli", "the tokens stay as they were", "error", err.message, NULL);
+    struct tw_audit_entry entry = {.actor = "SIGHUP", .action = "reload", .outcome = tw_code_name(err.code)};
+    tw_audit_post(audit, &entry);
+}
+
+// Returns when SIGTERM or SIGINT came; SIGHUP reloads. On an open non-loopback address it says so every
+// minute.
+static void wait_for_signal(const sigset_t *signals, struct tw_tenants *tenants, struct tw_audit *audit,
+                            bool nag, const char *address) {
+    for (;;) {
+        struct timespec minute = {.tv_sec = 60};
+        int found = sigtimedwait(signals, NULL, &minute);
+        if (found == SIGHUP)
+            reload(tenants, audit);
+        else if (found > 0)
+            return;
+        else if (nag && errno == EAGAIN)
+            warn_open(address);
+    }
+}
+
+static void log_start(const struct tw_http *http, const struct config *config,
+                      const struct tw_tenants *tenants) {
+    char port[8];
+    snprintf(port, sizeof port, "%u", tw_http_port(http));
+    if (tw_tenants_admin_token_path(tenants))
+        tw_log(TW_LOG_INFO, "cli", "made an admin token for this data folder", "file",
+               tw_tenants_admin_token_path(tenants), NULL);
+    if (tw_tenants_open(tenants))
+        warn_open(config->texts[CONFIG_ADDR]);
+    tw_log(TW_LOG_INFO, "cli", "listening", "address", config->texts[CONFIG_ADDR], "port", port, "version",
+           TW_VERSION, NULL);
+}
+
+static void serve_until_signal(struct tw_http *http, struct tw_service *service, struct tw_audit *audit,
+                               struct tw_tenants *tenants, const struct config *config,
+                               const sigset_t *signals) {
+    const char *address = config->texts[CONFIG_ADDR];
+    log_start(http, config, tenants);
+    wait_for_signal(signals, tenants, audit, tw_tenants_open(tenants) && !is_loopback(address), address);
+    tw_log(TW_LOG_INFO, "cli", "draining", NULL);
+    int64_t deadline_ns = tw_clock_ns() + (int64_t)config->numbers[CONFIG_DRAIN] * TW_NS_PER_MS;
+    tw_http_drain(http, deadline_ns);
+    tw_service_drain(service, deadline_ns);
+    tw_log(TW_LOG_INFO, "cli", "stopped", NULL);
+}
+
+static bool serve(const struct config *config, struct tw_error *err) {
+    // Every thread made from here on has these blocked, so that only wait_for_signal sees them.
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (!check_words(config, err))
+        return false;
+    struct tw_service_options options = service_options(config);
+    struct tw_service *service = tw_service_new(&options, err);
+    struct tw_tenants_options tenant_options = {.tokens = config->texts[CONFIG_TOKENS],
+                                                .tokens_file = config->texts[CONFIG_TOKENS_FILE],
+                                                .data_dir = config->texts[CONFIG_DATA_DIR],
+                                                .dev_mode = config->numbers[CONFIG_DEV_MODE],
+                                                .require_tenant = config->numbers[CONFIG_REQUIRE_TENANT]};
+    if (strcmp(tenant_options.data_dir, ":memory:") == 0 && service)
+        tenant_options.data_dir = tw_service_path(service);
+    struct tw_tenants *tenants = service ? tw_tenants_new(&tenant_options, err) : NULL;
+    struct tw_audit *audit = tenants ? tw_audit_new(config->texts[CONFIG_AUDIT], err) : NULL;
+    struct tw_http_options http_options = {.address = config->texts[CONFIG_ADDR],
+                                           .loops = (unsigned)config->numbers[CONFIG_THREADS],
+                                           .service = service,
+                                           .tenants = tenants,
+                                           .audit = audit};
+    struct tw_http *http = audit ? tw_http_start(&http_options, err) : NULL;
+    if (http)
+        serve_until_signal(http, service, audit, tenants, config, &signals);
+    bool ok = http;
+    if (http)
+        tw_http_free(http);
+    tw_audit_free(audit);
+    tw_tenants_free(tenants);
+    tw_service_free(service);
+    return ok;
+}
+
+int cli_serve(int argc, char **argv) {
+    struct cli cli;
+    struct config config;
+    int status;
+    if (!cli_parse(&cli, cli_serve, cli_config_options(), argc, argv, 0, 0, &status))
+        return status;
+    if (!cli_config_read(&config, &cli))
+        return CLI_USAGE;
+    if (cli_value(&cli, "print-config")) {
+        cli_config_print(&config, cli.is_json);
+        return CLI_OK;
+    }
+    struct tw_error err = {};
+    if (serve(&config, &err))
+        return CLI_OK;
+    cli_fail(&err);
+    return err.code == TW_ERR_INVALID_REQUEST ? CLI_USAGE : CLI_FAILED;
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The server's settings, from flags, environment and defaults (options.def).
+#pragma once
+
+#include "cli/internal.h"
+
+enum config_id {
+#define TW_OPTION(id, variable, flag, kind, fallback, min, max, help) CONFIG_##id,
+#include "cli/options.def"
+#undef TW_OPTION
+    CONFIG_COUNT
+};
+
+enum config_source { CONFIG_DEFAULT, CONFIG_VARIABLE, CONFIG_FLAG };
+
+// Frozen after cli_config_read; texts are borrowed from argv and the environment.
+struct config {
+    const char *texts[CONFIG_COUNT];
+    uint64_t numbers[CONFIG_COUNT]; // NUMBER and SWITCH
+    enum config_source sources[CONFIG_COUNT];
+};
+
+// The flags as command options, for cli_parse: CONFIG_COUNT of them, then `print-config`, then the end.
+const struct cli_option *cli_config_options(void);
+// Checks everything, also that no TENSOR_WASM_* variable is unknown; the first mistake is told and gives
+// false.
+[[nodiscard]] bool cli_config_read(struct config *config, const struct cli *cli);
+// Every setting, its value and where it came from; secrets are not shown.
+void cli_config_print(const struct config *config, bool as_json);

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the commands share: exit codes, the parsed command line, the HTTP client, messages.
+#pragma once
+
+#include "service/service.h"
+
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_NOT_OFFERED = 3 };
+
+enum {
+    CLI_OPTIONS_MAX = 64,      // options of one command, the global ones included
+    CLI_BODY_MAX = 512 << 20,  // bytes of an answer or a file: more than any limit of the server
+    CLI_KERNEL_ARGS_MAX = 128, // as the guest ABI
+};
+
+// An option a command takes besides the global ones. `value` names what follows in help; NULL: a switch.
+struct cli_option {
+    const char *name, *value, *help;
+};
+
+// A parsed command line. Frozen after cli_parse; texts are borrowed from argv and the environment.
+struct cli {
+    const struct cli_command *command;
+    const struct cli_option *options;    // ends with a NULL name
+    const char *values[CLI_OPTIONS_MAX]; // by option; a switch that was given is ""
+    char **args;                         // what is not an option
+    int arg_count;
+    const char *server, *tenant, *ca_cert, *token;
+    bool is_json; // --output json
+};
+
+struct cli_command {
+    const char *words, *arguments, *summary;
+    int (*run)(int argc, char **argv);
+};
+const struct cli_command *cli_command_of(int (*run)(int argc, char **argv));
+
+// Parses what follows the command's words; `*ret_status` is CLI_OK and false after --help, CLI_USAGE and
+// false after a mistake (already told).
+[[nodiscard]] bool cli_parse(struct cli *cli, int (*command)(int, char **), const struct cli_option *options,
+                             int argc, char **argv, int min_args, int max_args, int *ret_status);
+const char *cli_value(const struct cli *cli, const char *option); // NULL: not given
+// A whole number in a range, or `fallback` when it was not given; a wrong one is told and false.
+[[nodiscard]] bool cli_number(const struct cli *cli, const char *option, uint64_t fallback, uint64_t min,
+                              uint64_t max, uint64_t *ret_number);
+void cli_command_help(const struct cli_command *command, const struct cli_option *options);
+
+// "tensor-wasm: …" on standard error.
+[[gnu::format(printf, 1, 2)]] void cli_message(const char *format, ...);
+int cli_fail(const struct tw_error *err);                             // tells it, CLI_FAILED
+[[gnu::format(printf, 1, 2)]] int cli_usage(const char *format, ...); // tells it, CLI_USAGE
+[[nodiscard]] bool cli_read_file(const char *path,
+                                 struct tw_buf *out);  // "-" is standard input; failure is told
+[[nodiscard]] bool cli_write_out(struct tw_span data); // to standard output; failure is told
+
+// ---- client.c: one request to the server ----
+struct cli_request {
+    const char *method;
+    const char *path;         // "/functions/x", already encoded
+    const char *content_type; // NULL: no body
+    struct tw_span body;
+    bool show_progress; // on a terminal
+};
+// The answer's body in `out` (initialised here, the caller does tw_buf_done); true for 2xx. Failures are told
+// with the server's own words.
+[[nodiscard]] bool cli_call(const struct cli *cli, const struct cli_request *request, struct tw_buf *out,
+                            int *ret_status);
+// A trap's backtrace on standard error; NULL: none.
+void cli_tell_frames(const struct tw_json *trace);
+// Appends `text` as one path segment (percent-encoded).
+[[nodiscard]] bool cli_path_append(struct tw_buf *path, struct tw_str text);
+
+// "/functions/NAME" and what follows, into a new buffer; failure is told.
+[[nodiscard]] bool cli_function_path(struct tw_buf *path, const char *name, const char *rest);
+int cli_show_json(const struct tw_buf *body);                       // as it is; the exit status
+int cli_show_job(const struct cli *cli, const struct tw_buf *body); // a job's JSON; the exit status
+
+// ---- local.c: a service inside this process, for run, kernel and doctor ----
+// `data_dir` NULL keeps nothing.
+[[nodiscard]] struct tw_service *cli_local_service(const char *data_dir, const char *device,
+                                                   struct tw_error *err);
+
+#define TW_COMMAND(words, function, arguments, summary) int function(int argc, char **argv);
+#include "cli/commands.def"
+#undef TW_COMMAND

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Files, paths and standard streams of the commands. Regular files and pipes alike; every failure is told
+// here.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cli/internal.h"
+
+static bool read_all(int fd, const char *path, struct tw_buf *out) {
+    for (;;) {
+        uint8_t *at = tw_buf_reserve(out, 65536);
+        if (!at) {
+            cli_message("%s is larger than %zu bytes", path, out->max);
+            return false;
+        }
+        ssize_t got = read(fd, at, 65536);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            cli_message("cannot read %s: %s", path, strerror(errno));
+        if (got <= 0)
+            return got == 0;
+        tw_buf_commit(out, (size_t)got);
+    }
+}
+
+bool cli_read_file(const char *path, struct tw_buf *out) {
+    if (strcmp(path, "-") == 0)
+        return read_all(STDIN_FILENO, "standard input", out);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        cli_message("cannot open %s: %s", path, strerror(errno));
+        return false;
+    }
+    bool ok = read_all(fd, path, out);
+    close(fd);
+    return ok;
+}
+
+bool cli_write_out(struct tw_span data) {
+    while (data.len) {
+        ssize_t written = write(STDOUT_FILENO, data.data, data.len);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0) {
+            cli_message("cannot write to standard output: %s", strerror(errno));
+            return false;
+        }
+        data = tw_span_of(data.data + written, data.len - (size_t)written);
+    }
+    return true;
+}
+
+int cli_show_json(const struct tw_buf *body) {
+    return cli_write_out(tw_buf_span(body)) && cli_write_out(tw_span_of("\n", 1)) ? CLI_OK : CLI_FAILED;
+}
+
+bool cli_function_path(struct tw_buf *path, const char *name, const char *rest) {
+    tw_buf_init(path, 4096);
+    if (tw_buf_append_str(path, TW_STR("/functions/")) && cli_path_append(path, tw_str_from(name)) &&
+        tw_buf_append_str(path, tw_str_from(rest)))
+        return true;
+    cli_message("the name is too long");
+    return false;
+}

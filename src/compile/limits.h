@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The maxima of compile/, each with its reason.
+#pragma once
+
+enum {
+    // Code is about ten times as large as the Wasm it comes from, and modules end at TW_WASM_MAX_BYTES; what
+    // is
+    // larger would not fit the compiler's memory anyway. Also the most a compiler process may write.
+    COMPILE_MAX_ARTIFACT = 256 << 20,
+    // The rewriter adds polls and exports to a module that is at most TW_WASM_MAX_BYTES (64 MiB) long.
+    COMPILE_MAX_WASM = 128 << 20,
+    // Requests that wait for a process. At 50 ms each on two processes the last one waits some six seconds.
+    COMPILE_MAX_WAITING = 256,
+    // Different keys being compiled or waited for at one time; more than waiters, since flights wait too.
+    COMPILE_MAX_FLIGHTS = 1'024,
+    // Open artifacts kept ready in memory. Each holds a descriptor and a mapping.
+    COMPILE_TABLE_ENTRIES = 512,
+    COMPILE_TABLE_BYTES = 512 << 20,
+    // Processes side by side: compilation is bound by cores.
+    COMPILE_MAX_PROCESSES = 64,
+    // Writes to the cache folder that wait for the disk; beyond that an artifact is not kept.
+    COMPILE_MAX_WRITES = 64,
+    // "x86-64-v4:znver5:llvm22:tw1|wasmtime48.0.8:…"
+    COMPILE_TARGET_MAX = 512,
+    // The compiler's start: LLVM and Wasmtime set themselves up in 10 to 50 ms; a loaded machine may take
+    // longer.
+    COMPILE_START_MS = 20'000,
+    // What the fork server gets on top of a request's own wall time before it is killed too.
+    COMPILE_GRACE_MS = 5'000,
+    // Above the standard streams in every process; our own descriptors move out of the way of those given to
+    // a child.
+    COMPILE_FD_FLOOR = 16,
+};

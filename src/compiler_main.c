@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The program tensor-wasm-compiler: the one place where tenants' code meets LLVM and Cranelift. The server
+// starts it, speaks to it over the socket at TW_COMPILE_FD, and maps what it makes; src/compile/ has the
+// protocol and the sandbox. This file says what each kind of request means.
+
+#include <sys/socket.h>
+
+#include "compile/compile.h"
+#include "engine/engine.h"
+#include "jit/jit.h"
+#include "ptx/ptx.h"
+
+// IR of one module and what the passes add to it. The child's own memory limit is usually met before.
+static const size_t arena_max = (size_t)1 << 30;
+
+static bool no_room(const struct tw_buf *out, struct tw_error *err) {
+    return tw_fail(err, TW_ERR_COMPILE_FAILED, "the result is larger than %zu bytes; make the module smaller",
+                   out->max);
+}
+
+// ---- PTX ----
+
+static bool parse(struct tw_arena *arena, const struct tw_compile_request *request,
+                  struct tw_kir_module **ret_module, struct tw_error *err) {
+    tw_arena_init(arena, arena_max);
+    struct tw_str text = tw_str_of((const char *)request->input.data, request->input.len);
+    return tw_ptx_parse(arena, text, ret_module, err);
+}
+
+static bool append_name(char *names, size_t size, const char *name) {
+    size_t len = strlen(names);
+    int more = snprintf(names + len, size - len, "%s%s", len ? ", " : "", name);
+    return more > 0 && (size_t)more < size - len;
+}
+
+// The entry that was asked for; where none was named, the module's only one.
+static bool entry_of(const struct tw_kir_module *module, const struct tw_compile_request *request,
+                     const char **ret_entry, struct tw_error *err) {
+    char names[320] = "";
+    uint32_t count = 0;
+    *ret_entry = request->entry;
+    if (request->entry[0])
+        return true;
+    for (uint32_t i = 0; i < module->function_count; i++) {
+        if (!module->functions[i].is_entry)
+            continue;
+        *ret_entry = module->functions[i].name;
+        count++;
+        (void)append_name(names, sizeof names, *ret_entry); // a list too long for the message is cut
+    }
+    return count == 1 || tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL,
+                                 "which kernel? name an entry; the module has %" PRIu32 ": %s", count,
+                                 count ? names : "none");
+}
+
+static bool compile_stage(struct tw_kir_module *module, const char *entry,
+                          const struct tw_compile_request *request, enum tw_jit_stage stage,
+                          struct tw_buf *out, struct tw_error *err) {
+    struct tw_jit_result result = {};
+    if (!tw_jit_compile(module, entry, &request->variant, stage, &result, err))
+        return false;
+    bool ok = tw_buf_append(out, result.bytes.data, result.bytes.len);
+    tw_jit_result_done(&result);
+    return ok || no_room(out, err);
+}
+
+// With a named entry that function alone is changed, without one all kernels are.
+static bool each_entry(struct tw_kir_module *module, const char *name,
+                       bool (*pass)(struct tw_kir_module *, struct tw_kir_function *, struct tw_error *),
+                       struct tw_error *err) {
+    if (name[0] && !tw_kir_function_find(module, name))
+        return tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL, "the module has no kernel '%s'", name);
+    for (uint32_t i = 0; i < module->function_count; i++) {
+        struct tw_kir_function *function = &module->functions[i];
+        bool wanted = name[0] ? strcmp(function->name, name) == 0 : function->is_entry;
+        if (wanted && !function->is_declaration && !pass(module, function, err))
+            return false;
+    }
+    return true;
+}
+
+// Stages of one kernel alone.
+static bool dump_kernel(struct tw_kir_module *module, const struct tw_compile_request *request,
+                        struct tw_buf *out, struct tw_error *err) {
+    const char *entry;
+    if (!entry_of(module, request, &entry, err))
+        return false;
+    if (strcmp(request->stage, "llvm") == 0)
+        return compile_stage(module, entry, request, TW_JIT_LLVM, out, err);
+    if (strcmp(request->stage, "asm") == 0)
+        return compile_stage(module, entry, request, TW_JIT_ASM, out, err);
+    if (!each_entry(module, entry, tw_kir_inline, err) || !each_entry(module, entry, tw_kir_simplify, err))
+        return false;
+    if (strcmp(request->stage, "opt") == 0)
+        return tw_kir_print(module, out, err);
+    return tw_ptx_print(module, &(struct tw_ptx_options){.entry = entry}, out, err);
+}
+
+static bool dump(struct tw_kir_module *module, const struct tw_compile_request *request, struct tw_buf *out,
+                 struct tw_error *err) {
+    bool parsed_only = strcmp(request->stage, "parse") == 0;
+    if (!parsed_only && strcmp(request->stage, "ir") != 0)
+        return dump_kernel(module, request, out, err);
+    return (parsed_only || each_entry(module, request->entry, tw_kir_inline, err)) &&
+           tw_kir_print(module, out, err);
+}
+
+// ---- INFO:
+// [{"name":…,"params":[{"name":…,"type":…,"offset":…,"size":…,"pointer":…}…],"required_block":[…],"max_block":[…]}…]
+// ----
+
+static void write_dims(struct tw_json_writer *json, const char *key, const uint32_t dims[3]) {
+    tw_json_write_key(json, key);
+    tw_json_write_array(json);
+    for (unsigned i = 0; i < 3; i++)
+        tw_json_write_u64(json, dims[i]);
+    tw_json_write_end(json, ']');
+}
+
+static void write_param(struct tw_json_writer *json, const struct tw_kir_param *param) {
+    tw_json_write_object(json);
+    tw_json_write_key(json, "name");
+    tw_json_write_str(json, tw_str_from(param->name));
+    tw_json_write_key(json, "type");
+    tw_json_write_str(json, tw_str_from(tw_kir_type_name(param->type)));
+    tw_json_write_key(json, "offset");
+    tw_json_write_u64(json, param->offset);
+    tw_json_write_key(json, "size");
+    tw_json_write_u64(json, param->size);
+    tw_json_write_key(json, "pointer");
+    tw_json_write_bool(json, param->is_pointer);
+    tw_json_write_end(json, '}');
+}
+
+static void write_entry(struct tw_json_writer *json, const struct tw_kir_function *function) {
+    tw_json_write_object(json);
+    tw_json_write_key(json, "name");
+    tw_json_write_str(json, tw_str_from(function->name));
+    tw_json_write_key(json, "params");
+    tw_json_write_array(json);
+    for (uint32_t i = 0; i < function->param_count; i++)
+        write_param(json, &function->params[i]);
+    tw_json_write_end(json, ']');
+    write_dims(json, "required_block", function->required_block);
+    write_dims(json, "max_block", function->max_block);
+    tw_json_write_end(json, '}');
+}
+
+static bool info(const struct tw_kir_module *module, struct tw_buf *out, struct tw_error *err) {
+    struct tw_json_writer json;
+    tw_json_write_init(&json, out);
+    tw_json_write_array(&json);
+    for (uint32_t i = 0; i < module->function_count; i++) {
+        if (module->functions[i].is_entry)
+            write_entry(&json, &module->functions[i]);
+    }
+    tw_json_write_end(&json, ']');
+    return tw_json_write_done(&json) || no_room(out, err);
+}
+
+// ---- the handlers ----
+
+static bool with_ptx(const struct tw_compile_request *request, struct tw_buf *out, struct tw_error *err) {
+    struct tw_arena arena;
+    struct tw_kir_module *module;
+    bool ok = parse(&arena, request, &module, err);
+    if (ok && request->kind == TW_COMPILE_PTX)
+        ok = compile_stage(module, request->entry, request, TW_JIT_OBJECT, out, err);
+    else if (ok && request->kind == TW_COMPILE_DUMP)
+        ok = dump(module, request, out, err);
+    else if (ok)
+        ok = info(module, out, err);
+    tw_arena_done(&arena);
+    return ok;
+}
+
+static bool compile(const struct tw_compile_request *request, struct tw_buf *out, struct tw_error *err) {
+    switch (request->kind) {
+    case TW_COMPILE_WASM:
+        return tw_engine_precompile(request->input, request->interrupt, out, err);
+    case TW_COMPILE_PTX:
+    case TW_COMPILE_DUMP:
+    case TW_COMPILE_INFO:
+        return with_ptx(request, out, err);
+    }
+    return tw_fail(err, TW_ERR_INTERNAL, "there is no request of kind %d", (int)request->kind);
+}
+
+// ---- warming up ----
+
+// A kernel with something of everything that kernels have: LLVM binds and sets up most of itself on first
+// use.
+static const char warm_ptx[] =
+    ".version 7.0\n.target sm_80\n.address_size 64\n"
+    ".visible .entry warm(.param .u64 a, .param .u32 n, .param .f32 f) {\n"
+    ".reg .pred %p<3>; .reg .b32 %r<12>; .reg .b64 %d<6>; .reg .f32 %f<6>;\n"
+    ".shared .align 4 .b8 tile[1024];\n"
+    "ld.param.u64 %d1, [a]; ld.param.u32 %r1, [n]; ld.param.f32 %f1, [f];\n"
+    "mov.u32 %r2, %tid.x; mov.u32 %r3, %ctaid.x; mov.u32 %r4, %ntid.x;\n"
+    "mad.lo.s32 %r5, %r3, %r4, %r2; setp.ge.s32 %p1, %r5, %r1; @%p1 bra DONE;\n"
+    "mul.wide.s32 %d2, %r5, 4; add.s64 %d3, %d1, %d2; ld.global.f32 %f2, [%d3];\n"
+    "mov.u32 %r6, 0; mov.f32 %f3, 0f00000000;\n"
+    "LOOP: fma.rn.f32 %f3, %f2, %f1, %f3; sqrt.rn.f32 %f4, %f3; add.s32 %r6, %r6, 1;\n"
+    "setp.lt.s32 %p2, %r6, %r5; @%p2 bra LOOP;\n"
+    "mov.u32 %r7, tile; and.b32 %r8, %r2, 255; shl.b32 %r9, %r8, 2; add.s32 %r10, %r7, %r9;\n"
+    "st.shared.f32 [%r10], %f4; ld.shared.f32 %f5, [%r10]; st.global.f32 [%d3], %f5;\n"
+    "DONE: ret; }\n";
+
+// (module (memory 1) (func (export "f") (param i32) (result i32) (i32.add (i32.load (local.get 0)) (i32.const
+// 1))))
+static const uint8_t warm_wasm[] = {
+    0, 'a', 's', 'm', 1, 0, 0,   0, 1, 6,  1,  0x60, 1,  0x7f, 1,    0x7f, 3,    2, 1, 0,    5, 3,    1,
+    0, 1,   7,   5,   1, 1, 'f', 0, 0, 10, 12, 1,    10, 0,    0x20, 0,    0x28, 2, 0, 0x41, 1, 0x6a, 0x0b};
+
+// What is set up before the first request, every request finds in its fork.
+static bool warm_up(struct tw_error *err) {
+    const struct tw_span ptx = tw_span_of(warm_ptx, sizeof(warm_ptx) - 1),
+                         wasm = tw_span_of(warm_wasm, sizeof(warm_wasm));
+    const struct tw_compile_request requests[] = {
+        {.kind = TW_COMPILE_WASM, .input = wasm, .interrupt = TW_COMPILE_INTERRUPT_POLL},
+        {.kind = TW_COMPILE_WASM, .input = wasm, .interrupt = TW_COMPILE_INTERRUPT_EPOCH},
+        {.kind = TW_COMPILE_PTX, .input = ptx, .entry = "warm", .variant = {.lanes = 32, .x_multiple = 32}},
+        {.kind = TW_COMPILE_PTX,
+         .input = ptx,
+         .entry = "warm",
+         .variant = {.lanes = 16, .x_multiple = 1, .opt_level = 1}},
+    };
+    for (size_t i = 0; i < TW_COUNT(requests); i++) {
+        struct tw_buf out;
+        tw_buf_init(&out, 16 << 20);
+        bool ok = compile(&requests[i], &out, err);
+        tw_buf_done(&out);
+        if (!ok)
+            return tw_wrap(err, "warming up");
+    }
+    return true;
+}
+
+static bool init(struct tw_error *err) {
+    return tw_engine_precompile_init(err) && tw_jit_init(err) && warm_up(err);
+}
+
+static const char *target(void) {
+    static char text[512];
+    snprintf(text, sizeof(text), "%s|%s", tw_jit_target(), tw_engine_target());
+    return text;
+}
+
+int main(void) {
+    int type = 0;
+    socklen_t size = sizeof(type);
+    if (getsockopt(TW_COMPILE_FD, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_SEQPACKET) {
+        fputs("tensor-wasm-compiler " TW_VERSION
+              ": started by tensor-wasm for itself; there is nothing to run by hand\n",
+              stderr);
+        return 2;
+    }
+    const struct tw_compile_handlers handlers = {.init = init, .target = target, .compile = compile};
+    return tw_compile_serve(TW_COMPILE_FD, &handlers);
+}

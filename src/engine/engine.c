@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine: Wasmtime with our memories and stacks, the host functions, workers, timers.
+
+#include "engine/internal.h"
+
+static void set_defaults(struct tw_engine_options *options) {
+    if (!options->max_instances)
+        options->max_instances = ENGINE_INSTANCES_DEFAULT;
+    if (!options->max_queued)
+        options->max_queued = ENGINE_QUEUE_DEFAULT;
+    if (!options->stack_bytes)
+        options->stack_bytes = ENGINE_STACK_BYTES_DEFAULT;
+}
+
+static void collect(void *context) {
+    struct tw_engine *engine = context;
+    tw_metric_set(TW_METRIC_ACTIVE_INSTANCES, tw_labels(), tw_counter_get(&engine->instances));
+    tw_metric_set(TW_METRIC_POOL_WARM, tw_labels(), tw_counter_get(&engine->warm));
+}
+
+static bool start_wasmtime(struct tw_engine *engine, struct tw_error *err) {
+    wasm_config_t *config = engine_config_new(engine->options.interrupt, engine->options.stack_bytes);
+    if (!config)
+        return tw_fail(err, TW_ERR_CAPACITY, "no memory for Wasmtime");
+    engine_memory_configure(config);
+    engine_stacks_configure(&engine->stacks, config);
+    engine->wasmtime = wasm_engine_new_with_config(config);
+    if (!engine->wasmtime)
+        return tw_fail(err, TW_ERR_INTERNAL, "Wasmtime did not start");
+    // It has just installed its fault handler; ours goes on top.
+    if (!tw_signals_install(err))
+        return false;
+    engine->linker = wasmtime_linker_new(engine->wasmtime);
+    return engine_link(engine->linker, err);
+}
+
+struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct tw_error *err) {
+    if (!options->compiler || !options->gpu) {
+        tw_fail(err, TW_ERR_INTERNAL, "an engine needs a compiler and devices");
+        return NULL;
+    }
+    struct tw_engine *engine = tw_alloc_zero(1, sizeof(*engine));
+    if (!engine) {
+        tw_fail(err, TW_ERR_CAPACITY, "no memory for the engine");
+        return NULL;
+    }
+    engine->options = *options;
+    set_defaults(&engine->options);
+    tw_lock_init(&engine->lock);
+    engine_stacks_init(&engine->stacks);
+    engine_resetter_init(&engine->resetter);
+    engine->hits = tw_series_get(TW_METRIC_POOL_DRAWS, (struct tw_labels){.values = {"hit"}});
+    engine->misses = tw_series_get(TW_METRIC_POOL_DRAWS, (struct tw_labels){.values = {"miss"}});
+    engine->blocking = tw_pool_new("tw-load", ENGINE_BLOCKING_THREADS, engine->options.max_instances, err);
+    bool timers = engine_timers_init(&engine->timers, err);
+    bool sched = engine_sched_init(engine, engine->options.workers, engine->options.max_queued, err);
+    if (engine->blocking && timers && sched && start_wasmtime(engine, err)) {
+        tw_metrics_on_collect(collect, engine);
+        return engine;
+    }
+    tw_engine_free(engine);
+    return NULL;
+}
+
+void tw_engine_free(struct tw_engine *engine) {
+    if (!engine)
+        return;
+    tw_metrics_off_collect(collect, engine);
+    engine_sched_done(&engine->sched);
+    tw_pool_free(engine->blocking);
+    engine_timers_done(&engine->timers);
+    if (engine->linker)
+        wasmtime_linker_delete(engine->linker);
+    if (engine->wasmtime)
+        wasm_engine_delete(engine->wasmtime);
+    engine_stacks_done(&engine->stacks);
+    engine_resetter_done(&engine->resetter);
+    tw_lock_done(&engine->lock);
+    free(engine);
+}
+
+void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret_stats) {
+    *ret_stats = (struct tw_engine_stats){
+        .instances = (uint32_t)tw_counter_get(&engine->instances),
+        .warm = (uint32_t)tw_counter_get(&engine->warm),
+        .running = (uint32_t)tw_counter_get(&engine->sched.running),
+        .queued = engine_sched_queued(&engine->sched),
+        .reset_method = engine->resetter.pagemap >= 0 ? "pagemap_scan" : "madvise",
+    };
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs tenants' Wasm: modules with their images, instances on memory that we own, host functions, deadlines.
+//
+//     struct tw_module *module = tw_module_build(engine, wasm, &limits, &image, &err);     // deploy:
+//     rewrite, compile, start once, capture struct tw_invoke invoke = {.module = module, .tenant = 7, .input
+//     = body, .deadline_ns = …, .done = on_done}; tw_engine_submit(engine, &invoke, &err); // on_done runs on
+//     a worker
+//
+// Every call runs on a fresh instance made from the image: no byte that one call wrote is ever seen by the
+// next.
+#pragma once
+
+#include "base/base.h"
+#include "compile/compile.h"
+#include "gpu/gpu.h"
+#include "wasmbin/wasmbin.h"
+
+enum tw_interrupt { TW_INTERRUPT_POLL, TW_INTERRUPT_EPOCH };
+
+struct tw_engine_options {
+    struct tw_compiler *compiler; // borrowed
+    struct tw_gpu *gpu;           // borrowed
+    enum tw_interrupt interrupt;
+    unsigned workers;       // threads that run guests; 0: one a core, at least 2
+    uint32_t max_instances; // live, warm ones included
+    uint32_t max_queued;    // calls that wait for a worker; 0: 4,096
+    uint32_t warm_per_function, max_warm;
+    size_t stack_bytes; // of a guest's fiber; 0: 1 MiB
+};
+struct tw_engine;
+[[nodiscard]] struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct tw_error *err);
+void tw_engine_free(struct tw_engine *engine); // every module unreferenced, no call running
+
+// ---- modules ----
+struct tw_module_limits {
+    uint64_t memory_bytes;   // linear memory of an instance; 0: 256 MiB
+    uint64_t table_elements; // 0: 1,000,000
+    unsigned start_ms;       // for start code at deploy; 0: 5,000
+};
+struct tw_module; // counted references; frozen
+
+// Parses, rewrites, compiles (in a compiler process), instantiates once under the limits, runs start and
+// `_initialize`, captures the image into `image` (an opaque file format: page-aligned, to be kept and given
+// to tw_module_open). Blocks: worker threads only. INVALID_WASM, UNKNOWN_IMPORT (names module and function,
+// suggests near ones), COMPILE_FAILED, START_FAILED (trap or timeout in start code), QUOTA, MODULE_TOO_LARGE.
+[[nodiscard]] struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
+                                                const struct tw_module_limits *limits, struct tw_buf *image,
+                                                struct tw_error *err);
+// From what an earlier build left: the code comes from the artifact cache (compiled again only if it is not
+// there), the image is mapped from `image_path`.
+[[nodiscard]] struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm,
+                                               const char *image_path, const struct tw_module_limits *limits,
+                                               struct tw_error *err);
+struct tw_module *tw_module_ref(struct tw_module *module);
+void tw_module_unref(struct tw_module *module);
+
+struct tw_signature {
+    const char *name;                // the export
+    const uint8_t *params, *results; // enum tw_wasm_valtype
+    uint32_t param_count, result_count;
+};
+uint32_t tw_module_export_count(const struct tw_module *module); // functions, without reserved names
+const struct tw_signature *tw_module_export_at(const struct tw_module *module, uint32_t index);
+// NULL name: `_start`, then `main`. NULL when there is none.
+const struct tw_signature *tw_module_export_find(const struct tw_module *module, const char *name);
+uint32_t tw_module_import_count(const struct tw_module *module);
+void tw_module_import_at(const struct tw_module *module, uint32_t index, struct tw_str *ret_module,
+                         struct tw_str *ret_name);
+
+// ---- calls ----
+struct tw_value {
+    uint8_t type; // enum tw_wasm_valtype, numeric only
+    union {
+        int32_t i32;
+        int64_t i64;
+        float f32;
+        double f64;
+        uint8_t v128[16];
+    } of;
+};
+enum { TW_INVOKE_VALUES_MAX = 64, TW_CONTENT_TYPE_MAX = 128 };
+
+struct tw_invoke_times {
+    int64_t queued_ns, started_ns, running_ns,
+        ended_ns; // monotonic: submitted, taken by a worker, guest entered, guest left
+    uint64_t kernel_ns;
+};
+
+// One call. The caller owns it and fills the first part; from submit until `done` it is the engine's; then
+// the second part is valid.
+struct tw_invoke {
+    struct tw_module *module; // referenced by the caller for the duration
+    uint64_t tenant;
+    const char *export;          // NULL: the default
+    const struct tw_value *args; // types already matched to the export's signature
+    uint32_t arg_count;
+    struct tw_span input;                           // WASI stdin and read-input
+    uint64_t output_max;                            // bytes; 0: 64 MiB
+    int64_t deadline_ns;                            // monotonic
+    const char *trace_id;                           // for the guest's log lines; may be NULL
+    const char *const *wasi_args, *const *wasi_env; // NULL-terminated; may be NULL
+    // Takes emitted bytes as they come instead of gathering them in `output`; false: the client is gone. May
+    // be NULL. Runs on a worker.
+    bool (*emit)(struct tw_invoke *invoke, struct tw_span bytes);
+    void (*done)(struct tw_invoke *invoke); // on a worker, once
+    void *context;                          // the caller's
+
+    struct tw_error error; // code TW_OK: it returned
+    struct tw_value results[TW_INVOKE_VALUES_MAX];
+    uint32_t result_count;
+    struct tw_buf output;      // stdout and emitted bytes; the caller does tw_buf_done
+    struct tw_buf stderr_text; // what the guest wrote to standard error and logged, at most 64 KiB
+    char content_type[TW_CONTENT_TYPE_MAX]; // set-content-type, or ""
+    int status;                             // set-status, or 0
+    int exit_code;                          // of proc_exit
+    char trap_kind[32];                     // "unreachable", "out_of_bounds", …, with GUEST_TRAP
+    struct tw_buf backtrace;                // JSON array of {"function","index","offset"}, with GUEST_TRAP
+    struct tw_invoke_times times;
+    void *engine_state; // the engine's
+};
+// Queues the call. CAPACITY when the queue is full; MISSING_EXPORT, INVALID_ARGS at once. On false `done` is
+// not called.
+[[nodiscard]] bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct tw_error *err);
+// Runs it on the calling thread (the CLI's `run`); `done` may be NULL.
+void tw_engine_run(struct tw_engine *engine, struct tw_invoke *invoke);
+// Stops a submitted call soon with CANCELLED; harmless when it has ended. Any thread, as long as the invoke
+// and its module are there.
+void tw_invoke_cancel(struct tw_invoke *invoke);
+
+struct tw_engine_stats {
+    uint32_t instances, warm, running, queued;
+    const char *reset_method; // "pagemap_scan" or "madvise"
+};
+void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret_stats);
+
+// Instances made ahead for the next calls; how many are warm now.
+[[nodiscard]] bool tw_module_prewarm(struct tw_engine *engine, struct tw_module *module, uint64_t tenant,
+                                     uint32_t count, uint32_t *ret_warm, struct tw_error *err);
+
+// ---- in the compiler process: rewritten Wasm → serialized code, with the same settings as the server's
+// engine ---- Makes what compiling needs, so that it can be called after the process has locked itself down.
+// Once, before the first compilation.
+[[nodiscard]] bool tw_engine_precompile_init(struct tw_error *err);
+// INVALID_WASM when it is not valid, COMPILE_FAILED when the code does not fit `out`. `interrupt`: enum
+// tw_interrupt. Confined to one thread.
+[[nodiscard]] bool tw_engine_precompile(struct tw_span wasm, uint32_t interrupt, struct tw_buf *out,
+                                        struct tw_error *err);
+const char *tw_engine_target(void); // "wasmtime48.0.8:…"

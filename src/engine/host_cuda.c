@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// wasi_cuda: the guest's side of gpu/. Guest ranges are checked here, everything else there. A call that
+// fails leaves its text for last_error_copy and answers the code of the guest ABI. The device context is made
+// at first use and reset with the instance. What waits (launch, sync, compiling PTX) gives the thread away.
+
+#include "engine/internal.h"
+
+enum { PTX_MAX = 8 << 20 }; // one load, part of the guest ABI
+
+int engine_cuda_code(enum tw_code code) {
+    static const struct {
+        enum tw_code code;
+        int value;
+    } codes[] = {
+        {TW_ERR_CUDA_NOT_AVAILABLE, -1},
+        {TW_ERR_CUDA_INVALID_POINTER, -2},
+        {TW_ERR_CUDA_INVALID_KERNEL, -3},
+        {TW_ERR_NOT_FOUND, -3},
+        {TW_ERR_CUDA_MALFORMED_PTX, -4},
+        {TW_ERR_COMPILE_FAILED, -4},
+        {TW_ERR_CUDA_LAUNCH_FAILED, -5},
+        {TW_ERR_CUDA_QUOTA, -6},
+        {TW_ERR_QUOTA, -6},
+        {TW_ERR_CAPACITY, -6},
+        {TW_ERR_TIMEOUT, -6},
+        {TW_ERR_CUDA_INVALID_DIMENSIONS, -8},
+        {TW_ERR_CUDA_INVALID_ARGS, -9},
+        {TW_ERR_CUDA_ARGS_UNSUPPORTED, -10},
+        {TW_ERR_CUDA_INVALID_HANDLE, -11},
+    };
+    for (size_t i = 0; i < TW_COUNT(codes); i++) {
+        if (codes[i].code == code)
+            return codes[i].value;
+    }
+    return -7; // internal
+}
+
+static int fail(struct engine_instance *instance, const struct tw_error *error) {
+    struct engine_host *host = &instance->host;
+    size_t len = strlen(error->message);
+    host->gpu_error_len = (uint32_t)(len < sizeof(host->gpu_error) ? len : sizeof(host->gpu_error));
+    memcpy(host->gpu_error, error->message, host->gpu_error_len);
+    return engine_cuda_code(error->code);
+}
+
+static wasm_trap_t *answer32(struct engine_instance *instance, wasmtime_val_raw_t *args, bool ok,
+                             const struct tw_error *error) {
+    args[0].i32 = ok ? 0 : fail(instance, error);
+    return NULL;
+}
+
+static wasm_trap_t *answer64(struct engine_instance *instance, wasmtime_val_raw_t *args, bool ok,
+                             int64_t value, const struct tw_error *error) {
+    args[0].i64 = ok ? value : fail(instance, error);
+    return NULL;
+}
+
+static struct tw_gpu_context *context_of(struct engine_instance *instance, struct tw_error *err) {
+    if (instance->gpu)
+        return instance->gpu;
+    struct tw_gpu *gpu = instance->module->engine->options.gpu;
+    struct tw_gpu_device *device = gpu ? tw_gpu_device_default(gpu) : NULL;
+    if (!device) {
+        tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE, "this host has no device");
+        return NULL;
+    }
+    struct tw_gpu_limits limits = {};
+    struct tw_gpu_context *context =
+        tw_gpu_context_new(device, instance->arena, instance->tenant, &limits, err);
+    TW_LOCK_SCOPE(&instance->gpu_lock);
+    instance->gpu = context;
+    return context;
+}
+
+// A range of the guest's memory, or CUDA_INVALID_POINTER.
+static uint8_t *range(const struct engine_instance *instance, const wasmtime_val_raw_t *ptr, uint64_t len,
+                      const char *what, struct tw_error *err) {
+    uint8_t *at = engine_guest(instance, (uint32_t)ptr->i32, len);
+    if (!at)
+        tw_fail(err, TW_ERR_CUDA_INVALID_POINTER,
+                "%s: %" PRIu64 " bytes at %" PRIu32 " leave the guest's memory of %" PRIu64 " bytes", what,
+                len, (uint32_t)ptr->i32, instance->memory ? instance->memory->size : 0);
+    return at;
+}
+
+static uint64_t handle_of(const wasmtime_val_raw_t *low) {
+    return (uint32_t)low[0].i32 | (uint64_t)(uint32_t)low[1].i32 << 32;
+}
+
+// ---- kernels ----
+
+static void finish_load(struct engine_call *call, wasmtime_val_raw_t *result) {
+    result->i64 = call->wait.error.code ? fail(call->instance, &call->wait.error) : call->wait.kernel;
+}
+
+// On a thread of its own: compiling takes milliseconds.
+static void run_load(struct tw_task *task) {
+    struct engine_call *call = (struct engine_call *)((char *)task - offsetof(struct engine_call, wait.task));
+    struct engine_wait *wait = &call->wait;
+    int64_t kernel = 0;
+    if (tw_gpu_load_ptx(call->instance->gpu, wait->ptx, wait->entry, call->invoke->deadline_ns, &kernel,
+                        &wait->error))
+        wait->kernel = kernel;
+    engine_call_wake(call);
+}
+
+static bool check_load(const struct engine_instance *instance, const wasmtime_val_raw_t *args,
+                       struct engine_wait *wait, struct tw_error *err) {
+    uint32_t ptx_len = (uint32_t)args[1].i32, entry_len = (uint32_t)args[3].i32;
+    if (ptx_len > PTX_MAX)
+        return tw_fail(err, TW_ERR_CUDA_QUOTA, "%" PRIu32 " bytes of PTX, the limit is %d; split the kernels",
+                       ptx_len, PTX_MAX);
+    if (entry_len > ENGINE_ENTRY_MAX)
+        return tw_fail(err, TW_ERR_CUDA_QUOTA, "an entry's name of %" PRIu32 " bytes, the limit is %d",
+                       entry_len, ENGINE_ENTRY_MAX);
+    const uint8_t *ptx = range(instance, &args[0], ptx_len, "load_ptx: the PTX", err);
+    const uint8_t *entry =
+        ptx ? range(instance, &args[2], entry_len, "load_ptx: the entry's name", err) : NULL;
+    if (!entry)
+        return false;
+    wait->ptx = tw_str_of((const char *)ptx, ptx_len);
+    wait->entry = tw_str_of((const char *)entry, entry_len);
+    return true;
+}
+
+wasm_trap_t *engine_cuda_load_ptx(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct engine_call *call = instance->call;
+    struct engine_wait *wait = &call->wait;
+    struct tw_error err = {};
+    if (!check_load(instance, args, wait, &err) || !context_of(instance, &err))
+        return answer64(instance, args, false, 0, &err);
+    if (tw_gpu_ptx_is_cached(instance->gpu, wait->ptx, wait->entry)) {
+        int64_t kernel = 0;
+        bool ok =
+            tw_gpu_load_ptx(instance->gpu, wait->ptx, wait->entry, call->invoke->deadline_ns, &kernel, &err);
+        return answer64(instance, args, ok, kernel, &err);
+    }
+    wait->error = (struct tw_error){};
+    wait->task = (struct tw_task){.run = run_load};
+    engine_call_arm(call, finish_load);
+    if (tw_pool_submit(instance->module->engine->blocking, &wait->task, &err))
+        return NULL;
+    engine_call_disarm(call);
+    return answer64(instance, args, false, 0, &err);
+}
+
+// The registry of kernels is not connected to the engine yet.
+wasm_trap_t *engine_cuda_load_kernel(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    if (range(instance, &args[0], (uint32_t)args[1].i32, "load_kernel: the name", &err) &&
+        range(instance, &args[2], (uint32_t)args[3].i32, "load_kernel: the version", &err))
+        tw_fail(&err, TW_ERR_CUDA_NOT_AVAILABLE, "this host has no kernel registry; use load_ptx");
+    return answer64(instance, args, false, 0, &err);
+}
+
+wasm_trap_t *engine_cuda_unload(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    struct tw_gpu_context *context = context_of(instance, &err);
+    return answer32(instance, args, context && tw_gpu_unload(context, args[0].i64, &err), &err);
+}
+
+// Wakes the call whose waiter it is.
+static void notify(struct tw_gpu_waiter *waiter) {
+    engine_call_wake((struct engine_call *)((char *)waiter - offsetof(struct engine_call, wait.waiter)));
+}
+
+static void finish_waiter(struct engine_call *call, wasmtime_val_raw_t *result) {
+    const struct tw_error *error = &call->wait.waiter.error;
+    result->i32 = error->code ? fail(call->instance, error) : 0;
+}
+
+static struct tw_gpu_waiter *arm(struct engine_call *call) {
+    call->wait.waiter = (struct tw_gpu_waiter){.notify = notify};
+    engine_call_arm(call, finish_waiter);
+    return &call->wait.waiter;
+}
+
+static wasm_trap_t *answer_progress(struct engine_instance *instance, wasmtime_val_raw_t *args,
+                                    enum tw_gpu_progress progress, const struct tw_error *error) {
+    if (progress == TW_GPU_PENDING)
+        return NULL;
+    engine_call_disarm(instance->call);
+    return answer32(instance, args, progress == TW_GPU_DONE, error);
+}
+
+static bool make_launch(struct engine_instance *instance, const wasmtime_val_raw_t *args,
+                        struct tw_gpu_launch *launch, struct tw_error *err) {
+    uint32_t args_len = (uint32_t)args[9].i32;
+    if (args_len > ENGINE_ARGS_MAX)
+        return tw_fail(err, TW_ERR_CUDA_ARGS_UNSUPPORTED, "%" PRIu32 " bytes of arguments, the limit is %d",
+                       args_len, ENGINE_ARGS_MAX);
+    const uint8_t *records = range(instance, &args[8], args_len, "launch: the arguments", err);
+    if (!records)
+        return false;
+    *launch = (struct tw_gpu_launch){
+        .kernel = args[0].i64,
+        .grid = {(uint32_t)args[1].i32, (uint32_t)args[2].i32, (uint32_t)args[3].i32},
+        .block = {(uint32_t)args[4].i32, (uint32_t)args[5].i32, (uint32_t)args[6].i32},
+        .shared_bytes = (uint32_t)args[7].i32,
+        .args = tw_span_of(records, args_len),
+        .memory_bytes = instance->memory->size,
+        .deadline_ns = instance->call->invoke->deadline_ns,
+    };
+    return true;
+}
+
+wasm_trap_t *engine_cuda_launch(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    struct tw_gpu_launch launch;
+    if (!make_launch(instance, args, &launch, &err) || !context_of(instance, &err))
+        return answer32(instance, args, false, &err);
+    struct tw_gpu_waiter *waiter = arm(instance->call);
+    return answer_progress(instance, args, tw_gpu_launch(instance->gpu, &launch, waiter, &err), &err);
+}
+
+wasm_trap_t *engine_cuda_launch_async(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    struct tw_gpu_launch launch;
+    bool ok = make_launch(instance, args + 1, &launch, &err) && context_of(instance, &err);
+    if (ok) {
+        launch.stream = args[0].i64;
+        ok = tw_gpu_launch_async(instance->gpu, &launch, &err);
+    }
+    return answer32(instance, args, ok, &err);
+}
+
+static wasm_trap_t *sync_streams(struct engine_instance *instance, wasmtime_val_raw_t *args, int64_t stream) {
+    struct tw_error err = {};
+    if (!context_of(instance, &err))
+        return answer32(instance, args, false, &err);
+    struct tw_gpu_waiter *waiter = arm(instance->call);
+    return answer_progress(instance, args, tw_gpu_sync(instance->gpu, stream, waiter, &err), &err);
+}
+
+wasm_trap_t *engine_cuda_sync(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    return sync_streams(instance, args, -1);
+}
+
+wasm_trap_t *engine_cuda_stream_sync(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    if (args[0].i64 < 0) { // means all streams to gpu/, nothing to guests
+        tw_fail(&err, TW_ERR_CUDA_INVALID_HANDLE, "there is no stream %" PRId64, args[0].i64);
+        return answer32(instance, args, false, &err);
+    }
+    return sync_streams(instance, args, args[0].i64);
+}
+
+wasm_trap_t *engine_cuda_stream_create(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    int64_t stream = 0;
+    struct tw_gpu_context *context = context_of(instance, &err);
+    bool ok = context && tw_gpu_stream_new(context, &stream, &err);
+    return answer64(instance, args, ok, stream, &err);
+}
+
+wasm_trap_t *engine_cuda_stream_destroy(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    struct tw_gpu_context *context = context_of(instance, &err);
+    return answer32(instance, args, context && tw_gpu_stream_free(context, args[0].i64, &err), &err);
+}
+
+// ---- memory ----
+
+wasm_trap_t *engine_cuda_alloc(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    uint64_t handle = 0;
+    struct tw_gpu_context *context = context_of(instance, &err);
+    bool ok = context && tw_gpu_alloc(context, handle_of(&args[0]), &handle, &err);
+    return answer64(instance, args, ok, (int64_t)handle, &err);
+}
+
+wasm_trap_t *engine_cuda_free(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    struct tw_gpu_context *context = context_of(instance, &err);
+    return answer32(instance, args, context && tw_gpu_buffer_free(context, handle_of(&args[0]), &err), &err);
+}
+
+wasm_trap_t *engine_cuda_memcpy_h2d(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    uint32_t len = (uint32_t)args[3].i32;
+    const uint8_t *from = range(instance, &args[2], len, "memcpy_h2d", &err);
+    struct tw_gpu_context *context = from ? context_of(instance, &err) : NULL;
+    return answer32(instance, args, context && tw_gpu_write(context, handle_of(&args[0]), 0, from, len, &err),
+                    &err);
+}
+
+wasm_trap_t *engine_cuda_memcpy_d2h(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    uint32_t len = (uint32_t)args[3].i32;
+    uint8_t *to = range(instance, &args[0], len, "memcpy_d2h", &err);
+    struct tw_gpu_context *context = to ? context_of(instance, &err) : NULL;
+    return answer32(instance, args, context && tw_gpu_read(context, handle_of(&args[1]), 0, to, len, &err),
+                    &err);
+}
+
+wasm_trap_t *engine_cuda_memcpy_d2d(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    struct tw_gpu_context *context = context_of(instance, &err);
+    bool ok =
+        context && tw_gpu_copy(context, (uint64_t)args[0].i64, (uint64_t)args[1].i64, (uint64_t)args[2].i64,
+                               (uint64_t)args[3].i64, (uint64_t)args[4].i64, &err);
+    return answer32(instance, args, ok, &err);
+}
+
+wasm_trap_t *engine_cuda_memset_d8(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_error err = {};
+    struct tw_gpu_context *context = context_of(instance, &err);
+    bool ok = context && tw_gpu_fill(context, (uint64_t)args[0].i64, (uint64_t)args[1].i64,
+                                     (uint8_t)args[2].i32, (uint64_t)args[3].i64, &err);
+    return answer32(instance, args, ok, &err);
+}
+
+// ---- devices and errors ----
+
+wasm_trap_t *engine_cuda_device_count(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_gpu *gpu = instance->module->engine->options.gpu;
+    args[0].i32 = gpu ? (int32_t)tw_gpu_device_count(gpu) : 0;
+    return NULL;
+}
+
+wasm_trap_t *engine_cuda_device_info(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_gpu *gpu = instance->module->engine->options.gpu;
+    uint32_t index = (uint32_t)args[0].i32, len = (uint32_t)args[2].i32;
+    struct tw_error err = {};
+    struct tw_gpu_device *device = gpu ? tw_gpu_device_at(gpu, index) : NULL;
+    if (!device)
+        tw_fail(&err, TW_ERR_CUDA_NOT_AVAILABLE, "there is no device %" PRIu32, index);
+    uint8_t *to = device ? range(instance, &args[1], len, "device_info", &err) : NULL;
+    if (!to)
+        return answer32(instance, args, false, &err);
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
+    tw_buf_init(&text, ENGINE_DEVICE_INFO_MAX);
+    if (!tw_gpu_device_json(device, &text)) {
+        tw_fail(&err, TW_ERR_INTERNAL, "the device's description does not fit");
+        return answer32(instance, args, false, &err);
+    }
+    if (text.len <= len)
+        memcpy(to, text.data, text.len);
+    args[0].i32 = (int32_t)text.len;
+    return NULL;
+}
+
+wasm_trap_t *engine_cuda_last_error_len(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    args[0].i32 = (int32_t)instance->host.gpu_error_len;
+    return NULL;
+}
+
+// Does not change the text, not even by failing.
+wasm_trap_t *engine_cuda_last_error_copy(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    uint32_t len = (uint32_t)args[1].i32;
+    uint8_t *to = engine_guest(instance, (uint32_t)args[0].i32, len);
+    if (len > instance->host.gpu_error_len)
+        len = instance->host.gpu_error_len;
+    if (to)
+        memcpy(to, instance->host.gpu_error, len);
+    args[0].i32 = to ? (int32_t)len : engine_cuda_code(TW_ERR_CUDA_INVALID_POINTER);
+    return NULL;
+}

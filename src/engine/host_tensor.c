@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// wasi:tensor/host@0.1.0: request bytes in, response bytes out. Reading shares its place with WASI's standard
+// input, emitting its bytes with standard output.
+
+#include "engine/internal.h"
+
+enum { TENSOR_OK = 0, TENSOR_INVALID = -2, TENSOR_GONE = -3 };
+
+static wasm_trap_t *answer(wasmtime_val_raw_t *args, int value) {
+    args[0].i32 = value;
+    return NULL;
+}
+
+int engine_emit(struct engine_instance *instance, struct tw_span bytes) {
+    struct tw_invoke *invoke = instance->call->invoke;
+    uint64_t max = invoke->output_max ? invoke->output_max : ENGINE_OUTPUT_DEFAULT;
+    if (bytes.len > max - instance->host.emitted)
+        return TENSOR_INVALID;
+    if (invoke->emit) {
+        if (!invoke->emit(invoke, bytes))
+            return TENSOR_GONE;
+    } else if (!tw_buf_append(&invoke->output, bytes.data, bytes.len)) {
+        return TENSOR_INVALID;
+    }
+    instance->host.emitted += bytes.len;
+    return TENSOR_OK;
+}
+
+void engine_append_stderr(struct engine_instance *instance, struct tw_span bytes) {
+    struct tw_buf *text = &instance->call->invoke->stderr_text;
+    size_t left = text->max - text->len;
+    if (!tw_buf_append(text, bytes.data, bytes.len < left ? bytes.len : left))
+        return; // no memory: the text is for people, the call goes on
+}
+
+wasm_trap_t *engine_tensor_input_len(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    size_t len = instance->call->invoke->input.len - instance->host.input_at; // still to be read
+    return answer(args, len > INT32_MAX ? INT32_MAX : (int)len);
+}
+
+wasm_trap_t *engine_tensor_read_input(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct tw_span input = instance->call->invoke->input;
+    size_t left = input.len - instance->host.input_at, len = (uint32_t)args[1].i32;
+    uint8_t *to = engine_guest(instance, (uint32_t)args[0].i32, len);
+    if (!to)
+        return answer(args, TENSOR_INVALID);
+    if (len > left)
+        len = left;
+    if (len > INT32_MAX)
+        len = INT32_MAX;
+    if (len)
+        memcpy(to, input.data + instance->host.input_at, len);
+    instance->host.input_at += len;
+    return answer(args, (int)len);
+}
+
+wasm_trap_t *engine_tensor_emit_chunk(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    uint32_t len = (uint32_t)args[1].i32;
+    const uint8_t *from = engine_guest(instance, (uint32_t)args[0].i32, len);
+    if (!from || len > ENGINE_CHUNK_MAX)
+        return answer(args, TENSOR_INVALID);
+    return answer(args, len ? engine_emit(instance, tw_span_of(from, len)) : TENSOR_OK);
+}
+
+// Nothing is held back here: each chunk was handed on when it was emitted.
+wasm_trap_t *engine_tensor_flush(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    (void)instance;
+    return answer(args, TENSOR_OK);
+}
+
+wasm_trap_t *engine_tensor_set_content_type(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    uint32_t len = (uint32_t)args[1].i32;
+    const uint8_t *from = engine_guest(instance, (uint32_t)args[0].i32, len);
+    if (!from || len >= TW_CONTENT_TYPE_MAX)
+        return answer(args, TENSOR_INVALID);
+    // It becomes a header line: printable ASCII only.
+    for (uint32_t i = 0; i < len; i++) {
+        if (from[i] < 0x20 || from[i] > 0x7e)
+            return answer(args, TENSOR_INVALID);
+    }
+    struct tw_invoke *invoke = instance->call->invoke;
+    memcpy(invoke->content_type, from, len);
+    invoke->content_type[len] = '\0';
+    return answer(args, TENSOR_OK);
+}
+
+wasm_trap_t *engine_tensor_set_status(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    int status = args[0].i32;
+    if (status < 200 || status > 599)
+        return answer(args, TENSOR_INVALID);
+    instance->call->invoke->status = status;
+    return answer(args, TENSOR_OK);
+}
+
+wasm_trap_t *engine_tensor_log(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    static const char *const levels[] = {"trace", "debug", "info", "warn", "error"};
+    uint32_t level = (uint32_t)args[0].i32, len = (uint32_t)args[2].i32;
+    const uint8_t *text = engine_guest(instance, (uint32_t)args[1].i32, len);
+    if (!text)
+        return NULL; // it has no way to tell
+    if (len > ENGINE_LOG_LINE_MAX)
+        len = ENGINE_LOG_LINE_MAX;
+    const char *name = levels[level < TW_COUNT(levels) ? level : TW_COUNT(levels) - 1];
+    engine_append_stderr(instance, tw_span_of(name, strlen(name)));
+    engine_append_stderr(instance, tw_span_of(": ", 2));
+    engine_append_stderr(instance, tw_span_of(text, len));
+    engine_append_stderr(instance, tw_span_of("\n", 1));
+    return NULL;
+}

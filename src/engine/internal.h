@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of engine/ share. A call's way through them:
+//
+//     sched.c queues it → a worker takes an instance (pool.c, instance.c) → call.c polls the guest's future
+//        ↑ wake (a kernel ended, a timer is due)          │ pending: the fiber is parked, the worker goes on
+//        └────────────────────────────────────────────────┘ ended: outcome (trap.c), reset (reset.c), done
+//
+// Locks, none held while another is taken: the scheduler's queue, the timers', a module's warm list, the
+// stacks'. No guest code, device call or callback runs under any of them.
+#pragma once
+
+#include "engine/config.h"
+#include "engine/limits.h"
+#include "telemetry/telemetry.h"
+
+struct engine_call;
+struct engine_instance;
+
+// ---- timers (timer.c): one thread that runs what is due. A timer is embedded; guarded by the timers' lock.
+// ----
+struct engine_timer {
+    int64_t due_ns;
+    size_t slot;                              // in the heap, from 1; 0: not set
+    bool unwanted;                            // is being removed
+    void (*fire)(struct engine_timer *timer); // on the timers' thread, under no lock
+};
+struct engine_timers {
+    struct tw_lock lock;
+    struct tw_cond changed, fired;
+    struct engine_timer **heap; // heap[1] is due first
+    size_t count, capacity;
+    struct engine_timer *firing;
+    int64_t sleeping_until_ns;
+    bool stopping, started;
+    pthread_t thread;
+};
+[[nodiscard]] bool engine_timers_init(struct engine_timers *timers, struct tw_error *err);
+void engine_timers_done(struct engine_timers *timers); // no timer is set
+// Sets or moves it. False without memory.
+[[nodiscard]] bool engine_timer_set(struct engine_timers *timers, struct engine_timer *timer, int64_t due_ns);
+// Moves it forward, if it is set. The caller holds the lock.
+void engine_timer_hurry_locked(struct engine_timers *timers, struct engine_timer *timer, int64_t due_ns);
+// After it returns the timer is neither set nor firing. Not from `fire`.
+void engine_timer_remove(struct engine_timers *timers, struct engine_timer *timer);
+// Unsets it; true when it was set, so that it will not fire. Does not wait.
+bool engine_timer_take(struct engine_timers *timers, struct engine_timer *timer);
+
+// ---- stacks (stack.c): fiber stacks kept for the next instance. Guarded by its lock. ----
+struct engine_stack;
+struct engine_stacks {
+    struct tw_lock lock;
+    struct engine_stack *free;
+    uint32_t free_count;
+};
+void engine_stacks_init(struct engine_stacks *stacks);
+void engine_stacks_done(struct engine_stacks *stacks); // no stack is in use
+void engine_stacks_configure(struct engine_stacks *stacks, wasm_config_t *config);
+
+// ---- images (image.c): what every instance of a module begins as. Frozen. ----
+struct engine_image_memory {
+    uint64_t size_bytes;  // of the memory: whole Wasm pages
+    uint64_t file_offset; // of its first byte, page-aligned
+    uint64_t file_bytes;  // page-aligned; what follows is zeros
+};
+struct engine_image {
+    uint8_t *mapping; // the whole file, read-only
+    size_t len;
+    int fd;
+    bool replay; // captured before start code ran: it runs in every instance
+    const struct engine_image_memory *memories;
+    const struct engine_image_global {
+        uint32_t type; // enum tw_wasm_valtype; references are null
+        uint32_t zero;
+        uint8_t value[16];
+    } *globals;
+    const uint64_t *tables; // sizes, in elements
+    uint32_t memory_count, global_count, table_count;
+};
+// Maps and checks what image_write made. Takes `fd`, also on failure.
+[[nodiscard]] bool engine_image_map(int fd, const struct tw_digest *wasm, struct engine_image *ret_image,
+                                    struct tw_error *err);
+void engine_image_done(struct engine_image *image);
+// The state of an instance as an image file, all of `out`.
+[[nodiscard]] bool engine_image_capture(struct engine_instance *instance, const struct tw_digest *wasm,
+                                        bool replay, struct tw_buf *out, struct tw_error *err);
+
+// ---- linear memories (memory.c). Confined to the instance. ----
+struct engine_region {
+    const struct engine_instance *instance; // NULL: no guest's
+    uint8_t *base;
+    uint64_t size;        // bytes now, whole Wasm pages; [base, base + size) is readable and writable
+    uint64_t limit;       // bytes, of all the instance's memories together
+    uint64_t own_bytes;   // of a reservation of its own; 0: lies in the instance's arena
+    uint64_t image_size;  // what a reset goes back to
+    const uint8_t *image; // its bytes in the mapped image
+    uint64_t image_bytes; // how many; zeros follow
+    uint64_t counted;     // bytes that the tenant's memory gauge has of it
+    bool denied;          // growth met the limit; for the error message
+};
+// Makes the tenant's memory gauge say `bytes` for this memory.
+void engine_region_count(struct engine_region *region, uint64_t bytes);
+void engine_memory_configure(wasm_config_t *config);
+// The instance whose memories Wasmtime asks for on this thread; NULL: none.
+void engine_memory_creating(struct engine_instance *instance);
+void engine_memories_done(struct engine_instance *instance);
+// Opens or closes the poll page. Closing stops the guest at its next poll. Any thread.
+bool engine_poll_page(struct tw_gpu_arena *arena, bool open);
+
+// ---- reset (reset.c) ----
+struct engine_resetter {
+    int pagemap; // -1: madvise only
+};
+void engine_resetter_init(struct engine_resetter *resetter);
+void engine_resetter_done(struct engine_resetter *resetter);
+// Bytes of [0, size) back to the image. False: the instance cannot be reused.
+[[nodiscard]] bool engine_region_restore(const struct engine_resetter *resetter,
+                                         struct engine_region *region);
+
+// ---- modules (module.c) ----
+struct tw_module {
+    struct tw_ref ref;
+    struct tw_engine *engine;
+    struct tw_arena arena; // what the pointers below point into
+    struct tw_digest digest;
+    struct tw_module_limits limits;
+    wasmtime_module_t *code;
+    wasmtime_instance_pre_t *pre;
+    struct engine_image image;
+    struct tw_signature *exports;
+    uint32_t *export_functions; // the exports' function indices
+    uint32_t export_count;
+    const struct tw_wasm_import *imports;
+    uint32_t import_count;
+    const struct tw_wasm_limits *memories; // defined ones, without the poll page's
+    uint32_t memory_count, global_count, table_count;
+    const uint8_t *global_types; // of tw:g0 …
+    uint32_t abi_memory;         // which memory host functions mean; UINT32_MAX: none
+    bool has_start, has_initialize, single_use;
+    // ---- guarded by `lock` ----
+    struct tw_lock lock;
+    struct engine_instance *warm;
+    uint32_t warm_count;
+    struct tw_module *older, *newer; // the engine's list, guarded by the engine's lock
+};
+// Numeric or a reference that can cross the API.
+bool engine_type_is_numeric(uint8_t type);
+
+// ---- instances (instance.c, pool.c). Confined to the call that holds it. ----
+// What host functions remember during a call; cleared by a reset.
+struct engine_host {
+    size_t input_at;
+    uint64_t emitted;   // bytes of output
+    uint8_t closed_fds; // bits of 0, 1, 2
+    uint32_t gpu_error_len;
+    char gpu_error[ENGINE_GPU_ERROR_MAX];
+};
+struct engine_instance {
+    struct engine_instance *next; // of the warm list
+    struct tw_module *module;     // its pool's owner; borrowed while warm, referenced by the call else
+    uint64_t tenant;
+    struct tw_gpu_arena *arena;
+    wasmtime_store_t *store;
+    wasmtime_context_t *context;
+    wasmtime_instance_t instance;
+    struct engine_region *regions; // one a defined memory
+    uint32_t region_count, regions_made;
+    struct engine_region *memory; // of the guest ABI; NULL: none
+    wasmtime_memory_t *memories;
+    wasmtime_global_t *globals;
+    struct engine_exported {
+        wasmtime_func_t func;
+        bool known;
+    } *exports;              // in the module's order
+    struct tw_lock gpu_lock; // guards the pointer `gpu` against engine_call_stop
+    struct tw_gpu_context *gpu;
+    struct engine_call *call; // NULL: idle
+    struct engine_host host;
+    bool poll_mapped, poll_closed;
+};
+// Made from the module's image, or (image not mapped yet) with zeros. Runs start code where the image says
+// so, until `deadline_ns`.
+[[nodiscard]] struct engine_instance *engine_instance_new(struct tw_module *module, uint64_t tenant,
+                                                          int64_t deadline_ns, struct tw_error *err);
+void engine_instance_free(struct engine_instance *instance);
+// Start function and `_initialize`. START_FAILED.
+[[nodiscard]] bool engine_instance_start(struct engine_instance *instance, int64_t deadline_ns,
+                                         struct tw_error *err);
+// As fresh as new. False: it must be freed.
+[[nodiscard]] bool engine_instance_reset(struct engine_instance *instance);
+// A warm one of that tenant, or a new one. CAPACITY at the cap.
+[[nodiscard]] struct engine_instance *engine_pool_take(struct tw_module *module, uint64_t tenant,
+                                                       int64_t deadline_ns, struct tw_error *err);
+// Resets it and keeps it warm, or frees it.
+void engine_pool_give(struct engine_instance *instance);
+// For modules whose instances serve once: makes the next one ahead.
+void engine_pool_refill(struct tw_module *module, uint64_t tenant);
+void engine_pool_drain(struct tw_module *module);
+// len bytes at ptr in the guest's memory as it is now; NULL when they are not all there.
+static inline uint8_t *engine_guest(const struct engine_instance *instance, uint32_t ptr, uint64_t len) {
+    const struct engine_region *memory = instance->memory;
+    return memory && ptr + len <= memory->size ? memory->base + ptr : NULL;
+}
+
+// ---- calls (call.c) ----
+// RUNNING: on a thread. ARMED: on a thread, and somebody will wake it. PARKED: on none. WOKEN: what it waited
+// for came.
+enum engine_call_state { ENGINE_RUNNING, ENGINE_ARMED, ENGINE_PARKED, ENGINE_WOKEN };
+
+// Owned by the engine from submit until `done` returned. Confined to the thread that runs it, but for the
+// first group.
+struct engine_call {
+    struct tw_state state;    // enum engine_call_state
+    struct tw_flag cancelled; // by tw_invoke_cancel
+    struct tw_flag stopping;  // the guest is to end; `stop_code` says why
+    enum tw_code stop_code;   // written before `stopping` is raised
+    struct engine_timer deadline, sleep;
+
+    struct engine_call *next; // of the queue
+    struct tw_engine *engine;
+    struct tw_invoke *invoke;
+    struct engine_instance *instance;
+    bool on_caller; // runs on the thread that asked, not on workers
+    bool exited;    // proc_exit
+    bool yielding;  // waits for nothing: goes to the queue's end
+    const struct tw_signature *signature;
+    wasmtime_call_future_t *future;
+    wasm_trap_t *trap;
+    wasmtime_error_t *error;
+    wasmtime_func_t func; // Wasmtime reads it while the future lives
+
+    // What a host function waits for; `finish` puts its result when the call was woken.
+    struct engine_wait {
+        void (*finish)(struct engine_call *call, wasmtime_val_raw_t *result);
+        struct tw_gpu_waiter waiter;
+        struct tw_task task;
+        struct tw_error error;
+        int64_t kernel;
+        struct tw_str ptx, entry;
+        uint32_t events_ptr, count_ptr, subscriptions_ptr, subscription_count;
+        int64_t started_ns, wall_offset_ns; // wall clock minus monotonic clock then
+        wasm_trap_t **trap;
+        wasmtime_val_t *results;
+        size_t result_count;
+    } wait;
+    wasmtime_val_t *args, *results; // in `values`
+    wasmtime_val_t values[];
+};
+[[nodiscard]] struct engine_call *engine_call_new(struct tw_engine *engine, struct tw_invoke *invoke,
+                                                  struct tw_error *err);
+// Runs it until it ended (true: `done` was called and the call is gone) or waits (false: do not touch it any
+// more).
+bool engine_call_step(struct engine_call *call);
+// From a handler, before it starts what will wake the call.
+void engine_call_arm(struct engine_call *call, void (*finish)(struct engine_call *, wasmtime_val_raw_t *));
+// Takes engine_call_arm back: the operation ended at once.
+void engine_call_disarm(struct engine_call *call);
+// Arms it and sets its alarm. False (not armed) without memory.
+[[nodiscard]] bool engine_call_sleep(struct engine_call *call, int64_t due_ns,
+                                     void (*finish)(struct engine_call *, wasmtime_val_raw_t *));
+// Lets calls that are queued go first.
+void engine_call_yield(struct engine_call *call, void (*finish)(struct engine_call *, wasmtime_val_raw_t *));
+// What it waited for came. Any thread; the call may be gone when it returns.
+void engine_call_wake(struct engine_call *call);
+// Runs one function of an instance on this thread until it ended: start code. `invoke` takes the outcome.
+void engine_call_inside(struct engine_instance *instance, const wasmtime_func_t *func,
+                        struct tw_invoke *invoke);
+wasm_trap_t *engine_stop_trap(void);
+
+// ---- outcome (trap.c) ----
+// Fills the invoke's error, trap kind and backtrace; frees trap and error. `stopped`: `stop_code` is the
+// outcome.
+void engine_outcome(struct engine_call *call, bool stopped);
+
+// ---- scheduler (sched.c) ----
+struct engine_sched {
+    struct tw_lock lock;
+    struct tw_cond some;
+    struct engine_call *first, *last;
+    struct tw_counter queued; // changed under the lock
+    uint32_t idle, max_queued;
+    bool stopping;
+    pthread_t *workers;
+    unsigned worker_count;
+    struct tw_counter running;
+};
+[[nodiscard]] bool engine_sched_init(struct tw_engine *engine, unsigned workers, uint32_t max_queued,
+                                     struct tw_error *err);
+void engine_sched_done(struct engine_sched *sched);
+// CAPACITY when `fresh` and the queue is full. Calls that were woken always find room.
+[[nodiscard]] bool engine_sched_push(struct engine_sched *sched, struct engine_call *call, bool fresh,
+                                     struct tw_error *err);
+
+uint32_t engine_sched_queued(const struct engine_sched *sched);
+
+// ---- host functions (link.c, host.c, host_*.c) ----
+// Runs on the guest's fiber. Reads its arguments from `args` and puts the result into args[0]. A trap ends
+// the guest.
+typedef wasm_trap_t *(*engine_handler)(struct engine_instance *instance, wasmtime_val_raw_t *args);
+struct engine_import {
+    const char *module, *name, *signature; // "ii:i" — i: i32, I: i64
+    engine_handler handler;
+    bool may_suspend;
+};
+// The table of host.def with its aliases, one row a name. Frozen.
+const struct engine_import *engine_imports(uint32_t *ret_count);
+[[nodiscard]] bool engine_link(wasmtime_linker_t *linker, struct tw_error *err);
+// UNKNOWN_IMPORT naming the first import that is not offered, and the nearest that is.
+[[nodiscard]] bool engine_check_imports(const struct tw_wasm *wasm, struct tw_error *err);
+// The wasi_cuda code of an error.
+int engine_cuda_code(enum tw_code code);
+#define HOST(module, name, signature, handler, may_suspend)                                                  \
+    wasm_trap_t *handler(struct engine_instance *instance,                                                   \
+                         wasmtime_val_raw_t *args); // again for rows that share one
+#define HOST_CUDA(name, signature, handler, may_suspend) HOST("", name, signature, handler, may_suspend)
+#include "engine/host.def"
+#undef HOST
+#undef HOST_CUDA
+// Appends to the response, or hands it to the client: 0, -2 (cap), -3 (client gone).
+int engine_emit(struct engine_instance *instance, struct tw_span bytes);
+// Appends to the call's stderr_text as far as it fits.
+void engine_append_stderr(struct engine_instance *instance, struct tw_span bytes);
+
+// ---- the engine (engine.c) ----
+struct tw_engine {
+    struct tw_engine_options options;
+    wasm_engine_t *wasmtime;
+    wasmtime_linker_t *linker;
+    struct engine_stacks stacks;
+    struct engine_resetter resetter;
+    struct engine_timers timers;
+    struct engine_sched sched;
+    struct tw_pool *blocking; // kernels that are being compiled
+    struct tw_counter instances, warm;
+    struct tw_series *hits, *misses; // of pool draws
+    struct tw_lock lock;             // guards the list of modules
+    struct tw_module *newest;
+};

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The maxima of engine/, each with its reason. Those a deployment may want to change are options in engine.h.
+#pragma once
+
+enum {
+    ENGINE_QUEUE_DEFAULT = 4'096,
+    ENGINE_INSTANCES_DEFAULT = 10'000,
+    ENGINE_START_MS_DEFAULT = 5'000,
+    ENGINE_STDERR_MAX = 64 << 10,  // part of engine.h's contract
+    ENGINE_CHUNK_MAX = 64 << 10,   // an emitted chunk, part of the guest ABI
+    ENGINE_LOG_LINE_MAX = 4 << 10, // one `log` call
+    ENGINE_GPU_ERROR_MAX = 512,    // last_error's text, part of the guest ABI
+    ENGINE_DEVICE_INFO_MAX = 16 << 10,
+    ENGINE_ENTRY_MAX = 256,  // a kernel's name
+    ENGINE_ARGS_MAX = 4'096, // a launch's argument buffer
+    ENGINE_FRAMES_MAX = 128, // of a backtrace: the innermost ones
+    ENGINE_BACKTRACE_MAX = 64 << 10,
+    ENGINE_IMAGE_MEMORIES_MAX = 64,
+    ENGINE_IMAGE_GLOBALS_MAX = 1 << 20, // Wasm's own limit on globals
+    ENGINE_IMAGE_TABLES_MAX = 100,
+    // Pages that a reset copies back one by one; beyond it giving them back to the kernel is cheaper.
+    ENGINE_RESET_PAGES_MAX = 128,
+    ENGINE_RESET_RANGES = 32, // of dirty pages, asked from the kernel at once
+    // Top part of a fiber stack that stays resident while the stack waits for its next instance.
+    ENGINE_STACK_KEEP_BYTES = 32 << 10,
+    ENGINE_STACKS_KEPT_MAX = 1'024,
+    ENGINE_BLOCKING_THREADS = 4,      // kernels that are being compiled for guests at once
+    ENGINE_SUBSCRIPTIONS_MAX = 1'024, // of one poll_oneoff: each is a clock
+    ENGINE_RESTOP_NS = 10'000'000,    // how often a stopped guest's kernels are cancelled again
+};
+
+#define ENGINE_MEMORY_DEFAULT (256ULL << 20)
+#define ENGINE_TABLE_DEFAULT  1'000'000ULL
+#define ENGINE_OUTPUT_DEFAULT (64ULL << 20)
+#define ENGINE_WASM_PAGE      65'536ULL

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Linear memories on address space that is ours. While an instance is being made on a thread, Wasmtime asks
+// for its memories in order, here:
+//
+//     the guest ABI's memory      the upper half of the instance's arena
+//     the poll page (the last)    behind the arena's guard, one Wasm page, readable
+//     further memories            a reservation of their own: 4 GiB and a guard
+//     the collector's heap        the same, with nobody to reset it: it holds only what guests cannot make
+//
+// A memory begins as the module's image: the file mapped private (pages that are only read cost nothing),
+// then zeros. Growing is mprotect; memories never move.
+
+#include <sys/mman.h>
+
+#include "engine/internal.h"
+
+static _Thread_local struct engine_instance *creating;
+
+void engine_memory_creating(struct engine_instance *instance) {
+    creating = instance;
+}
+
+bool engine_poll_page(struct tw_gpu_arena *arena, bool open) {
+    return mprotect(arena->base + TW_ARENA_POLL_OFFSET, ENGINE_WASM_PAGE, open ? PROT_READ : PROT_NONE) == 0;
+}
+
+// ---- a memory of a guest ----
+
+static uint8_t *get_region(void *env, size_t *ret_size, size_t *ret_capacity) {
+    const struct engine_region *region = env;
+    *ret_size = region->size;
+    *ret_capacity = ENGINE_MEMORY_RESERVATION;
+    return region->base;
+}
+
+// What an instance's other memories have taken of its limit.
+static uint64_t taken_beside(const struct engine_region *region) {
+    const struct engine_instance *instance = region->instance;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; instance && i < instance->regions_made; i++)
+        sum += &instance->regions[i] == region ? 0 : instance->regions[i].size;
+    return sum;
+}
+
+void engine_region_count(struct engine_region *region, uint64_t bytes) {
+    if (!region->instance || bytes == region->counted)
+        return;
+    tw_metric_add(TW_METRIC_CPU_MEMORY_TENANT, tw_labels_tenant(region->instance->tenant),
+                  (int64_t)(bytes - region->counted));
+    region->counted = bytes;
+}
+
+static wasmtime_error_t *grow_region(void *env, size_t new_size) {
+    struct engine_region *region = env;
+    if (new_size + taken_beside(region) > region->limit) {
+        region->denied = true;
+        return wasmtime_error_new("the memory limit is reached");
+    }
+    if (new_size > region->size &&
+        mprotect(region->base + region->size, new_size - region->size, PROT_READ | PROT_WRITE) != 0)
+        return wasmtime_error_new("no memory to grow into");
+    region->size = new_size;
+    engine_region_count(region, new_size);
+    return NULL;
+}
+
+// Wasmtime drops its memories before engine_memories_done lets go of the address space.
+static void forget_region(void *env) {
+    (void)env;
+}
+
+static uint8_t *reserve_anywhere(void) {
+    uint8_t *base = mmap(NULL, ENGINE_MEMORY_RESERVATION + ENGINE_MEMORY_GUARD, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return base == MAP_FAILED ? NULL : base;
+}
+
+// Wasmtime takes the poll page for a memory of 4 GiB too, and aborts when a fault may belong to two.
+static bool is_near_poll_page(const struct tw_gpu_arena *arena, const uint8_t *base) {
+    uint64_t span = ENGINE_MEMORY_RESERVATION + ENGINE_MEMORY_GUARD;
+    uintptr_t poll = (uintptr_t)arena->base + TW_ARENA_POLL_OFFSET, at = (uintptr_t)base;
+    return at < poll + span && poll < at + span;
+}
+
+// A reservation apart from the arena's poll page; `arena` may be NULL.
+static bool reserve(struct engine_region *region, const struct tw_gpu_arena *arena) {
+    size_t bytes = ENGINE_MEMORY_RESERVATION + ENGINE_MEMORY_GUARD;
+    uint8_t *base = reserve_anywhere();
+    // At most two reservations have room beside it: the third is away from it.
+    uint8_t *near[3] = {};
+    for (size_t i = 0; base && arena && i < TW_COUNT(near) && is_near_poll_page(arena, base); i++) {
+        near[i] = base;
+        base = reserve_anywhere();
+    }
+    for (size_t i = 0; i < TW_COUNT(near); i++) {
+        if (near[i])
+            munmap(near[i], bytes);
+    }
+    if (base && arena && is_near_poll_page(arena, base)) {
+        munmap(base, bytes);
+        base = NULL;
+    }
+    region->base = base;
+    region->own_bytes = base ? bytes : 0;
+    return base != NULL;
+}
+
+// Maps the image and opens the rest.
+static bool fill(struct engine_region *region, const struct engine_image *image, uint32_t index) {
+    const struct engine_image_memory *memory = &image->memories[index];
+    if (memory->file_bytes) {
+        if (mmap(region->base, memory->file_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, image->fd,
+                 (off_t)memory->file_offset) == MAP_FAILED)
+            return false;
+        region->image = image->mapping + memory->file_offset;
+        region->image_bytes = memory->file_bytes;
+    }
+    if (region->size > region->image_bytes &&
+        mprotect(region->base + region->image_bytes, region->size - region->image_bytes,
+                 PROT_READ | PROT_WRITE) != 0)
+        return false;
+    // A huge page would make every reset restore 2 MiB for one byte. Kernels without them say EINVAL.
+    madvise(region->base, region->size, MADV_NOHUGEPAGE);
+    return true;
+}
+
+static wasmtime_error_t *make_region(struct engine_instance *instance, size_t minimum,
+                                     wasmtime_linear_memory_t *ret_memory) {
+    uint32_t index = instance->regions_made++;
+    struct engine_region *region = &instance->regions[index];
+    const struct engine_image *image = &instance->module->image;
+    if (index == instance->module->abi_memory)
+        region->base = instance->arena->base + TW_ARENA_MEMORY_OFFSET;
+    else if (!reserve(region, instance->arena))
+        return wasmtime_error_new("no address space for a memory");
+    region->instance = instance;
+    region->limit = instance->module->limits.memory_bytes;
+    region->size = image->mapping ? image->memories[index].size_bytes : minimum;
+    region->image_size = region->size;
+    if (region->size + taken_beside(region) > region->limit) {
+        region->size = 0;
+        region->denied = true;
+        return wasmtime_error_new("the memory limit is reached");
+    }
+    bool ok = image->mapping ? fill(region, image, index)
+                             : mprotect(region->base, region->size, PROT_READ | PROT_WRITE) == 0;
+    if (!ok)
+        return wasmtime_error_new("no memory for an instance");
+    engine_region_count(region, region->size);
+    ret_memory->env = region;
+    ret_memory->get_memory = get_region;
+    ret_memory->grow_memory = grow_region;
+    ret_memory->finalizer = forget_region;
+    return NULL;
+}
+
+// ---- the poll page ----
+
+static uint8_t *get_poll(void *env, size_t *ret_size, size_t *ret_capacity) {
+    const struct tw_gpu_arena *arena = env;
+    *ret_size = *ret_capacity = ENGINE_WASM_PAGE;
+    return arena->base + TW_ARENA_POLL_OFFSET;
+}
+
+static wasmtime_error_t *grow_poll(void *env, size_t new_size) {
+    (void)env;
+    (void)new_size;
+    return wasmtime_error_new("this memory cannot grow");
+}
+
+static wasmtime_error_t *make_poll(struct engine_instance *instance, wasmtime_linear_memory_t *ret_memory) {
+    if (!engine_poll_page(instance->arena, true))
+        return wasmtime_error_new("no memory for the poll page");
+    instance->poll_mapped = true;
+    ret_memory->env = instance->arena;
+    ret_memory->get_memory = get_poll;
+    ret_memory->grow_memory = grow_poll;
+    ret_memory->finalizer = forget_region;
+    return NULL;
+}
+
+// ---- what is no guest's ----
+
+static void free_plain(void *env) {
+    struct engine_region *region = env;
+    munmap(region->base, region->own_bytes);
+    free(region);
+}
+
+static wasmtime_error_t *make_plain(size_t minimum, wasmtime_linear_memory_t *ret_memory) {
+    struct engine_region *region = tw_alloc_zero(1, sizeof(*region));
+    if (!region || !reserve(region, NULL)) {
+        free(region);
+        return wasmtime_error_new("no address space for a memory");
+    }
+    region->limit = ENGINE_MEMORY_DEFAULT;
+    wasmtime_error_t *error = grow_region(region, minimum);
+    if (error) {
+        free_plain(region);
+        return error;
+    }
+    ret_memory->env = region;
+    ret_memory->get_memory = get_region;
+    ret_memory->grow_memory = grow_region;
+    ret_memory->finalizer = free_plain;
+    return NULL;
+}
+
+// The memory Wasmtime asks for is the instance's next one. The collector's heap comes before them and has no
+// maximum; a module for which that is not enough to tell them apart fails in instance.c, which looks where
+// the memories lie.
+static bool is_next(const struct engine_instance *instance, size_t minimum, size_t maximum) {
+    const struct tw_wasm_limits *limits = &instance->module->memories[instance->regions_made];
+    uint64_t pages = ENGINE_MEMORY_RESERVATION / ENGINE_WASM_PAGE;
+    uint64_t max = limits->max < pages ? limits->max : pages;
+    return minimum == limits->min * ENGINE_WASM_PAGE && maximum == max * ENGINE_WASM_PAGE;
+}
+
+static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, size_t minimum, size_t maximum,
+                                    size_t reserved, size_t guard, wasmtime_linear_memory_t *ret_memory) {
+    (void)env;
+    (void)type;
+    (void)reserved; // 4 GiB and 32 MiB: our settings
+    (void)guard;
+    struct engine_instance *instance = creating;
+    if (!instance)
+        return make_plain(minimum, ret_memory);
+    if (instance->regions_made < instance->region_count)
+        return is_next(instance, minimum, maximum) ? make_region(instance, minimum, ret_memory)
+                                                   : make_plain(minimum, ret_memory);
+    return make_poll(instance, ret_memory);
+}
+
+void engine_memory_configure(wasm_config_t *config) {
+    wasmtime_memory_creator_t creator = {.new_memory = new_memory};
+    wasmtime_config_host_memory_creator_set(config, &creator);
+}
+
+void engine_memories_done(struct engine_instance *instance) {
+    for (uint32_t i = 0; i < instance->regions_made; i++) {
+        struct engine_region *region = &instance->regions[i];
+        engine_region_count(region, 0);
+        if (region->own_bytes) {
+            munmap(region->base, region->own_bytes);
+        } else if (region->base) {
+            // Back to plain reserved space: drops the image's mapping and every page.
+            size_t used = region->size > region->image_bytes ? region->size : region->image_bytes;
+            if (used && mmap(region->base, used, PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+                madvise(region->base, used, MADV_DONTNEED);
+        }
+    }
+    if (instance->poll_mapped)
+        engine_poll_page(instance->arena, false);
+}

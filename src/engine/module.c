@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a module's bytes to what instances are made of: parse, rewrite, compile (elsewhere), link, and either
+// run start code once and capture the image, or map the image that an earlier build left.
+//
+// Modules whose code changes tables, drops segments or keeps references in globals hold state that no image
+// can: they are captured before start code, which then runs in every instance, and instances serve one call
+// each.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "engine/internal.h"
+
+enum { MODULE_ARENA_MAX = 256 << 20, REWRITTEN_MAX = TW_WASM_MAX_REWRITTEN_BYTES };
+
+// What building needs for a moment.
+struct build {
+    struct tw_arena arena;
+    struct tw_wasm wasm;
+    struct tw_wasm_rewritten rewritten;
+    struct tw_buf bytes; // rewritten
+};
+
+// ---- what a module offers ----
+
+static bool no_memory(const struct tw_arena *arena, struct tw_error *err) {
+    if (arena->is_starved)
+        return tw_fail(err, TW_ERR_CAPACITY, "no memory for the module's lists; try again later");
+    return tw_fail(err, TW_ERR_MODULE_TOO_LARGE, "the module's lists need more than %d MiB; make it smaller",
+                   MODULE_ARENA_MAX >> 20);
+}
+
+static uint8_t *copy_types(struct tw_arena *arena, const uint8_t *types, uint32_t count) {
+    uint8_t *copy = tw_arena_alloc(arena, count + 1, 1);
+    if (copy && count)
+        memcpy(copy, types, count);
+    return copy;
+}
+
+static bool list_exports(struct tw_module *module, const struct tw_wasm *wasm, struct tw_error *err) {
+    struct tw_arena *arena = &module->arena;
+    module->exports = TW_ARENA_ARRAY(arena, struct tw_signature, wasm->export_count + 1);
+    module->export_functions = TW_ARENA_ARRAY(arena, uint32_t, wasm->export_count + 1);
+    if (!module->exports || !module->export_functions)
+        return no_memory(&module->arena, err);
+    module->abi_memory = module->memory_count ? 0 : UINT32_MAX;
+    for (uint32_t i = 0; i < wasm->export_count; i++) {
+        const struct tw_wasm_export *export = &wasm->exports[i];
+        if (export->kind == TW_WASM_MEMORY && tw_str_equal(export->name, TW_STR("memory")))
+            module->abi_memory = export->index;
+        if (export->kind != TW_WASM_FUNC)
+            continue;
+        const struct tw_wasm_functype *type = &wasm->types[wasm->func_types[export->index]];
+        module->export_functions[module->export_count] = export->index;
+        struct tw_signature *signature = &module->exports[module->export_count++];
+        *signature = (struct tw_signature){.name = tw_arena_str(arena, export->name),
+                                           .params = copy_types(arena, type->params, type->param_count),
+                                           .results = copy_types(arena, type->results, type->result_count),
+                                           .param_count = type->param_count,
+                                           .result_count = type->result_count};
+        if (!signature->name || !signature->params || !signature->results)
+            return no_memory(&module->arena, err);
+        if (tw_str_equal(export->name, TW_STR("_initialize")) && type->param_count == 0 &&
+            type->result_count == 0)
+            module->has_initialize = true;
+    }
+    return true;
+}
+
+static bool list_imports(struct tw_module *module, const struct tw_wasm *wasm, struct tw_error *err) {
+    struct tw_wasm_import *imports =
+        TW_ARENA_ARRAY(&module->arena, struct tw_wasm_import, wasm->import_count + 1);
+    if (!imports)
+        return no_memory(&module->arena, err);
+    for (uint32_t i = 0; i < wasm->import_count; i++) {
+        const char *from = tw_arena_str(&module->arena, wasm->imports[i].module);
+        const char *name = tw_arena_str(&module->arena, wasm->imports[i].name);
+        if (!from || !name)
+            return no_memory(&module->arena, err);
+        imports[i] = wasm->imports[i];
+        imports[i].module.data = from;
+        imports[i].name.data = name;
+    }
+    module->imports = imports;
+    module->import_count = wasm->import_count;
+    return true;
+}
+
+static bool list_state(struct tw_module *module, const struct build *build, struct tw_error *err) {
+    const struct tw_wasm *wasm = &build->wasm;
+    struct tw_wasm_limits *memories =
+        TW_ARENA_ARRAY(&module->arena, struct tw_wasm_limits, wasm->memory_count + 1);
+    uint8_t *types = tw_arena_alloc(&module->arena, build->rewritten.global_count + 1, 1);
+    if (!memories || !types)
+        return no_memory(&module->arena, err);
+    if (wasm->memory_count)
+        memcpy(memories, wasm->memories, wasm->memory_count * sizeof(*memories));
+    for (uint32_t i = 0; i < build->rewritten.global_count; i++)
+        types[i] = wasm->globals[build->rewritten.globals[i]].type;
+    module->memories = memories;
+    module->global_types = types;
+    module->memory_count = wasm->memory_count;
+    module->global_count = build->rewritten.global_count;
+    module->table_count = build->rewritten.table_count;
+    module->has_start = build->rewritten.has_start;
+    module->single_use = wasm->mutates_tables || wasm->uses_data_drop;
+    return true;
+}
+
+static bool check_limits(const struct tw_module *module, const struct tw_wasm *wasm, struct tw_error *err) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < wasm->memory_count; i++)
+        bytes += wasm->memories[i].min * ENGINE_WASM_PAGE;
+    if (bytes > module->limits.memory_bytes)
+        return tw_fail(err, TW_ERR_QUOTA,
+                       "the module begins with %" PRIu64 " bytes of memory, the limit is %" PRIu64
+                       "; raise the function's limit or link with a smaller initial memory",
+                       bytes, module->limits.memory_bytes);
+    for (uint32_t i = 0; i < wasm->table_count; i++) {
+        if (wasm->tables[i].min > module->limits.table_elements)
+            return tw_fail(err, TW_ERR_QUOTA,
+                           "a table begins with %" PRIu64 " elements, the limit is %" PRIu64,
+                           wasm->tables[i].min, module->limits.table_elements);
+    }
+    return true;
+}
+
+// ---- code ----
+
+static wasmtime_module_t *load_code(struct tw_engine *engine, const struct tw_artifact *artifact,
+                                    struct tw_error *err) {
+    wasmtime_module_t *code = NULL;
+    wasmtime_error_t *error;
+    int fd = tw_artifact_fd(artifact);
+    if (fd >= 0) {
+        char path[32]; // mapped, not copied
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        error = wasmtime_module_deserialize_file(engine->wasmtime, path, &code);
+    } else {
+        struct tw_span bytes = tw_artifact_bytes(artifact);
+        error = wasmtime_module_deserialize(engine->wasmtime, bytes.data, bytes.len, &code);
+    }
+    if (error) {
+        engine_fail(err, TW_ERR_COMPILE_FAILED, "the compiled code could not be loaded", error);
+        return NULL;
+    }
+    return code;
+}
+
+static bool compile(struct tw_module *module, const struct build *build, struct tw_error *err) {
+    struct tw_engine *engine = module->engine;
+    struct tw_compile_request request = {.kind = TW_COMPILE_WASM,
+                                         .input = tw_buf_span(&build->bytes),
+                                         .interrupt = engine->options.interrupt,
+                                         .deadline_ns = TW_NO_DEADLINE};
+    struct tw_artifact *artifact = tw_compile(engine->options.compiler, &request, err);
+    if (!artifact)
+        return false;
+    module->code = load_code(engine, artifact, err);
+    tw_artifact_unref(artifact); // the mapping is Wasmtime's now
+    if (!module->code)
+        return false;
+    wasmtime_error_t *error = wasmtime_linker_instantiate_pre(engine->linker, module->code, &module->pre);
+    return !error || engine_fail(err, TW_ERR_UNKNOWN_IMPORT, "the imports could not be linked", error);
+}
+
+// ---- a module's life ----
+
+static struct tw_module *module_new(struct tw_engine *engine, const struct tw_module_limits *limits,
+                                    struct tw_error *err) {
+    struct tw_module *module = tw_alloc_zero(1, sizeof(*module));
+    if (!module) {
+        tw_fail(err, TW_ERR_CAPACITY, "no memory for a module");
+        return NULL;
+    }
+    tw_ref_init(&module->ref);
+    tw_lock_init(&module->lock);
+    tw_arena_init(&module->arena, MODULE_ARENA_MAX);
+    module->engine = engine;
+    if (limits)
+        module->limits = *limits;
+    if (!module->limits.memory_bytes)
+        module->limits.memory_bytes = ENGINE_MEMORY_DEFAULT;
+    if (module->limits.memory_bytes > ENGINE_MEMORY_RESERVATION)
+        module->limits.memory_bytes = ENGINE_MEMORY_RESERVATION;
+    if (!module->limits.table_elements)
+        module->limits.table_elements = ENGINE_TABLE_DEFAULT;
+    if (!module->limits.start_ms)
+        module->limits.start_ms = ENGINE_START_MS_DEFAULT;
+    TW_LOCK_SCOPE(&engine->lock);
+    module->older = engine->newest;
+    if (module->older)
+        module->older->newer = module;
+    engine->newest = module;
+    return module;
+}
+
+struct tw_module *tw_module_ref(struct tw_module *module) {
+    tw_ref_up(&module->ref);
+    return module;
+}
+
+static void unlist(struct tw_module *module) {
+    TW_LOCK_SCOPE(&module->engine->lock);
+    if (module->newer)
+        module->newer->older = module->older;
+    else
+        module->engine->newest = module->older;
+    if (module->older)
+        module->older->newer = module->newer;
+}
+
+void tw_module_unref(struct tw_module *module) {
+    if (!module || !tw_ref_down(&module->ref))
+        return;
+    unlist(module);
+    engine_pool_drain(module);
+    if (module->pre)
+        wasmtime_instance_pre_delete(module->pre);
+    if (module->code)
+        wasmtime_module_delete(module->code);
+    engine_image_done(&module->image);
+    tw_arena_done(&module->arena);
+    tw_lock_done(&module->lock);
+    free(module);
+}
+
+// ---- building ----
+
+static bool prepare(struct tw_module *module, struct tw_span bytes, struct build *build,
+                    struct tw_error *err) {
+    if (bytes.len > TW_WASM_MAX_BYTES)
+        return tw_fail(err, TW_ERR_MODULE_TOO_LARGE, "the module has %zu bytes, the limit is %d", bytes.len,
+                       TW_WASM_MAX_BYTES);
+    module->digest = tw_sha256(bytes);
+    if (!tw_wasm_parse(&build->arena, bytes, &build->wasm, err) || !engine_check_imports(&build->wasm, err))
+        return false;
+    struct tw_wasm_rewrite_options options = {.poll = module->engine->options.interrupt == TW_INTERRUPT_POLL};
+    if (!check_limits(module, &build->wasm, err) ||
+        !tw_wasm_rewrite(&build->arena, &build->wasm, &options, &build->bytes, &build->rewritten, err))
+        return false;
+    return list_state(module, build, err) && list_exports(module, &build->wasm, err) &&
+           list_imports(module, &build->wasm, err) && compile(module, build, err);
+}
+
+static bool write_data(struct engine_instance *instance, const struct tw_wasm *wasm, struct tw_error *err) {
+    for (uint32_t i = 0; i < wasm->data_count; i++) {
+        const struct tw_wasm_data *data = &wasm->data[i];
+        if (!data->is_active)
+            continue;
+        struct engine_region *region = &instance->regions[data->memory];
+        if (data->offset > region->size || data->bytes.len > region->size - data->offset)
+            return tw_fail(err, TW_ERR_START_FAILED,
+                           "data segment %" PRIu32 " (%zu bytes at %" PRIu64
+                           ") does not fit the memory of %" PRIu64 " bytes",
+                           i, data->bytes.len, data->offset, region->size);
+        if (data->bytes.len)
+            memcpy(region->base + data->offset, data->bytes.data, data->bytes.len);
+    }
+    return true;
+}
+
+// Runs start code once, to see that it works, and captures the image after it, or before it where instances
+// serve once.
+static bool capture(struct tw_module *module, const struct build *build, struct tw_buf *image,
+                    struct tw_error *err) {
+    bool replay = module->single_use;
+    struct engine_instance *instance = engine_instance_new(module, 0, TW_NO_DEADLINE, err);
+    if (!instance)
+        return false;
+    bool ok = write_data(instance, &build->wasm, err) &&
+              (!replay || engine_image_capture(instance, &module->digest, true, image, err)) &&
+              engine_instance_start(instance, TW_NO_DEADLINE, err) &&
+              (replay || engine_image_capture(instance, &module->digest, false, image, err));
+    engine_instance_free(instance);
+    return ok;
+}
+
+static void build_done(struct build *build) {
+    tw_buf_done(&build->bytes);
+    tw_arena_done(&build->arena);
+}
+
+static bool build_image(struct tw_module *module, const struct build *build, struct tw_buf *image,
+                        struct tw_error *err) {
+    if (!capture(module, build, image, err))
+        return false;
+    int fd = tw_file_memfd("tw-image", tw_buf_span(image), err);
+    return fd >= 0 && engine_image_map(fd, &module->digest, &module->image, err);
+}
+
+struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
+                                  const struct tw_module_limits *limits, struct tw_buf *image,
+                                  struct tw_error *err) {
+    struct tw_module *module = module_new(engine, limits, err);
+    if (!module)
+        return NULL;
+    struct build build = {};
+    tw_arena_init(&build.arena, MODULE_ARENA_MAX);
+    tw_buf_init(&build.bytes, REWRITTEN_MAX);
+    bool ok = prepare(module, wasm, &build, err) && build_image(module, &build, image, err);
+    build_done(&build);
+    if (ok)
+        return module;
+    tw_module_unref(module);
+    return NULL;
+}
+
+static bool open_image(struct tw_module *module, const char *path, struct tw_error *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return tw_fail_errno(err, TW_ERR_STORE, errno, "the image could not be opened");
+    if (!engine_image_map(fd, &module->digest, &module->image, err))
+        return false;
+    const struct engine_image *image = &module->image;
+    bool fits = (image->replay || !module->single_use) && image->memory_count == module->memory_count &&
+                image->table_count == module->table_count &&
+                image->global_count == (image->replay ? 0 : module->global_count);
+    for (uint32_t i = 0; fits && i < image->memory_count; i++)
+        fits = image->memories[i].size_bytes >= module->memories[i].min * ENGINE_WASM_PAGE;
+    for (uint32_t i = 0; fits && i < image->global_count; i++)
+        fits = image->globals[i].type == module->global_types[i];
+    module->single_use = image->replay;
+    return fits || tw_fail(err, TW_ERR_STORE, "the image does not fit the module; deploy the function again");
+}
+
+struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm, const char *image_path,
+                                 const struct tw_module_limits *limits, struct tw_error *err) {
+    struct tw_module *module = module_new(engine, limits, err);
+    if (!module)
+        return NULL;
+    struct build build = {};
+    tw_arena_init(&build.arena, MODULE_ARENA_MAX);
+    tw_buf_init(&build.bytes, REWRITTEN_MAX);
+    bool ok = prepare(module, wasm, &build, err) && open_image(module, image_path, err);
+    build_done(&build);
+    if (ok)
+        return module;
+    tw_module_unref(module);
+    return NULL;
+}
+
+// ---- looking ----
+
+uint32_t tw_module_export_count(const struct tw_module *module) {
+    return module->export_count;
+}
+
+const struct tw_signature *tw_module_export_at(const struct tw_module *module, uint32_t index) {
+    return index < module->export_count ? &module->exports[index] : NULL;
+}
+
+static const struct tw_signature *find_export(const struct tw_module *module, const char *name) {
+    for (uint32_t i = 0; i < module->export_count; i++) {
+        if (strcmp(module->exports[i].name, name) == 0)
+            return &module->exports[i];
+    }
+    return NULL;
+}
+
+const struct tw_signature *tw_module_export_find(const struct tw_module *module, const char *name) {
+    if (name)
+        return find_export(module, name);
+    const struct tw_signature *start = find_export(module, "_start");
+    return start ? start : find_export(module, "main");
+}
+
+uint32_t tw_module_import_count(const struct tw_module *module) {
+    return module->import_count;
+}
+
+void tw_module_import_at(const struct tw_module *module, uint32_t index, struct tw_str *ret_module,
+                         struct tw_str *ret_name) {
+    *ret_module = module->imports[index].module;
+    *ret_name = module->imports[index].name;
+}

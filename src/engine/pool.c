@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Warm instances, a short list a module, last in first out. A call takes one of its own tenant's, or has a
+// new one made; given back, an instance is reset before anybody can see it, and kept if there is room. At the
+// cap on instances a warm one of another function makes room.
+
+#include "engine/internal.h"
+
+static struct engine_instance *take_warm(struct tw_module *module, const uint64_t *tenant) {
+    TW_LOCK_SCOPE(&module->lock);
+    for (struct engine_instance **link = &module->warm; *link; link = &(*link)->next) {
+        struct engine_instance *instance = *link;
+        if (tenant && instance->tenant != *tenant)
+            continue;
+        *link = instance->next;
+        instance->next = NULL;
+        module->warm_count--;
+        tw_counter_add(&module->engine->warm, -1);
+        return instance;
+    }
+    return NULL;
+}
+
+// Frees some function's warm instance; false: there is none.
+static bool make_room(struct tw_engine *engine) {
+    struct engine_instance *victim = NULL;
+    {
+        TW_LOCK_SCOPE(&engine->lock);
+        for (struct tw_module *module = engine->newest; module && !victim; module = module->older)
+            victim = take_warm(module, NULL);
+    }
+    engine_instance_free(victim);
+    return victim != NULL;
+}
+
+struct engine_instance *engine_pool_take(struct tw_module *module, uint64_t tenant, int64_t deadline_ns,
+                                         struct tw_error *err) {
+    struct engine_instance *instance = take_warm(module, &tenant);
+    tw_series_add(instance ? module->engine->hits : module->engine->misses, 1);
+    if (instance)
+        return instance;
+    struct tw_error first = {};
+    instance = engine_instance_new(module, tenant, deadline_ns, &first);
+    if (!instance && first.code == TW_ERR_CAPACITY && make_room(module->engine))
+        return engine_instance_new(module, tenant, deadline_ns, err);
+    if (!instance)
+        *err = first;
+    return instance;
+}
+
+static bool keep(struct engine_instance *instance) {
+    struct tw_module *module = instance->module;
+    struct tw_engine *engine = module->engine;
+    int64_t max_warm = engine->options.max_warm ? engine->options.max_warm : INT64_MAX;
+    TW_LOCK_SCOPE(&module->lock);
+    if (module->warm_count >= engine->options.warm_per_function ||
+        !tw_counter_add_below(&engine->warm, 1, max_warm))
+        return false;
+    instance->next = module->warm;
+    module->warm = instance;
+    module->warm_count++;
+    return true;
+}
+
+void engine_pool_give(struct engine_instance *instance) {
+    bool clean = engine_instance_reset(instance);
+    if (!clean && !instance->module->single_use)
+        tw_metric_add(TW_METRIC_POOL_RESET_FAILED, tw_labels_tenant(instance->tenant), 1);
+    if (!clean || !keep(instance))
+        engine_instance_free(instance);
+}
+
+void engine_pool_refill(struct tw_module *module, uint64_t tenant) {
+    struct tw_engine *engine = module->engine;
+    tw_lock_take(&module->lock);
+    bool wanted = module->warm_count < engine->options.warm_per_function;
+    tw_lock_give(&module->lock);
+    if (!wanted)
+        return;
+    struct tw_error err;
+    struct engine_instance *instance = engine_instance_new(module, tenant, TW_NO_DEADLINE, &err);
+    if (instance && !keep(instance))
+        engine_instance_free(instance);
+}
+
+void engine_pool_drain(struct tw_module *module) {
+    struct engine_instance *instance;
+    while ((instance = take_warm(module, NULL)))
+        engine_instance_free(instance);
+}
+
+bool tw_module_prewarm(struct tw_engine *engine, struct tw_module *module, uint64_t tenant, uint32_t count,
+                       uint32_t *ret_warm, struct tw_error *err) {
+    (void)engine;
+    for (;;) {
+        tw_lock_take(&module->lock);
+        uint32_t warm = module->warm_count;
+        tw_lock_give(&module->lock);
+        if (warm >= count) {
+            *ret_warm = warm;
+            return true;
+        }
+        struct engine_instance *instance = engine_instance_new(module, tenant, TW_NO_DEADLINE, err);
+        if (!instance)
+            return false;
+        if (!keep(instance)) {
+            engine_instance_free(instance);
+            *ret_warm = warm; // as many as may be kept
+            return true;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs blocks of a kernel on this thread, and gets out of it whatever happens. Kernel code holds no lock and
+// calls nothing outside itself, so it may be left at any instruction:
+//
+//     cpu_run: sigsetjmp, note where we are in `inside`, switch to the kernel stack, call
+//       ├ returns                                       → its status
+//       ├ SIGSEGV/BUS/FPE/ILL in its code, at an address of the arena → siglongjmp, CPU_FAULT
+//       └ SIGUSR2 in its code while the job is to stop  → siglongjmp, CPU_STOPPED
+//
+// A fault is ours only when the program counter lies in the kernel's code and the address in its arena (or in
+// the guard of its stack); anything else is a bug of ours or another's fault and is passed on. Kernels get a
+// stack of their own, since the launching thread may be deep in a guest's.
+
+#include "gpu/cpu/internal.h"
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+// What this thread runs now. On the stack of cpu_run.
+struct inside {
+    sigjmp_buf jump;
+    const struct gpu_runner *runner;
+    const struct gpu_job *job;
+    struct cpu_fault fault;
+};
+static _Thread_local struct inside *volatile inside;
+
+// cpu_enter(frame, first, count, entry, stack_top): calls entry(frame, first, count) on another stack.
+uint32_t cpu_enter(struct tw_kernel_frame *frame, uint64_t first, uint64_t count, tw_kernel_entry entry,
+                   void *stack_top);
+__asm__(".pushsection .text\n"
+        ".type cpu_enter, @function\n"
+        ".hidden cpu_enter\n"
+        ".globl cpu_enter\n"
+        "cpu_enter:\n"
+        "    pushq %rbp\n"
+        "    movq %rsp, %rbp\n"
+        "    movq %r8, %rsp\n"
+        "    callq *%rcx\n"
+        "    movq %rbp, %rsp\n"
+        "    popq %rbp\n"
+        "    retq\n"
+        ".size cpu_enter, . - cpu_enter\n"
+        ".popsection\n");
+
+static bool is_in_code(const struct inside *here, const void *context) {
+    const ucontext_t *machine = context;
+    uintptr_t pc = (uintptr_t)machine->uc_mcontext.gregs[REG_RIP];
+    const struct gpu_text *text = &here->job->code->text;
+    return pc - (uintptr_t)text->mapping < text->code_bytes;
+}
+
+// Whose address it is. False: not the kernel's.
+static bool classify(struct inside *here, int signal_number, const siginfo_t *info) {
+    here->fault = (struct cpu_fault){.signal = signal_number, .kind = CPU_FAULT_OTHER};
+    if (signal_number == SIGFPE || signal_number == SIGILL)
+        return info->si_code > 0;
+    // A general protection fault has no address; in masked code it is a vector access that is not aligned.
+    if (info->si_code == SI_KERNEL) {
+        here->fault.kind = CPU_FAULT_ALIGN;
+        return true;
+    }
+    if (info->si_code <= 0)
+        return false;
+    uintptr_t address = (uintptr_t)info->si_addr;
+    uint64_t offset = address - (uintptr_t)here->job->context->arena->base;
+    if (offset < TW_ARENA_BYTES + TW_ARENA_LOW_GUARD) {
+        here->fault.kind = CPU_FAULT_ARENA;
+        here->fault.offset = offset;
+        return true;
+    }
+    here->fault.kind = CPU_FAULT_STACK;
+    return address - (uintptr_t)here->runner->stack < here->runner->guard_bytes;
+}
+
+static bool on_fault(int signal_number, siginfo_t *info, void *context) {
+    struct inside *here = inside;
+    if (!here || !is_in_code(here, context) || !classify(here, signal_number, info))
+        return false;
+    inside = NULL;
+    siglongjmp(here->jump, CPU_FAULT);
+}
+
+static void on_stop(siginfo_t *info, void *context) {
+    (void)info;
+    struct inside *here = inside;
+    if (!here || !is_in_code(here, context) || tw_state_get(&here->job->stop) == GPU_STOP_NONE)
+        return;
+    inside = NULL;
+    siglongjmp(here->jump, CPU_STOPPED);
+}
+
+static bool handler_added;
+static void add_handler(void) {
+    handler_added = tw_signals_add_fault(on_fault);
+}
+
+bool cpu_run_install(struct tw_error *err) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, add_handler);
+    if (!handler_added)
+        return tw_fail(err, TW_ERR_INTERNAL, "no place is left for the kernels' fault handler");
+    tw_signals_set_stop(on_stop);
+    return tw_signals_install(err);
+}
+
+enum cpu_outcome cpu_run(struct gpu_runner *runner, const struct gpu_job *job, struct tw_kernel_frame *frame,
+                         uint64_t first, uint64_t count, struct cpu_fault *ret_fault) {
+    struct inside here;
+    here.runner = runner;
+    here.job = job;
+    // The mask is not saved: our handlers leave their signals open (SA_NODEFER), and saving it is a system
+    // call.
+    int left = sigsetjmp(here.jump, 0);
+    if (left != 0) {
+        *ret_fault = here.fault;
+        return (enum cpu_outcome)left;
+    }
+    inside = &here;
+    uint32_t status =
+        cpu_enter(frame, first, count, job->code->text.entry, runner->stack + runner->stack_bytes);
+    inside = NULL;
+    switch ((enum tw_kernel_status)status) {
+    case TW_KERNEL_OK:
+        return CPU_OK;
+    case TW_KERNEL_TRAP:
+        return CPU_TRAP;
+    case TW_KERNEL_DEADLOCK:
+        return CPU_DEADLOCK;
+    }
+    return CPU_TRAP; // not one of ours
+}
+
+static void describe_address(const struct gpu_job *job, const struct cpu_fault *fault,
+                             struct tw_error *ret_error) {
+    const char *name = job->code->parts.info.name;
+    if (fault->offset >= TW_ARENA_MEMORY_OFFSET && fault->offset < TW_ARENA_BYTES)
+        tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED,
+                "kernel '%.64s': illegal address 0x%" PRIx64 " (arena offset; byte %" PRIu64
+                " of guest memory, which lies outside it)",
+                name, fault->offset, (uint64_t)(fault->offset - TW_ARENA_MEMORY_OFFSET));
+    else
+        tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED,
+                "kernel '%.64s': illegal address 0x%" PRIx64 " (arena offset; %s)", name, fault->offset,
+                fault->offset < TW_ARENA_LOW_GUARD ? "a null pointer, or near it"
+                                                   : "outside every allocation");
+}
+
+void cpu_describe_fault(const struct gpu_job *job, enum cpu_outcome outcome, const struct cpu_fault *fault,
+                        uint64_t line, struct tw_error *ret_error) {
+    const char *name = job->code->parts.info.name;
+    switch (outcome) {
+    case CPU_OK:
+    case CPU_STOPPED:
+        return;
+    case CPU_TRAP:
+        tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': trap at line %" PRIu64 " of the PTX",
+                name, line);
+        return;
+    case CPU_DEADLOCK:
+        tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED,
+                "kernel '%.64s': deadlock: threads of a block wait for others that never come, at the "
+                "barrier in line %" PRIu64 " of the PTX",
+                name, line);
+        return;
+    case CPU_FAULT:
+        break;
+    }
+    switch (fault->kind) {
+    case CPU_FAULT_ARENA:
+        describe_address(job, fault, ret_error);
+        return;
+    case CPU_FAULT_ALIGN:
+        tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': misaligned address", name);
+        return;
+    case CPU_FAULT_STACK:
+        tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': stack overflow", name);
+        return;
+    case CPU_FAULT_OTHER:
+        tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': %s", name,
+                fault->signal == SIGFPE ? "arithmetic fault (integer division)" : "illegal instruction");
+        return;
+    }
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The process's table of kernels, by (sha256 of the PTX, entry): contexts that load the same PTX share the
+// code.
+//
+//     not there ── first to ask ──▶ LOADING ── compiled ──▶ READY ── nobody uses it ──▶ idle ── 256 idle ones
+//     after it ──▶ gone
+//                                      └── refused ──▶ BROKEN: told to those who waited, then gone
+//
+// One thread compiles, the others wait for it. A kernel starts with one variant, compiled lightly; a launch
+// whose block shape needs another compiles that one then. What has run for long is compiled again with
+// everything LLVM has, in the background; launches that start afterwards use it. Variants stay as long as
+// their kernel, so a launch needs no reference of its own: its context's use of the kernel holds all of them.
+
+#include "gpu/internal.h"
+
+// A better variant pays when this much time was spent in the kernel: compiling takes 10 to 50 ms.
+#define HOT_NS (100 * TW_NS_PER_MS)
+
+enum { KERNELS_MAX = 65'536, PROMOTIONS_QUEUED_MAX = 64, LANES_DEFAULT = 32 };
+
+struct gpu_promotion {
+    struct tw_task task;
+    struct gpu_kernels *kernels;
+    struct gpu_kernel *kernel; // counted as used
+    struct tw_kernel_variant variant;
+};
+
+// Guarded by `lock`; `compiler` is frozen.
+struct gpu_kernels {
+    struct tw_compiler *compiler;
+    struct tw_pool *background;
+    struct tw_lock lock;
+    struct tw_cond changed;
+    struct tw_map table; // key → struct gpu_kernel
+    struct gpu_kernel *newest, *oldest;
+    uint32_t idle;
+    uint64_t ptx_kept;
+};
+
+struct gpu_kernels *gpu_kernels_new(struct tw_compiler *compiler, struct tw_error *err) {
+    struct gpu_kernels *kernels = tw_alloc_zero(1, sizeof(*kernels));
+    if (!kernels) {
+        tw_fail(err, TW_ERR_CAPACITY, "no memory for the table of kernels");
+        return NULL;
+    }
+    kernels->background = tw_pool_new("gpu-compile", 1, PROMOTIONS_QUEUED_MAX, err);
+    if (!kernels->background) {
+        free(kernels);
+        return NULL;
+    }
+    kernels->compiler = compiler;
+    tw_lock_init(&kernels->lock);
+    tw_cond_init(&kernels->changed);
+    tw_map_init(&kernels->table, KERNELS_MAX);
+    return kernels;
+}
+
+static void kernel_free(struct gpu_kernel *kernel) {
+    for (uint32_t i = 0; i < kernel->variant_count; i++)
+        gpu_code_free(kernel->variants[i]);
+    free(kernel->ptx);
+    free(kernel);
+}
+
+// ---- idle ones: a list by age ----
+
+static void idle_remove_locked(struct gpu_kernels *kernels, struct gpu_kernel *kernel) {
+    if (kernel->newer)
+        kernel->newer->older = kernel->older;
+    else
+        kernels->newest = kernel->older;
+    if (kernel->older)
+        kernel->older->newer = kernel->newer;
+    else
+        kernels->oldest = kernel->newer;
+    kernel->newer = kernel->older = NULL;
+    kernels->idle--;
+}
+
+static void forget_locked(struct gpu_kernels *kernels, struct gpu_kernel *kernel) {
+    tw_map_remove(&kernels->table, tw_span_of(kernel->key.bytes, TW_DIGEST_SIZE));
+    kernels->ptx_kept -= kernel->ptx_len;
+    kernel_free(kernel);
+}
+
+static void idle_add_locked(struct gpu_kernels *kernels, struct gpu_kernel *kernel) {
+    kernel->older = kernels->newest;
+    kernel->newer = NULL;
+    if (kernels->newest)
+        kernels->newest->newer = kernel;
+    else
+        kernels->oldest = kernel;
+    kernels->newest = kernel;
+    if (++kernels->idle <= GPU_IDLE_KERNELS_MAX)
+        return;
+    struct gpu_kernel *oldest = kernels->oldest;
+    idle_remove_locked(kernels, oldest);
+    forget_locked(kernels, oldest);
+}
+
+void gpu_kernels_free(struct gpu_kernels *kernels) {
+    if (!kernels)
+        return;
+    tw_pool_free(kernels->background);
+    while (kernels->oldest) {
+        struct gpu_kernel *kernel = kernels->oldest;
+        idle_remove_locked(kernels, kernel);
+        forget_locked(kernels, kernel);
+    }
+    TW_ASSERT(kernels->table.count == 0);
+    tw_map_done(&kernels->table);
+    tw_cond_done(&kernels->changed);
+    tw_lock_done(&kernels->lock);
+    free(kernels);
+}
+
+static void drop_use_locked(struct gpu_kernels *kernels, struct gpu_kernel *kernel) {
+    if (--kernel->users > 0)
+        return;
+    if (kernel->state == GPU_KERNEL_READY && kernel->ptx)
+        idle_add_locked(kernels, kernel);
+    else if (kernel->ptx)
+        forget_locked(kernels, kernel);
+    else
+        kernel_free(kernel); // loaded without PTX: it is in no table
+}
+
+void gpu_kernel_give(struct gpu_kernels *kernels, struct gpu_kernel *kernel) {
+    TW_LOCK_SCOPE(&kernels->lock);
+    drop_use_locked(kernels, kernel);
+}
+
+// ---- compiling ----
+
+// What the compiler says in the words of the guest ABI.
+static bool translate(struct tw_error *err) {
+    if (!err)
+        return false;
+    if (err->code == TW_ERR_COMPILE_FAILED)
+        err->code = TW_ERR_CUDA_MALFORMED_PTX;
+    if (err->code == TW_ERR_TIMEOUT)
+        err->code = TW_ERR_CUDA_QUOTA;
+    return false;
+}
+
+static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct gpu_kernel *kernel,
+                                struct tw_kernel_variant variant, int64_t deadline_ns, bool *ret_cached,
+                                struct tw_error *err) {
+    if (!kernels->compiler) {
+        tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE, "there is no kernel compiler in this process");
+        return NULL;
+    }
+    struct tw_compile_request request = {.kind = TW_COMPILE_PTX,
+                                         .input = tw_span_of(kernel->ptx, kernel->ptx_len),
+                                         .variant = variant,
+                                         .deadline_ns = deadline_ns};
+    memcpy(request.entry, kernel->entry, sizeof(request.entry));
+    struct tw_error unused = {};
+    struct tw_artifact *artifact = tw_compile_cached(kernels->compiler, &request, &unused);
+    *ret_cached = artifact != NULL;
+    if (!artifact)
+        artifact = tw_compile(kernels->compiler, &request, err);
+    if (!artifact) {
+        translate(err);
+        return NULL;
+    }
+    struct gpu_code *code = gpu_code_new(artifact, tw_artifact_bytes(artifact), err);
+    tw_artifact_unref(artifact);
+    return code;
+}
+
+static void count_load(const char *result) {
+    tw_metric_add(TW_METRIC_KERNEL_LOADS, (struct tw_labels){.values = {result}}, 1);
+}
+
+static struct tw_digest key_of(const struct tw_digest *ptx_digest, struct tw_str entry) {
+    struct tw_span parts[] = {tw_span_of(ptx_digest->bytes, TW_DIGEST_SIZE),
+                              tw_span_of(entry.data, entry.len)};
+    return tw_sha256_parts(parts, TW_COUNT(parts));
+}
+
+static struct gpu_kernel *find_locked(const struct gpu_kernels *kernels, const struct tw_digest *key) {
+    return tw_map_find(&kernels->table, tw_span_of(key->bytes, TW_DIGEST_SIZE));
+}
+
+static struct gpu_kernel *add_locked(struct gpu_kernels *kernels, const struct tw_digest *key,
+                                     const struct tw_digest *ptx_digest, struct tw_str ptx,
+                                     struct tw_str entry, struct tw_error *err) {
+    if (kernels->ptx_kept + ptx.len > (uint64_t)GPU_PTX_KEPT_MAX_MIB << 20) {
+        tw_fail(err, TW_ERR_CUDA_QUOTA, "the server keeps %d MiB of PTX already; unload kernels",
+                GPU_PTX_KEPT_MAX_MIB);
+        return NULL;
+    }
+    struct gpu_kernel *kernel = tw_alloc_zero(1, sizeof(*kernel));
+    if (kernel)
+        kernel->ptx = tw_alloc(ptx.len);
+    if (!kernel || !kernel->ptx ||
+        !tw_map_put(&kernels->table, tw_span_of(key->bytes, TW_DIGEST_SIZE), kernel)) {
+        if (kernel)
+            kernel_free(kernel);
+        tw_fail(err, TW_ERR_CAPACITY, "no memory for another kernel");
+        return NULL;
+    }
+    kernel->key = *key;
+    kernel->ptx_digest = *ptx_digest;
+    memcpy(kernel->entry, entry.data, entry.len);
+    memcpy(kernel->ptx, ptx.data, ptx.len);
+    kernel->ptx_len = ptx.len;
+    kernels->ptx_kept += ptx.len;
+    kernel->users = 1;
+    return kernel;
+}
+
+// The kernel of this key, counted as used; *ret_mine when the caller has to load it. NULL: no memory.
+static struct gpu_kernel *find_or_add(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry,
+                                      bool *ret_mine, struct tw_error *err) {
+    struct tw_digest ptx_digest = tw_sha256(tw_key_str(ptx));
+    struct tw_digest key = key_of(&ptx_digest, entry);
+    TW_LOCK_SCOPE(&kernels->lock);
+    struct gpu_kernel *kernel = find_locked(kernels, &key);
+    *ret_mine = !kernel;
+    if (!kernel)
+        return add_locked(kernels, &key, &ptx_digest, ptx, entry, err);
+    if (kernel->users++ == 0)
+        idle_remove_locked(kernels, kernel);
+    return kernel;
+}
+
+static bool load_first(struct gpu_kernels *kernels, struct gpu_kernel *kernel, int64_t deadline_ns,
+                       struct tw_error *err) {
+    struct tw_kernel_variant variant = {.lanes = LANES_DEFAULT, .x_multiple = LANES_DEFAULT};
+    bool cached = false;
+    struct tw_error error = {};
+    struct gpu_code *code = compile(kernels, kernel, variant, deadline_ns, &cached, &error);
+    count_load(!code ? "failed" : cached ? "cached" : "compiled");
+    TW_LOCK_SCOPE(&kernels->lock);
+    kernel->state = code ? GPU_KERNEL_READY : GPU_KERNEL_BROKEN;
+    kernel->error = error;
+    if (code)
+        kernel->variants[kernel->variant_count++] = code;
+    tw_cond_wake_all(&kernels->changed);
+    if (code)
+        return true;
+    drop_use_locked(kernels, kernel);
+    if (err)
+        *err = error;
+    return false;
+}
+
+static bool is_input_fault(enum tw_code code) {
+    return code == TW_ERR_CUDA_MALFORMED_PTX || code == TW_ERR_CUDA_INVALID_KERNEL;
+}
+
+// Waits for whoever loads it. False: it is given back; *ret_again when the trouble was the other's alone.
+static bool wait_ready(struct gpu_kernels *kernels, struct gpu_kernel *kernel, int64_t deadline_ns,
+                       bool *ret_again, struct tw_error *err) {
+    *ret_again = false;
+    TW_LOCK_SCOPE(&kernels->lock);
+    bool in_time = true;
+    while (kernel->state == GPU_KERNEL_LOADING && in_time)
+        in_time = tw_cond_wait(&kernels->changed, &kernels->lock, deadline_ns);
+    if (kernel->state == GPU_KERNEL_READY) {
+        count_load("cached");
+        return true;
+    }
+    if (kernel->state == GPU_KERNEL_LOADING)
+        tw_fail(err, TW_ERR_CUDA_QUOTA, "the invocation's deadline passed while the kernel was compiled");
+    else if (is_input_fault(kernel->error.code) && err)
+        *err = kernel->error;
+    else
+        *ret_again = true;
+    drop_use_locked(kernels, kernel);
+    return false;
+}
+
+struct gpu_kernel *gpu_kernel_take(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry,
+                                   int64_t deadline_ns, struct tw_error *err) {
+    for (;;) {
+        bool mine, again = false;
+        struct gpu_kernel *kernel = find_or_add(kernels, ptx, entry, &mine, err);
+        if (!kernel)
+            return NULL;
+        if (mine)
+            return load_first(kernels, kernel, deadline_ns, err) ? kernel : NULL;
+        if (wait_ready(kernels, kernel, deadline_ns, &again, err))
+            return kernel;
+        if (!again)
+            return NULL;
+    }
+}
+
+bool gpu_kernel_is_ready(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry) {
+    struct tw_digest ptx_digest = tw_sha256(tw_key_str(ptx));
+    struct tw_digest key = key_of(&ptx_digest, entry);
+    TW_LOCK_SCOPE(&kernels->lock);
+    const struct gpu_kernel *kernel = find_locked(kernels, &key);
+    return kernel && kernel->state == GPU_KERNEL_READY;
+}
+
+// ---- variants ----
+
+static bool same_variant(const struct tw_kernel_variant *a, const struct tw_kernel_variant *b) {
+    return a->lanes == b->lanes && a->x_multiple == b->x_multiple && a->opt_level == b->opt_level &&
+           a->exclusive == b->exclusive;
+}
+
+static struct gpu_code *find_variant_locked(const struct gpu_kernel *kernel,
+                                            const struct tw_kernel_variant *variant) {
+    for (uint32_t i = 0; i < kernel->variant_count; i++) {
+        if (same_variant(&kernel->variants[i]->parts.info.variant, variant))
+            return kernel->variants[i];
+    }
+    return NULL;
+}
+
+// Adds it unless another thread was faster; what is in the table now.
+static struct gpu_code *add_variant(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
+                                    struct gpu_code *code, struct tw_error *err) {
+    const struct tw_kernel_info *info = &code->parts.info, *first = &kernel->variants[0]->parts.info;
+    struct gpu_code *there;
+    bool full, differs;
+    {
+        TW_LOCK_SCOPE(&kernels->lock);
+        there = find_variant_locked(kernel, &info->variant);
+        full = kernel->variant_count == GPU_VARIANTS_MAX;
+        // Variables are laid out once a context, for all variants.
+        differs = info->globals_bytes != first->globals_bytes || info->param_bytes != first->param_bytes ||
+                  info->param_count != first->param_count;
+        if (!there && !full && !differs) {
+            kernel->variants[kernel->variant_count++] = code;
+            return code;
+        }
+    }
+    gpu_code_free(code);
+    if (!there)
+        tw_fail(err, TW_ERR_INTERNAL,
+                differs ? "two variants of a kernel do not agree" : "a kernel has too many variants");
+    return there;
+}
+
+static struct gpu_code *variant_for(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
+                                    struct tw_kernel_variant variant, int64_t deadline_ns,
+                                    struct tw_error *err) {
+    struct gpu_code *code;
+    {
+        TW_LOCK_SCOPE(&kernels->lock);
+        code = find_variant_locked(kernel, &variant);
+    }
+    if (code)
+        return code;
+    bool cached;
+    code = compile(kernels, kernel, variant, deadline_ns, &cached, err);
+    return code ? add_variant(kernels, kernel, code, err) : NULL;
+}
+
+struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
+                                 const uint32_t block[3], int64_t deadline_ns, struct tw_error *err) {
+    if (!kernel->ptx)
+        return kernel->variants[0];
+    const struct tw_kernel_info *info = &kernel->variants[0]->parts.info; // frozen, as the first one stays
+    struct tw_kernel_variant light = tw_kernel_variant_for(info, block, 0);
+    if (tw_counter_get(&kernel->level) > 0) {
+        struct tw_kernel_variant full = tw_kernel_variant_for(info, block, 1);
+        TW_LOCK_SCOPE(&kernels->lock);
+        struct gpu_code *code = find_variant_locked(kernel, &full);
+        if (code)
+            return code;
+    }
+    return variant_for(kernels, kernel, light, deadline_ns, err);
+}
+
+// ---- compiling again what is hot ----
+
+static void promote(struct tw_task *task) {
+    struct gpu_promotion *promotion = (struct gpu_promotion *)task;
+    struct gpu_kernels *kernels = promotion->kernels;
+    struct gpu_kernel *kernel = promotion->kernel;
+    struct tw_error unused = {};
+    struct gpu_code *code = variant_for(kernels, kernel, promotion->variant, TW_NO_DEADLINE, &unused);
+    if (code) {
+        tw_counter_set(&kernel->level, 1);
+        tw_counter_add(&kernel->generation, 1); // contexts look again at their next launch
+    }
+    free(promotion);
+    gpu_kernel_give(kernels, kernel);
+}
+
+void gpu_kernel_ran(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct gpu_code *code,
+                    int64_t ns) {
+    if (!kernel->ptx || code->parts.info.variant.opt_level > 0)
+        return;
+    if (tw_counter_add(&code->busy_ns, ns) + ns < HOT_NS || !tw_flag_raise_first(&code->promoted))
+        return;
+    struct gpu_promotion *promotion = tw_alloc_zero(1, sizeof(*promotion));
+    if (!promotion)
+        return; // it stays as it is
+    promotion->task.run = promote;
+    promotion->kernels = kernels;
+    promotion->kernel = kernel;
+    promotion->variant = code->parts.info.variant;
+    promotion->variant.opt_level = 1;
+    {
+        TW_LOCK_SCOPE(&kernels->lock);
+        kernel->users++;
+    }
+    if (tw_pool_submit(kernels->background, &promotion->task, NULL))
+        return;
+    free(promotion);
+    gpu_kernel_give(kernels, kernel);
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A connection's life, whatever it speaks: accepted, read while its protocol wants input (edge-triggered, a
+// bounded amount a turn), written, shut down gently, buried. Nothing is freed before the batch of events that
+// may still name it is over.
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "http/internal.h"
+
+bool http_conn_open(struct http_loop *loop, int fd) {
+    struct http_conn *conn = tw_alloc_zero(1, sizeof *conn);
+    if (!conn)
+        return false;
+    *conn = (struct http_conn){
+        .loop = loop, .fd = fd, .kind = HTTP_PEEK, .writable = true, .since_ns = loop->now_ns};
+    tw_buf_init(&conn->pending, HTTP_SCRATCH);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = conn};
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+        free(conn);
+        return false;
+    }
+    conn->next = loop->conns;
+    if (conn->next)
+        conn->next->prev = conn;
+    loop->conns = conn;
+    tw_counter_add(&loop->conn_count, 1);
+    return true;
+}
+
+// Leaves the protocol for LINGER or CLOSED: whoever works for this client is told that it is gone.
+static void leave(struct http_conn *conn, enum http_kind kind) {
+    if (conn->kind == HTTP_TWO)
+        http_h2_close(conn);
+    conn->kind = kind;
+    for (struct http_exchange *x = conn->exchanges; x; x = conn->exchanges) {
+        http_exchange_detach(x);
+        http_exchange_abort(x);
+    }
+    tw_buf_done(&conn->pending);
+}
+
+void http_conn_close(struct http_conn *conn) {
+    if (conn->kind == HTTP_CLOSED)
+        return;
+    struct http_loop *loop = conn->loop;
+    leave(conn, HTTP_CLOSED);
+    close(conn->fd);
+    *(conn->prev ? &conn->prev->next : &loop->conns) = conn->next;
+    if (conn->next)
+        conn->next->prev = conn->prev;
+    conn->prev = NULL;
+    conn->next = loop->buried;
+    loop->buried = conn;
+    if (conn->is_turned_away)
+        loop->turned_away--;
+    else
+        tw_counter_add(&loop->http->conn_count, -1);
+    tw_counter_add(&loop->conn_count, -1);
+}
+
+// The answer is written and the client may still be sending. A plain close would make the kernel answer that
+// with a reset, which can destroy the answer before the client has read it.
+void http_conn_linger(struct http_conn *conn) {
+    if (conn->kind == HTTP_CLOSED)
+        return;
+    if (conn->peer_closed || shutdown(conn->fd, SHUT_WR) < 0) {
+        http_conn_close(conn);
+        return;
+    }
+    leave(conn, HTTP_LINGER);
+    conn->since_ns = conn->loop->now_ns;
+    if (conn->readable)
+        http_mark_ready(conn);
+}
+
+void http_conn_turn_away(struct http_loop *loop, int fd) {
+    static const char text[] =
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        "Content-Length: 87\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        "{\"error\":{\"kind\":\"capacity_exhausted\",\"message\":\"the server has no free connections\"}}\n";
+    http_meter_reject("connections");
+    bool told = loop->turned_away < HTTP_TURNED_AWAY_MAX &&
+                send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0 && http_conn_open(loop, fd);
+    if (!told) {
+        close(fd);
+        return;
+    }
+    loop->conns->is_turned_away = true;
+    loop->turned_away++;
+    http_conn_linger(loop->conns);
+}
+
+ssize_t http_conn_send(struct http_conn *conn, const struct tw_span *parts, unsigned count) {
+    struct iovec vectors[4];
+    TW_ASSERT(count <= TW_COUNT(vectors));
+    if (!conn->writable)
+        return 0;
+    for (unsigned i = 0; i < count; i++)
+        vectors[i] = (struct iovec){(void *)(uintptr_t)parts[i].data, parts[i].len};
+    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count};
+    ssize_t sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+    if (sent >= 0) {
+        conn->progress_ns = conn->loop->now_ns;
+        return sent;
+    }
+    if (errno == EAGAIN || errno == EINTR) {
+        conn->writable = errno == EINTR;
+        return 0;
+    }
+    http_conn_close(conn);
+    return -1;
+}
+
+// ---- input ----
+
+static bool wants_input(const struct http_conn *conn) {
+    switch (conn->kind) {
+    case HTTP_PEEK:
+    case HTTP_LINGER:
+        return true;
+    case HTTP_ONE:
+        return http_h1_wants_input(conn);
+    case HTTP_TWO:
+        return conn->pending.len == 0; // a client that does not read its answers is not read from
+    case HTTP_CLOSED:
+        return false;
+    }
+    return false;
+}
+
+static void peek(struct http_conn *conn, const uint8_t *data, size_t len) {
+    unsigned before = conn->peeked;
+    unsigned matched = http_preface_match(before, data, len);
+    const uint8_t *preface = (const uint8_t *)HTTP2_PREFACE;
+    conn->peeked += matched;
+    if (conn->peeked == HTTP2_PREFACE_LEN) {
+        conn->kind = HTTP_TWO;
+        if (!http_h2_open(conn)) {
+            http_conn_close(conn);
+            return;
+        }
+        http_h2_input(conn, preface, HTTP2_PREFACE_LEN);
+        if (conn->kind == HTTP_TWO && len > matched)
+            http_h2_input(conn, data + matched, len - matched);
+    } else if (matched < len) {
+        conn->kind = HTTP_ONE;
+        http_h1_init(&conn->h1, conn->loop->http->options.max_body_bytes);
+        if (before)
+            http_h1_input(conn, preface, before);
+        if (conn->kind == HTTP_ONE)
+            http_h1_input(conn, data, len);
+    }
+}
+
+static void input(struct http_conn *conn, const uint8_t *data, size_t len) {
+    switch (conn->kind) {
+    case HTTP_PEEK:
+        peek(conn, data, len);
+        break;
+    case HTTP_ONE:
+        http_h1_input(conn, data, len);
+        break;
+    case HTTP_TWO:
+        http_h2_input(conn, data, len);
+        break;
+    case HTTP_LINGER:
+        conn->lingered += len;
+        if (conn->lingered > HTTP_LINGER_BYTES)
+            http_conn_close(conn);
+        break;
+    case HTTP_CLOSED:
+        break;
+    }
+}
+
+void http_conn_read(struct http_conn *conn) {
+    struct http_loop *loop = conn->loop;
+    for (unsigned turn = 0; turn < HTTP_READS_PER_TURN; turn++) {
+        if (!conn->readable || !wants_input(conn))
+            return;
+        ssize_t count = recv(conn->fd, loop->scratch, sizeof loop->scratch, 0);
+        if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) {
+            http_conn_close(conn);
+            return;
+        }
+        if (count < 0) {
+            conn->readable = errno == EINTR;
+            continue;
+        }
+        // A short read emptied the socket: epoll tells of the next byte. The end of the stream it has told of
+        // already.
+        if ((size_t)count < sizeof loop->scratch && !conn->peer_closed)
+            conn->readable = false;
+        input(conn, loop->scratch, (size_t)count);
+    }
+    if (conn->kind != HTTP_CLOSED)
+        http_mark_ready(conn);
+}
+
+// A client that has hung up while its request is worked on will not hear the answer.
+static void check_gone(struct http_conn *conn) {
+    if (conn->kind == HTTP_ONE && conn->peer_closed && conn->exchanges &&
+        conn->exchanges->stage == HTTP_WORKING)
+        http_conn_close(conn);
+}
+
+void http_conn_event(struct http_conn *conn, uint32_t events) {
+    if (conn->kind == HTTP_CLOSED)
+        return;
+    if (events & (EPOLLERR | EPOLLHUP)) {
+        http_conn_close(conn);
+        return;
+    }
+    conn->peer_closed |= (events & EPOLLRDHUP) != 0;
+    conn->readable |= (events & (EPOLLIN | EPOLLRDHUP)) != 0;
+    if ((events & EPOLLOUT) && !conn->writable) {
+        conn->writable = true;
+        if (conn->kind == HTTP_ONE)
+            http_h1_writable(conn);
+        else if (conn->kind == HTTP_TWO)
+            http_mark_dirty(conn);
+    }
+    http_conn_read(conn);
+    check_gone(conn);
+}
+
+void http_conn_sweep(struct http_conn *conn) {
+    int64_t elapsed = conn->loop->now_ns - conn->since_ns;
+    switch (conn->kind) {
+    case HTTP_PEEK:
+        if (elapsed > conn->loop->http->options.header_timeout_ms * TW_NS_PER_MS)
+            http_conn_close(conn);
+        break;
+    case HTTP_ONE:
+        http_h1_sweep(conn);
+        break;
+    case HTTP_TWO:
+        http_h2_sweep(conn);
+        break;
+    case HTTP_LINGER:
+        if (elapsed > HTTP_LINGER_MS * TW_NS_PER_MS)
+            http_conn_close(conn);
+        break;
+    case HTTP_CLOSED:
+        break;
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One request and its answer, whatever the protocol version: what handlers see.
+//
+//     void http_devices_list(struct http_exchange *x) {
+//         http_run_blocking(x, list);               // `list` runs on the service's pool, then calls
+//         http_respond
+//     }
+//
+// Life: the connection makes it and fills the request part (loop thread); the handler owns it from its call
+// until http_respond, http_fail or http_stream_end, which may come from any thread and after which it must
+// not be touched. The loop frees it when the answer is written or the client is gone, whichever is later.
+// When the client goes first, `on_abort` runs.
+#pragma once
+
+#include "base/base.h"
+#include "http/limits.h"
+#include "service/service.h"
+
+struct http_conn;
+struct http_loop;
+struct http_route;
+
+// With an underscore: llhttp.h has the plain names.
+enum http_method {
+    HTTP_GET_,
+    HTTP_HEAD_,
+    HTTP_POST_,
+    HTTP_PUT_,
+    HTTP_DELETE_,
+    HTTP_PATCH_,
+    HTTP_OPTIONS_,
+    HTTP_OTHER_,
+    HTTP_METHOD_COUNT
+};
+
+// Where a header of the request stands in x->head; the name is in lower case there.
+struct http_field {
+    uint32_t name_at, name_len, value_at, value_len;
+};
+
+// A header of the answer.
+struct http_header {
+    const char *name;    // as HTTP/1.1 shows it; static
+    struct tw_str value; // static, or in the exchange's arena
+};
+
+// What is sent back. The handler fills it; `{}` plus a status is an empty answer.
+struct http_reply {
+    int status;
+    struct tw_str content_type; // static, or in the exchange's arena
+    struct tw_buf body;         // owned; or else
+    struct tw_span borrowed;    // static, or in the exchange's arena
+    struct http_header extra[HTTP_REPLY_HEADERS_MAX];
+    unsigned extra_count;
+};
+
+// Something a loop is told from another thread. Embedded; must not be posted twice before it ran.
+struct http_note {
+    struct http_note *next;
+    void (*run)(struct http_note *note);
+};
+
+// Pieces of a streamed answer between a handler's thread and the loop. Guarded by `lock`.
+struct http_stream {
+    struct tw_lock lock;
+    struct tw_buf pending; // written by the handler, not yet taken by the loop
+    struct http_note note;
+    int64_t charged; // bytes here and in x->chunk, of the server's total
+    bool posted, ended, failed, gone;
+};
+
+// How far the request has come. Loop thread only.
+enum http_stage { HTTP_RECEIVING, HTTP_WORKING, HTTP_ANSWERING, HTTP_ANSWERED };
+
+// Confined: to the loop while receiving and answering, to the handler between. `conn`, `stage` and what is
+// below "the loop's" are the loop's always.
+struct http_exchange {
+    // ---- the request ----
+    enum http_method method;
+    struct tw_str path, query; // not decoded
+    struct http_field fields[HTTP_HEADERS_MAX];
+    unsigned field_count;
+    struct tw_buf head; // what the fields point into
+    struct tw_buf body;
+    struct tw_str params[HTTP_PATH_PARAMS_MAX]; // of the route's template, decoded
+    const struct http_route *route;             // NULL: none matched
+    struct tw_caller caller;
+    char request_id[17], trace_id[33];
+    char peer[64];        // of what the audit log may want; else empty
+    struct tw_str object; // what a change is about when the path does not say it; in the arena
+    struct tw_arena arena;
+
+    // ---- the answer ----
+    struct http_reply reply;
+    enum tw_code outcome; // TW_OK, or why it failed
+    // The client is gone; on the loop's thread; may be NULL. The handler still has to answer.
+    void (*on_abort)(struct http_exchange *x);
+
+    // ---- the handler's ----
+    struct tw_task task;
+    void (*work)(struct http_exchange *x);
+    struct tw_service_call call;
+    struct tw_lock call_lock;  // between the end of the call and its cancelling
+    bool call_running;         // guarded by call_lock
+    bool has_begun, is_events; // of a streamed call
+
+    // ---- the loop's ----
+    struct http_loop *loop;
+    struct http_conn *conn; // NULL once the client is gone
+    struct http_exchange *next, *prev;
+    enum http_stage stage;
+    int32_t stream_id;       // HTTP/2; 0 on HTTP/1; -1: the client reset it
+    struct tw_error refusal; // decided before the body came; code TW_OK: none
+    struct http_note note;
+    struct http_stream stream;
+    bool is_streaming;
+    bool head_done, is_whole, expects_continue, close_after, is_http10, was_aborted;
+    uint32_t path_at, path_len; // HTTP/2: the :path in `head`
+    size_t header_bytes;        // HTTP/2
+    uint64_t content_length;    // UINT64_MAX: not said
+    uint64_t body_seen;         // bytes, kept or thrown away
+    int64_t body_charged;       // of the server's body memory
+    int64_t started_ns, body_ns, progress_ns;
+    struct tw_buf out_head; // the answer's status line and header section
+    struct tw_span out[4];  // what is still to be written (HTTP/1)
+    unsigned out_count;
+    size_t sent;         // of the body (HTTP/2)
+    struct tw_buf chunk; // the stream's bytes being written
+    char chunk_head[20];
+};
+
+// The use cases behind the handlers. Borrowed.
+struct tw_service *http_service(const struct http_exchange *x);
+
+// ---- reading the request ----
+// The first header of that name (lower case), empty when there is none.
+struct tw_str http_header_find(const struct http_exchange *x, struct tw_str name);
+// A query parameter, decoded, in the arena; empty when absent. INVALID_REQUEST for a bad escape.
+[[nodiscard]] bool http_query_find(struct http_exchange *x, struct tw_str name, struct tw_str *ret_value,
+                                   struct tw_error *err);
+[[nodiscard]] bool http_query_u32(struct http_exchange *x, struct tw_str name, uint32_t *ret_value,
+                                  struct tw_error *err);
+// Is the body of that media type (parameters and case aside)?
+bool http_content_type_is(const struct http_exchange *x, struct tw_str type);
+
+// ---- answering: exactly one of these, once; any thread ----
+void http_respond(struct http_exchange *x); // what stands in x->reply
+void http_fail(struct http_exchange *x, const struct tw_error *err);
+// With the error object's further fields, as `,"trap":…`.
+void http_fail_detail(struct http_exchange *x, const struct tw_error *err, struct tw_str detail);
+// JSON text: takes the buffer.
+void http_respond_json(struct http_exchange *x, int status, struct tw_buf *json);
+// What a service call wrote, as JSON with `status`, or its error. Takes the buffer either way.
+void http_respond_result(struct http_exchange *x, bool ok, int status, struct tw_buf *json,
+                         const struct tw_error *err);
+void http_reply_header(struct http_reply *reply, const char *name, struct tw_str value);
+
+// ---- working elsewhere ----
+// Runs `work` on the service's pool; it answers. 503 at once when the pool is full.
+void http_run_blocking(struct http_exchange *x, void (*work)(struct http_exchange *x));
+
+// ---- streaming: begin, write, end; one thread at a time, never the loop's ----
+// Sends the head: x->reply's status, content type and headers, which must not change from here on.
+void http_stream_begin(struct http_exchange *x);
+// Never waits. False when the client is gone, or so slow that too much would be held for it; go on to
+// http_stream_end then.
+[[nodiscard]] bool http_stream_write(struct http_exchange *x, struct tw_span bytes);
+// `ok` false: what was sent is not the whole answer, and the client is made to see it (no end of the body).
+void http_stream_end(struct http_exchange *x, bool ok);

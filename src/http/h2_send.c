@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// HTTP/2 answers: header blocks, bodies as nghttp2 asks for them (within the client's windows), and one write
+// of all that is ready per connection and batch.
+
+#include "http/h2_send.h"
+
+#include "http/internal.h"
+
+enum { NAME_MAX_BYTES = 32, FIELDS_MAX = 6 + HTTP_REPLY_HEADERS_MAX, FRAME_MAX = (16 << 10) + 9 };
+
+// ---- header blocks ----
+
+// A block being put together. Names are lower case on this protocol.
+struct block {
+    nghttp2_nv fields[FIELDS_MAX];
+    char names[FIELDS_MAX][NAME_MAX_BYTES];
+    size_t count;
+};
+
+static void add(struct block *block, const char *name, struct tw_str value) {
+    size_t len = strlen(name);
+    TW_ASSERT(block->count < FIELDS_MAX && len < NAME_MAX_BYTES);
+    char *lower = block->names[block->count];
+    for (size_t i = 0; i < len; i++)
+        lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
+    block->fields[block->count++] = (nghttp2_nv){(uint8_t *)lower, (uint8_t *)(uintptr_t)value.data, len,
+                                                 value.len, NGHTTP2_NV_FLAG_NONE};
+}
+
+static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *out, size_t room,
+                         uint32_t *flags, nghttp2_data_source *source, [[maybe_unused]] void *context) {
+    struct http_exchange *x = source->ptr;
+    (void)session;
+    (void)stream_id;
+    if (x->is_streaming && x->sent == x->chunk.len && x->stage == HTTP_WORKING) {
+        bool ended;
+        http_stream_take(x, &ended);
+        x->sent = 0;
+        if (x->chunk.len == 0 && !ended)
+            return NGHTTP2_ERR_DEFERRED;
+    }
+    if (x->is_streaming && x->stage == HTTP_ANSWERING && x->stream.failed)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; // resets the stream
+    struct tw_span body = x->is_streaming ? tw_buf_span(&x->chunk) : http_reply_body(x);
+    size_t part = body.len - x->sent < room ? body.len - x->sent : room;
+    if (part)
+        memcpy(out, body.data + x->sent, part);
+    x->sent += part;
+    x->progress_ns = x->loop->now_ns;
+    if (x->sent == body.len && x->stage == HTTP_ANSWERING)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)part;
+}
+
+void http_h2_send(struct http_exchange *x) {
+    struct http_conn *conn = x->conn;
+    struct block block;
+    char status[12], length[24];
+    block.count = 0;
+    size_t len = http_reply_body(x).len;
+    int status_len = snprintf(status, sizeof status, "%d", x->reply.status);
+    int length_len = snprintf(length, sizeof length, "%zu", len);
+    bool has_body = http_status_has_body(x->reply.status);
+    add(&block, ":status", tw_str_of(status, (size_t)status_len));
+    add(&block, "date", tw_str_from(http_date(x->loop)));
+    if (x->reply.content_type.len)
+        add(&block, "content-type", x->reply.content_type);
+    if (has_body && !x->is_streaming)
+        add(&block, "content-length", tw_str_of(length, (size_t)length_len));
+    add(&block, "x-request-id", tw_str_of(x->request_id, 16));
+    add(&block, "x-trace-id", tw_str_of(x->trace_id, 32));
+    for (unsigned i = 0; i < x->reply.extra_count; i++)
+        add(&block, x->reply.extra[i].name, x->reply.extra[i].value);
+    x->progress_ns = x->loop->now_ns;
+    nghttp2_data_provider body = {.source.ptr = x, .read_callback = read_body};
+    bool is_empty = x->method == HTTP_HEAD_ || !has_body || (!x->is_streaming && len == 0);
+    int result =
+        nghttp2_submit_response(conn->h2, x->stream_id, block.fields, block.count, is_empty ? NULL : &body);
+    // Out of memory. This may run inside one of the session's callbacks: it is closed at the next flush.
+    conn->is_broken |= result != 0;
+    http_mark_dirty(conn);
+}
+
+void http_h2_stream(struct http_exchange *x) {
+    if (x->method == HTTP_HEAD_) {
+        bool ended;
+        http_stream_take(x, &ended);
+    }
+    // An error means that the stream is not waiting for data, which is well too.
+    (void)nghttp2_session_resume_data(x->conn->h2, x->stream_id);
+    http_mark_dirty(x->conn);
+}
+
+// A request that was answered before it was whole: its rest is not wanted (RFC 9113, 8.1).
+int http_h2_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context) {
+    (void)context;
+    bool ends = (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+                (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
+    if (!ends)
+        return 0;
+    struct http_exchange *x = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    if (x && !x->is_whole)
+        return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    return 0;
+}
+
+// ---- the socket ----
+
+// Sends, keeping what the socket does not take. False: nothing more can be sent now, or the connection is
+// gone.
+static bool send_or_keep(struct http_conn *conn, const uint8_t *data, size_t len) {
+    struct tw_span span = tw_span_of(data, len);
+    while (span.len) {
+        ssize_t sent = http_conn_send(conn, &span, 1);
+        if (sent < 0)
+            return false;
+        span = tw_span_of(span.data + sent, span.len - (size_t)sent);
+        if (sent > 0 || conn->writable)
+            continue;
+        if (!tw_buf_append(&conn->pending, span.data, span.len))
+            http_conn_close(conn);
+        return false;
+    }
+    return true;
+}
+
+// What was kept goes first.
+static bool send_pending(struct http_conn *conn) {
+    while (conn->pending.len) {
+        struct tw_span span = tw_buf_span(&conn->pending);
+        ssize_t sent = http_conn_send(conn, &span, 1);
+        if (sent < 0 || (sent == 0 && !conn->writable))
+            return false;
+        tw_buf_drop_front(&conn->pending, (size_t)sent);
+    }
+    return true;
+}
+
+// Fills the loop's output block with whole frames; the bytes gathered, or -1 when the session failed.
+static ssize_t gather(struct http_conn *conn) {
+    uint8_t *out = conn->loop->out;
+    size_t len = 0;
+    while (len + FRAME_MAX <= HTTP_SCRATCH) {
+        const uint8_t *data;
+        ssize_t part = nghttp2_session_mem_send(conn->h2, &data);
+        if (part < 0 || (size_t)part > HTTP_SCRATCH - len)
+            return -1;
+        if (part == 0)
+            break;
+        memcpy(out + len, data, (size_t)part);
+        len += (size_t)part;
+    }
+    return (ssize_t)len;
+}
+
+void http_h2_flush(struct http_conn *conn) {
+    bool had_pending = conn->pending.len > 0;
+    if (conn->is_broken) {
+        http_conn_close(conn);
+        return;
+    }
+    if (!send_pending(conn))
+        return;
+    for (;;) {
+        ssize_t len = gather(conn);
+        if (len < 0) {
+            http_conn_close(conn);
+            return;
+        }
+        if (len == 0)
+            break;
+        if (!send_or_keep(conn, conn->loop->out, (size_t)len))
+            return;
+    }
+    if (!nghttp2_session_want_read(conn->h2) && !nghttp2_session_want_write(conn->h2))
+        http_conn_linger(conn);
+    else if (had_pending && conn->readable)
+        http_mark_ready(conn); // reading was held back meanwhile
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The gateway: event loops, HTTP/1.1 and h2c on one port, routes, problem bodies.
+//
+//     struct tw_http *http = tw_http_start(&options, &err);    // listening when it returns
+//     … tw_http_drain(http, deadline_ns); tw_http_free(http);
+#pragma once
+
+#include "base/base.h"
+#include "service/service.h"
+#include "tenant/tenant.h"
+
+struct tw_http_options {
+    const char *address;        // "127.0.0.1:8080", "[::1]:8080"; port 0 picks one
+    unsigned loops;             // 0: one a core
+    struct tw_service *service; // borrowed
+    struct tw_tenants *tenants; // borrowed
+    struct tw_audit *audit;     // borrowed; NULL: none
+    uint64_t max_body_bytes;    // 0: 64 MiB
+    uint32_t max_connections;   // 0: 10,000
+    unsigned header_timeout_ms; // 0: 10,000: from a request's first byte to the end of its header section
+    unsigned idle_timeout_ms;   // 0: 75,000: keep-alive without a request
+    unsigned body_min_rate;     // 0: 1,024 bytes a second, after a grace of 5 s
+    unsigned write_stall_ms;    // 0: 30,000: a client that takes nothing
+};
+struct tw_http;
+[[nodiscard]] struct tw_http *tw_http_start(const struct tw_http_options *options, struct tw_error *err);
+uint16_t tw_http_port(const struct tw_http *http);
+// Stops accepting, says goodbye (Connection: close, GOAWAY twice), waits for the calls in flight; closes what
+// is left at the deadline.
+void tw_http_drain(struct tw_http *http, int64_t deadline_ns);
+void tw_http_free(struct tw_http *http);

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of http/ share: the server, its loops, connections, the two protocols.
+#pragma once
+
+#include "base/base.h"
+#include "http/exchange.h"
+#include "http/h1.h"
+#include "http/http.h"
+#include "http/limits.h"
+#include "telemetry/telemetry.h"
+
+struct nghttp2_session;
+
+enum http_kind {
+    HTTP_PEEK, // the first bytes decide between HTTP/1 and HTTP/2
+    HTTP_ONE,
+    HTTP_TWO,
+    HTTP_LINGER, // answered and shut down for writing; reads until the client closes too
+    HTTP_CLOSED, // buried: freed at the end of the batch
+};
+
+// A client's connection. Confined to its loop.
+struct http_conn {
+    struct http_loop *loop;
+    struct http_conn *next, *prev; // the loop's list
+    struct http_conn *next_ready;  // has input that was not read yet
+    struct http_conn *next_dirty;  // HTTP/2 with something to send
+    int fd;
+    enum http_kind kind;
+    bool readable, writable, peer_closed; // what epoll said last (edge-triggered)
+    bool is_ready, is_dirty, is_feeding, is_turned_away, is_broken;
+    unsigned peeked;     // bytes of the HTTP/2 preface seen
+    int64_t since_ns;    // of what it is doing: accepted, idle, lingering
+    int64_t progress_ns; // last byte written
+    size_t lingered;
+    // HTTP/1: pipelined bytes behind the request at work. HTTP/2: output that the socket did not take.
+    struct tw_buf pending;
+    struct http_exchange *exchanges; // HTTP/1: at most one
+    unsigned exchange_count;
+    struct http_h1 h1;
+    struct nghttp2_session *h2;
+    int64_t goaway_ns; // the first GOAWAY went out; 0: none
+    bool final_goaway;
+};
+
+enum { HTTP_STATUS_SLOTS = 32 };
+
+// One thread with its epoll set. Confined to that thread, but for `inbox` and the counters.
+struct http_loop {
+    struct tw_http *http;
+    unsigned index;
+    pthread_t thread;
+    bool started;
+    struct tw_flag stopped_listening;
+    int epoll_fd, wake_fd, listen_fd, spare_fd; // listen_fd: -1 once it does not listen any more
+    int64_t now_ns;                             // read once a batch
+    int64_t swept_ns;
+    struct http_conn *conns, *ready, *dirty, *buried;
+    struct http_exchange *spare;
+    unsigned spare_count, turned_away;
+    uint64_t random; // for request and trace ids; not for secrets
+    int64_t date_s;
+    char date[40];
+    struct tw_counter conn_count, in_flight, exchange_count;
+    struct tw_lock inbox_lock;
+    struct http_note *inbox, **inbox_last;    // guarded by inbox_lock
+    struct tw_series **requests, **durations; // by route, method and status slot; filled as they are needed
+    uint8_t scratch[HTTP_SCRATCH], out[HTTP_SCRATCH];
+};
+
+// Frozen once started, but for the counters, the flags and what `lock` guards.
+struct tw_http {
+    struct tw_http_options options; // frozen; defaults filled in
+    uint16_t port;
+    unsigned loop_count;
+    struct tw_counter body_bytes, conn_count;
+    struct tw_flag draining, closing, stopping; // closing: the drain's deadline has passed
+    struct tw_lock lock;                        // with `empty`: drain waits
+    struct tw_cond empty;
+    struct http_loop *loops;
+};
+
+// ---- loop.c ----
+[[nodiscard]] bool http_loop_init(struct http_loop *loop, struct tw_http *http, unsigned index,
+                                  struct tw_error *err);
+[[nodiscard]] bool http_loop_start(struct http_loop *loop, struct tw_error *err);
+void http_loop_join(struct http_loop *loop); // after http->stopping was raised and the loop woken
+void http_loop_done(struct http_loop *loop);
+bool http_on_loop(const struct http_loop *loop);
+void http_post(struct http_loop *loop, struct http_note *note); // any thread
+void http_wake(struct http_loop *loop);                         // any thread
+void http_mark_ready(struct http_conn *conn);
+void http_mark_dirty(struct http_conn *conn);
+
+// ---- listen.c ----
+[[nodiscard]] bool http_listen(struct tw_http *http, struct tw_error *err); // one socket a loop
+void http_accept(struct http_loop *loop);
+void http_stop_listening(struct http_loop *loop);
+
+// ---- conn.c ----
+[[nodiscard]] bool http_conn_open(struct http_loop *loop, int fd);
+void http_conn_close(struct http_conn *conn); // aborts what is in flight; freed at the end of the batch
+void http_conn_linger(struct http_conn *conn);
+void http_conn_turn_away(struct http_loop *loop, int fd);
+void http_conn_event(struct http_conn *conn, uint32_t events);
+void http_conn_read(struct http_conn *conn);
+void http_conn_sweep(struct http_conn *conn); // deadlines
+// Sends what the socket takes: bytes written, or -1 when the connection broke (and was closed).
+ssize_t http_conn_send(struct http_conn *conn, const struct tw_span *parts, unsigned count);
+
+// ---- h1_conn.c ----
+void http_h1_input(struct http_conn *conn, const uint8_t *data, size_t len);
+bool http_h1_wants_input(const struct http_conn *conn);
+void http_h1_writable(struct http_conn *conn);
+void http_h1_send(struct http_exchange *x);   // the whole answer, or the head of a streamed one
+void http_h1_stream(struct http_exchange *x); // more bytes of a streamed answer, or its end
+void http_h1_sweep(struct http_conn *conn);
+
+// ---- h2.c, h2_send.c ----
+[[nodiscard]] bool http_h2_open(struct http_conn *conn);
+void http_h2_close(struct http_conn *conn); // the session; not the socket
+void http_h2_input(struct http_conn *conn, const uint8_t *data, size_t len);
+void http_h2_flush(struct http_conn *conn);
+void http_h2_send(struct http_exchange *x);
+void http_h2_stream(struct http_exchange *x);
+void http_h2_sweep(struct http_conn *conn);
+void http_h2_drain(struct http_conn *conn);
+void http_h2_end(struct http_conn *conn, uint32_t error_code); // GOAWAY, then close
+
+// ---- exchange.c: the loop's side ----
+struct http_exchange *http_exchange_new(struct http_conn *conn); // NULL: no memory
+[[nodiscard]] bool http_exchange_field(struct http_exchange *x, struct tw_str name, struct tw_str value,
+                                       struct tw_error *err);
+// The header section is complete (x->method and `target` are known): routes, authorises and checks the
+// announced size; a refusal is kept in x->refusal.
+void http_exchange_head(struct http_exchange *x, struct tw_str target);
+// Body bytes. False when they pass a limit (x->refusal says which).
+[[nodiscard]] bool http_exchange_body(struct http_exchange *x, const uint8_t *data, size_t len);
+// Does the body come more slowly than the minimum rate, after the grace?
+bool http_exchange_drips(const struct http_exchange *x);
+void http_exchange_run(struct http_exchange *x);    // the request is whole: the handler, or the refusal
+void http_exchange_refuse(struct http_exchange *x); // answers x->refusal now
+void http_exchange_sent(struct http_exchange *x);   // the answer is written: counts, frees
+void http_exchange_abort(struct http_exchange *x);  // the client is gone, or took this request back
+void http_exchange_detach(struct http_exchange *x); // its connection goes
+void http_exchange_free(struct http_exchange *x);
+void http_exchange_free_spare(struct http_loop *loop);
+
+// ---- stream.c ----
+void http_stream_init(struct http_stream *stream);
+void http_stream_clean(struct http_exchange *x); // when the exchange is recycled
+// Writes fail from now on. True: the handler has let go already, and nobody else will free the exchange.
+bool http_stream_abort(struct http_exchange *x);
+bool http_stream_has_pending(struct http_exchange *x);
+// Moves what was written into x->chunk (empty before); *ret_ended: nothing comes after it.
+void http_stream_take(struct http_exchange *x, bool *ret_ended);
+
+// ---- reply.c, problem.c ----
+// Writes the HTTP/1 status line and header section into x->head.
+[[nodiscard]] bool http_reply_head(struct http_exchange *x, bool keep_alive, bool is_chunked);
+void http_reply_problem(struct http_reply *reply, const struct tw_error *err, struct tw_str detail);
+struct tw_span http_reply_body(const struct http_exchange *x);
+bool http_status_has_body(int status);
+const char *http_date(struct http_loop *loop);
+
+// ---- router.c ----
+// ---- audit.c ----
+void http_audit_begin(struct http_exchange *x);                        // once the header section is there
+void http_audit_object(struct http_exchange *x, struct tw_str object); // what the change is about
+void http_audit_end(struct http_exchange *x);                          // the answer is decided
+
+struct http_route {
+    const char *method, *template;
+    void (*handler)(struct http_exchange *x);
+    enum tw_role role;
+    bool is_public, takes_body;
+    unsigned index;
+};
+unsigned http_route_count(void);
+// Fills x->route, x->params; NOT_FOUND or METHOD (with Allow) otherwise.
+[[nodiscard]] bool http_route_find(struct http_exchange *x, struct tw_error *err);
+enum http_method http_method_of(struct tw_str name);
+const char *http_method_name(enum http_method method);
+
+// ---- target.c ----
+// Splits the request target into path and query; checks its form. INVALID_REQUEST.
+[[nodiscard]] bool http_target_split(struct tw_str target, enum http_method method, struct tw_str *ret_path,
+                                     struct tw_str *ret_query, struct tw_error *err);
+// Percent-decodes into the arena. INVALID_REQUEST for bad escapes and NUL.
+[[nodiscard]] bool http_percent_decode(struct tw_arena *arena, struct tw_str text, bool plus_is_space,
+                                       struct tw_str *ret_text, struct tw_error *err);
+
+// ---- trace.c ----
+void http_trace_begin(struct http_exchange *x); // request id, and the trace id: traceparent's or a new one
+
+// ---- meter.c ----
+[[nodiscard]] bool http_meter_init(struct http_loop *loop);
+void http_meter_done(struct http_loop *loop);
+void http_meter_answer(struct http_exchange *x);
+void http_meter_collect(void *http); // gauges, at exposition
+void http_meter_reject(const char *reason);

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// POST /functions/{id}/invoke. The call runs on the service's workers; the loop only starts it. When the
+// client goes away the call is cancelled. application/json is {export?, args?}; any other body is the guest's
+// input and the guest's output is the answer. invoke_stream.c shares the start and the failure.
+
+#include "http/invoke.h"
+
+#include "http/handlers.h"
+#include "http/internal.h"
+
+enum { DETAIL_MAX = 192 << 10 };
+
+static void on_abort(struct http_exchange *x) {
+    // The lock keeps `done` from returning meanwhile: a call that has ended must not be cancelled.
+    TW_LOCK_SCOPE(&x->call_lock);
+    if (x->call_running)
+        tw_service_call_cancel(&x->call);
+}
+
+void http_call_ended(struct http_exchange *x) {
+    TW_LOCK_SCOPE(&x->call_lock);
+    x->call_running = false;
+}
+
+void http_call_problem(struct http_exchange *x, struct http_reply *reply, const struct tw_error *err) {
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf detail;
+    tw_buf_init(&detail, DETAIL_MAX);
+    if (err->code == TW_ERR_INTERNAL)
+        tw_log(TW_LOG_ERROR, "http", "a call failed", "error", err->message, "trace", x->trace_id, NULL);
+    bool ok = tw_service_call_detail(&x->call, &detail);
+    http_reply_problem(reply, err, ok ? tw_buf_str(&detail) : TW_STR(""));
+    tw_service_call_done(&x->call);
+}
+
+// May it stand in a header? The guest chose it.
+static bool is_media_type(struct tw_str text) {
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] < 0x20 || text.data[i] == 0x7F)
+            return false;
+    return text.len > 0 && memchr(text.data, '/', text.len);
+}
+
+struct tw_str http_call_type(struct http_exchange *x, const char *chosen) {
+    struct tw_str type = tw_str_trim(tw_str_of(chosen, strnlen(chosen, TW_CONTENT_TYPE_MAX)));
+    const char *copy = is_media_type(type) ? tw_arena_str(&x->arena, type) : NULL;
+    return copy ? tw_str_of(copy, type.len) : TW_STR("application/octet-stream");
+}
+
+bool http_call_status_check(int status, struct tw_error *err) {
+    return (status >= 200 && status <= 599) ||
+           tw_fail(err, TW_ERR_GUEST_TRAP, "the function set the status %d; 200 to 599 can be sent", status);
+}
+
+// On a worker, once.
+static void on_done(struct tw_service_call *call) {
+    struct http_exchange *x = call->context;
+    struct tw_error err = call->error;
+    http_call_ended(x);
+    if (err.code != TW_OK || !http_call_status_check(call->status, &err)) {
+        http_call_problem(x, &x->reply, &err);
+    } else {
+        x->reply.status = call->status;
+        x->reply.content_type =
+            call->is_json ? TW_STR("application/json") : http_call_type(x, call->content_type);
+        x->reply.body = call->body_out;
+        call->body_out = (struct tw_buf){};
+        tw_service_call_done(call);
+    }
+    http_respond(x);
+}
+
+// ---- starting ----
+
+bool http_call_deadline(const struct http_exchange *x, uint32_t *ret_ms, struct tw_error *err) {
+    struct tw_str text = http_header_find(x, TW_STR("x-tensorwasm-deadline-ms"));
+    uint64_t value = 0;
+    if (text.len && (!tw_str_u64(text, &value) || value == 0 || value > UINT32_MAX))
+        return tw_fail(err, TW_ERR_INVALID_REQUEST,
+                       "X-TensorWasm-Deadline-Ms takes a whole number of milliseconds above 0");
+    *ret_ms = (uint32_t)value;
+    return true;
+}
+
+static bool prepare(struct http_exchange *x, struct tw_error *err) {
+    struct tw_service_call *call = &x->call;
+    *call = (struct tw_service_call){
+        .function = x->params[0],
+        .is_json = http_content_type_is(x, TW_STR("application/json")),
+        .body = tw_buf_span(&x->body),
+        .trace_id = x->trace_id,
+        .context = x,
+    };
+    return http_call_deadline(x, &call->deadline_ms, err) &&
+           http_query_find(x, TW_STR("export"), &call->export, err);
+}
+
+void http_call_start(struct http_exchange *x, void (*done)(struct tw_service_call *),
+                     bool (*emit)(struct tw_service_call *, struct tw_span)) {
+    struct tw_error err = {};
+    if (!prepare(x, &err)) {
+        http_fail(x, &err);
+        return;
+    }
+    x->call.done = done;
+    x->call.emit = emit;
+    x->call_running = true;
+    x->on_abort = on_abort;
+    if (tw_service_invoke(http_service(x), &x->caller, &x->call, &err))
+        return;
+    x->call_running = false;
+    tw_service_call_done(&x->call);
+    http_fail(x, &err);
+}
+
+void http_function_invoke(struct http_exchange *x) {
+    http_call_start(x, on_done, NULL);
+}

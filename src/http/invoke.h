@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the plain and the streamed invoke share.
+#pragma once
+
+#include "http/exchange.h"
+
+// Reads headers and query, starts the call; answers by itself when it could not be started. Loop thread.
+void http_call_start(struct http_exchange *x, void (*done)(struct tw_service_call *),
+                     bool (*emit)(struct tw_service_call *, struct tw_span));
+// First thing in `done`: from here on the call is not cancelled any more.
+void http_call_ended(struct http_exchange *x);
+// Puts the error, with what the service knows about it, into `reply`; frees the call's parts.
+void http_call_problem(struct http_exchange *x, struct http_reply *reply, const struct tw_error *err);
+// The content type the guest chose, where it may stand in a header; else application/octet-stream.
+struct tw_str http_call_type(struct http_exchange *x, const char *chosen);
+bool http_call_status_check(int status, struct tw_error *err);
+// X-TensorWasm-Deadline-Ms; 0 when it is not there.
+[[nodiscard]] bool http_call_deadline(const struct http_exchange *x, uint32_t *ret_ms, struct tw_error *err);

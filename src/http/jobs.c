@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// POST /functions/{id}/invoke-async and /jobs: calls whose caller does not wait. The body is an invoke's. All
+// of them may touch the store, so they run on the service's pool.
+
+#include "http/handlers.h"
+#include "http/internal.h"
+#include "http/invoke.h"
+
+enum { ANSWER_MAX = 64 << 20 };
+
+static void start(struct http_exchange *x) {
+    struct tw_error err = {};
+    struct tw_buf out;
+    struct tw_job_request request = {.function = x->params[0],
+                                     .is_json = http_content_type_is(x, TW_STR("application/json")),
+                                     .body = tw_buf_span(&x->body)};
+    tw_buf_init(&out, ANSWER_MAX);
+    bool ok = http_call_deadline(x, &request.deadline_ms, &err) &&
+              http_query_find(x, TW_STR("export"), &request.export, &err) &&
+              tw_service_job_start(http_service(x), &x->caller, &request, &out, &err);
+    http_respond_result(x, ok, 202, &out, &err);
+}
+
+void http_job_start(struct http_exchange *x) {
+    http_run_blocking(x, start);
+}
+
+static void list(struct http_exchange *x) {
+    struct tw_error err = {};
+    struct tw_buf out;
+    struct tw_str cursor;
+    uint32_t limit = 0;
+    tw_buf_init(&out, ANSWER_MAX);
+    bool ok = http_query_find(x, TW_STR("cursor"), &cursor, &err) &&
+              http_query_u32(x, TW_STR("limit"), &limit, &err) &&
+              tw_service_jobs(http_service(x), &x->caller, cursor, limit, &out, &err);
+    http_respond_result(x, ok, 200, &out, &err);
+}
+
+void http_job_list(struct http_exchange *x) {
+    http_run_blocking(x, list);
+}
+
+static void get(struct http_exchange *x) {
+    struct tw_error err = {};
+    struct tw_buf out;
+    tw_buf_init(&out, ANSWER_MAX);
+    bool ok = tw_service_job_get(http_service(x), &x->caller, x->params[0], &out, &err);
+    http_respond_result(x, ok, 200, &out, &err);
+}
+
+void http_job_get(struct http_exchange *x) {
+    http_run_blocking(x, get);
+}
+
+static void cancel(struct http_exchange *x) {
+    struct tw_error err = {};
+    if (!tw_service_job_cancel(http_service(x), &x->caller, x->params[0], &err)) {
+        http_fail(x, &err);
+        return;
+    }
+    x->reply.status = 204;
+    http_respond(x);
+}
+
+void http_job_cancel(struct http_exchange *x) {
+    http_run_blocking(x, cancel);
+}

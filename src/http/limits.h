@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every maximum of the gateway, with its reason. What operators may change is in struct tw_http_options.
+#pragma once
+
+#include "base/clock.h"
+
+enum {
+    // ---- a request ----
+    HTTP_TARGET_MAX = 8 << 10,        // RFC 9112 asks for 8,000 at least
+    HTTP_HEADER_BYTES_MAX = 32 << 10, // as nginx's 4 × 8 KiB; tokens and trace headers need about 1 KiB
+    HTTP_HEADERS_MAX = 100,           // browsers behind proxies send 30
+    HTTP_TRAILER_BYTES_MAX = 8 << 10, // trailers and chunk extensions of one body; nobody here reads them
+    HTTP_PATH_PARAMS_MAX = 2,         // the deepest template has two
+    HTTP_ARENA_MAX = 256 << 10,       // what a handler may take for one request, the body aside
+    HTTP_BODY_KEEP = 64 << 10,        // a recycled request keeps a body buffer up to this
+    HTTP_DISCARD_MAX = 64 << 10,      // a refused body up to this is read, so that the connection lives on
+    HTTP_REPLY_HEADERS_MAX = 4,       // Retry-After, WWW-Authenticate, Allow, one more
+    HTTP_REPLY_HEAD_MAX = 4 << 10,    // status line and header section of an answer
+
+    // ---- a loop ----
+    HTTP_SCRATCH = 64 << 10,    // one read(2), one h2 write(2)
+    HTTP_READS_PER_TURN = 8,    // then the other connections get their turn: 512 KiB
+    HTTP_EVENTS = 256,          // one epoll_wait
+    HTTP_ACCEPTS_PER_TURN = 64, // a storm of new clients does not keep the old ones waiting
+    HTTP_SPARE_EXCHANGES = 512, // recycled requests kept: 512 × about 5 KiB
+    HTTP_IN_FLIGHT_MAX = 4096,  // requests being worked on; one more is told 503 at once
+    HTTP_TURNED_AWAY_MAX = 64,  // connections above the cap that are told 503; more are just closed
+    HTTP_SWEEP_MS = 100,        // how late a deadline may strike
+
+    // ---- a connection ----
+    HTTP_LINGER_MS = 2000,       // after an error we read on, so that the answer is not lost to a reset
+    HTTP_LINGER_BYTES = 1 << 20, // one that goes on sending after that is cut off
+    HTTP_BODY_GRACE_S = 5,       // before body_min_rate is asked for
+    HTTP_STREAM_MAX =
+        128 << 20, // written and not taken: twice the default output limit, for base64 in events
+
+    // ---- HTTP/2 ----
+    HTTP2_STREAMS_MAX = 128,           // at once a connection
+    HTTP2_CALLS_MAX = 256,             // streams and reset streams whose call still runs
+    HTTP2_STREAM_WINDOW = 256 << 10,   // 64 MiB over 20 ms of latency in 5 s
+    HTTP2_CONNECTION_WINDOW = 4 << 20, // 16 such uploads at once
+    HTTP2_OUT_MAX = 1 << 20,     // control frames the socket did not take; the client does not read: close
+    HTTP2_GOAWAY_PAUSE_MS = 200, // between the two GOAWAYs: at least a round trip
+};
+
+// Request bodies, and streamed answers that wait for their clients, held in memory by the whole server.
+#define HTTP_BODY_TOTAL_MAX (1LL << 30)

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An event loop: one thread, one epoll set, its own connections. Each turn handles one batch:
+//
+//     what was ready and not read ─▶ events ─▶ notes from other threads ─▶ HTTP/2 output ─▶ deadlines ─▶
+//     burials
+//
+// Other threads speak to it through the inbox alone: a list under a lock, and one write to an eventfd per
+// empty → non-empty change, so that a burst of completions costs one wake-up.
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "http/internal.h"
+
+static _Thread_local const struct http_loop *current;
+
+bool http_on_loop(const struct http_loop *loop) {
+    return current == loop;
+}
+
+void http_wake(struct http_loop *loop) {
+    uint64_t one = 1;
+    while (write(loop->wake_fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
+}
+
+void http_post(struct http_loop *loop, struct http_note *note) {
+    note->next = NULL;
+    tw_lock_take(&loop->inbox_lock);
+    bool was_empty = !loop->inbox;
+    *loop->inbox_last = note;
+    loop->inbox_last = &note->next;
+    // Still under the lock: once the loop has seen the note it may end, and the descriptor with it.
+    if (was_empty)
+        http_wake(loop);
+    tw_lock_give(&loop->inbox_lock);
+}
+
+void http_mark_ready(struct http_conn *conn) {
+    if (conn->is_ready)
+        return;
+    conn->is_ready = true;
+    conn->next_ready = conn->loop->ready;
+    conn->loop->ready = conn;
+}
+
+void http_mark_dirty(struct http_conn *conn) {
+    if (conn->is_dirty)
+        return;
+    conn->is_dirty = true;
+    conn->next_dirty = conn->loop->dirty;
+    conn->loop->dirty = conn;
+}
+
+static void read_ready(struct http_loop *loop) {
+    struct http_conn *conn = loop->ready;
+    loop->ready = NULL;
+    for (struct http_conn *next; conn; conn = next) {
+        next = conn->next_ready;
+        conn->is_ready = false;
+        http_conn_read(conn);
+    }
+}
+
+static void flush_dirty(struct http_loop *loop) {
+    while (loop->dirty) {
+        struct http_conn *conn = loop->dirty;
+        loop->dirty = conn->next_dirty;
+        conn->is_dirty = false;
+        if (conn->kind == HTTP_TWO)
+            http_h2_flush(conn);
+    }
+}
+
+static void run_inbox(struct http_loop *loop) {
+    tw_lock_take(&loop->inbox_lock);
+    struct http_note *note = loop->inbox;
+    loop->inbox = NULL;
+    loop->inbox_last = &loop->inbox;
+    tw_lock_give(&loop->inbox_lock);
+    for (struct http_note *next; note; note = next) {
+        next = note->next;
+        note->run(note);
+    }
+}
+
+// Frees the closed connections that no list names any more.
+static void bury(struct http_loop *loop) {
+    struct http_conn **link = &loop->buried;
+    for (struct http_conn *conn = *link; conn; conn = *link) {
+        if (conn->is_ready || conn->is_dirty) {
+            link = &conn->next;
+            continue;
+        }
+        *link = conn->next;
+        free(conn);
+    }
+}
+
+static bool is_idle(const struct http_conn *conn) {
+    return conn->kind == HTTP_PEEK || (conn->kind == HTTP_ONE && !conn->exchanges);
+}
+
+// While the server drains: no new connections, idle ones are closed, HTTP/2 clients are told; at the deadline
+// all are closed.
+static void drain(struct http_loop *loop) {
+    if (!tw_flag_is_raised(&loop->stopped_listening)) {
+        http_stop_listening(loop);
+        tw_flag_raise(&loop->stopped_listening);
+    }
+    bool is_closing = tw_flag_is_raised(&loop->http->closing);
+    for (struct http_conn *conn = loop->conns, *next; conn; conn = next) {
+        next = conn->next;
+        if (is_closing || (is_idle(conn) && !conn->readable))
+            http_conn_close(conn);
+        else if (conn->kind == HTTP_TWO)
+            http_h2_drain(conn);
+    }
+    tw_lock_take(&loop->http->lock);
+    tw_cond_wake_all(&loop->http->empty);
+    tw_lock_give(&loop->http->lock);
+}
+
+static void sweep(struct http_loop *loop) {
+    if (loop->now_ns - loop->swept_ns < HTTP_SWEEP_MS * TW_NS_PER_MS)
+        return;
+    loop->swept_ns = loop->now_ns;
+    for (struct http_conn *conn = loop->conns, *next; conn; conn = next) {
+        next = conn->next;
+        http_conn_sweep(conn);
+    }
+}
+
+static void clear_wake(struct http_loop *loop) {
+    uint64_t count;
+    if (read(loop->wake_fd, &count, sizeof count) < 0 && errno != EAGAIN && errno != EINTR)
+        tw_log(TW_LOG_ERROR, "http", "an event loop's wake-up cannot be read", NULL);
+}
+
+static void handle(struct http_loop *loop, const struct epoll_event *event) {
+    if (event->data.ptr == &loop->listen_fd)
+        http_accept(loop);
+    else if (event->data.ptr == &loop->wake_fd)
+        clear_wake(loop);
+    else
+        http_conn_event(event->data.ptr, event->events);
+}
+
+static int timeout_of(const struct http_loop *loop) {
+    if (loop->ready)
+        return 0;
+    return loop->conns ? HTTP_SWEEP_MS : -1;
+}
+
+// False when the loop is to end: nothing is open and no handler owes an answer.
+static bool turn(struct http_loop *loop) {
+    struct epoll_event events[HTTP_EVENTS];
+    int count = epoll_wait(loop->epoll_fd, events, HTTP_EVENTS, timeout_of(loop));
+    loop->now_ns = tw_clock_ns();
+    read_ready(loop);
+    for (int i = 0; i < count; i++)
+        handle(loop, &events[i]);
+    run_inbox(loop);
+    flush_dirty(loop);
+    sweep(loop);
+    if (tw_flag_is_raised(&loop->http->draining))
+        drain(loop);
+    flush_dirty(loop);
+    bury(loop);
+    return !tw_flag_is_raised(&loop->http->stopping) || loop->conns ||
+           tw_counter_get(&loop->exchange_count) > 0;
+}
+
+static void loop_main(void *context) {
+    struct http_loop *loop = context;
+    current = loop;
+    while (turn(loop)) {
+    }
+    bury(loop);
+}
+
+bool http_loop_start(struct http_loop *loop, struct tw_error *err) {
+    char name[16];
+    snprintf(name, sizeof name, "http-%u", loop->index);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &loop->wake_fd};
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) < 0)
+        return tw_fail_errno(err, TW_ERR_CAPACITY, errno, "an event loop could not be made");
+    loop->started = tw_thread_start(&loop->thread, name, loop_main, loop, err);
+    return loop->started;
+}
+
+bool http_loop_init(struct http_loop *loop, struct tw_http *http, unsigned index, struct tw_error *err) {
+    loop->http = http;
+    loop->index = index;
+    loop->inbox_last = &loop->inbox;
+    loop->listen_fd = -1;
+    loop->now_ns = tw_clock_ns();
+    tw_random(&loop->random, sizeof loop->random);
+    tw_lock_init(&loop->inbox_lock);
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (loop->epoll_fd < 0 || loop->wake_fd < 0 || !http_meter_init(loop))
+        return tw_fail_errno(err, TW_ERR_CAPACITY, errno, "an event loop could not be made");
+    return true;
+}
+
+void http_loop_join(struct http_loop *loop) {
+    if (loop->started)
+        tw_thread_join(loop->thread);
+    loop->started = false;
+}
+
+void http_loop_done(struct http_loop *loop) {
+    if (!loop->http)
+        return; // never initialised
+    http_exchange_free_spare(loop);
+    http_meter_done(loop);
+    const int fds[] = {loop->listen_fd, loop->epoll_fd, loop->wake_fd, loop->spare_fd};
+    for (size_t i = 0; i < TW_COUNT(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    tw_lock_done(&loop->inbox_lock);
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Questions handlers ask of a request: headers, query parameters, media type.
+
+#include "http/exchange.h"
+#include "http/internal.h"
+
+struct tw_str http_header_find(const struct http_exchange *x, struct tw_str name) {
+    const char *head = (const char *)x->head.data;
+    for (unsigned i = 0; i < x->field_count; i++) {
+        const struct http_field *field = &x->fields[i];
+        if (field->name_len == name.len && memcmp(head + field->name_at, name.data, name.len) == 0)
+            return tw_str_of(head + field->value_at, field->value_len);
+    }
+    return TW_STR("");
+}
+
+bool http_query_find(struct http_exchange *x, struct tw_str name, struct tw_str *ret_value,
+                     struct tw_error *err) {
+    struct tw_str rest = x->query;
+    while (rest.len) {
+        struct tw_str value = tw_str_cut(&rest, '&');
+        struct tw_str key = tw_str_cut(&value, '=');
+        if (tw_str_equal(key, name))
+            return http_percent_decode(&x->arena, value, true, ret_value, err);
+    }
+    *ret_value = TW_STR("");
+    return true;
+}
+
+bool http_query_u32(struct http_exchange *x, struct tw_str name, uint32_t *ret_value, struct tw_error *err) {
+    struct tw_str text;
+    uint64_t value = 0;
+    if (!http_query_find(x, name, &text, err))
+        return false;
+    if (text.len && (!tw_str_u64(text, &value) || value > UINT32_MAX))
+        return tw_fail(err, TW_ERR_INVALID_REQUEST, "the parameter %.*s takes a whole number, not '%.*s'",
+                       TW_STR_ARG(name), (int)(text.len < 40 ? text.len : 40), text.data);
+    *ret_value = (uint32_t)value;
+    return true;
+}
+
+bool http_content_type_is(const struct http_exchange *x, struct tw_str type) {
+    struct tw_str rest = http_header_find(x, TW_STR("content-type"));
+    return tw_str_equal_nocase(tw_str_trim(tw_str_cut(&rest, ';')), type);
+}

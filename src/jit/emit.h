@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Private to jit/: making LLVM IR from an analysed kernel. Registers are stack slots that LLVM's sroa turns
+// into values: a scalar slot for uniform and affine registers (lane 0's value), a vector slot for varying
+// ones. Element-wise operations are written once, for scalars and vectors alike: LLVM's builder takes both.
+#pragma once
+
+#include <llvm-c/Core.h>
+
+#include "internal.h"
+
+// Which guards a block needs, and where jumps go. A chain node is a block, or the end of a loop, in the order
+// in which lanes are taken up.
+struct jit_flow {
+    LLVMBasicBlockRef *bodies; // by block
+    LLVMBasicBlockRef *guards; // by chain node: tests whether lanes wait there; NULL when nobody jumps there
+    uint64_t **later;          // by chain node: where lanes may wait when its guard fails
+    uint32_t *node_block;      // by chain node
+    bool *node_is_end;         // by chain node: the end of a loop
+    uint32_t *block_node;      // by block
+    uint32_t *end_node;        // by loop
+    uint32_t node_count;
+    LLVMValueRef *masks; // by block: slot of the lanes that go there; NULL when they are all of the warp
+};
+
+// What a warp's state says (exact.c).
+enum {
+    JIT_STATE_EXACT = 0x40000000,
+    JIT_STATE_POINT = 0x20000000,
+    JIT_STATE_FAILED = 0x7ffffff0, // plus an enum tw_kernel_status
+    JIT_STATE_ENDED = 0x7fffffff,
+};
+
+// Instructions of the main version whose guess may prove wrong.
+struct jit_point {
+    uint32_t block, inst;
+    uint64_t *live; // registers wanted there, by this warp's lanes wherever they are
+};
+struct jit_points {
+    struct jit_point *items;
+    uint32_t count;
+};
+
+// Confined: one function being emitted.
+struct jit_emit {
+    const struct jit_code *code;
+    struct tw_arena *arena;
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    LLVMBuilderRef b;
+    LLVMValueRef function;
+    unsigned lanes;
+    bool avx512;
+    struct tw_error *err;
+
+    // frame fields, loaded in the entry block
+    LLVMValueRef frame, arena_base, arena_mask, params, param_base, shared_base, local_base, global_base,
+        spill;
+    LLVMValueRef grid[3], block[3];
+    LLVMValueRef ctaid[3], warp; // slots
+    LLVMValueRef tid[3], linear,
+        warp_count; // tid: scalars (lane 0) or vectors, as jit's shapes say; linear: scalar i32 of lane 0
+    LLVMValueRef lane_ids;             // <W x i32> 0, 1, …
+    LLVMValueRef start_mask;           // lanes of this warp that exist
+    LLVMValueRef status;               // slot: enum tw_kernel_status
+    LLVMValueRef next_state;           // slot: where the warp goes on; see region.c
+    LLVMBasicBlockRef warp_end, leave; // the warp has nothing more to run now; the launch ends at once
+
+    LLVMValueRef *regs;              // slots by register
+    uint64_t *spill_at, spill_bytes; // by register: its place in a warp's part of the spill area
+    uint64_t table_at;               // place of named barriers' counters in the spill area
+    struct jit_flow flow;
+
+    bool out_of_memory;
+
+    // the exact version (exact.c)
+    struct jit_emit *exact; // in the main version: the other one, NULL when nothing is guessed
+    const struct jit_points *points;
+    LLVMBasicBlockRef *point_blocks; // in the exact version: where warps come in
+    LLVMValueRef current_mask;       // slot
+    uint64_t mask_at; // place of the masks in a warp's part of the spill area, 8 bytes a block and one more
+
+    // what is being emitted now
+    uint32_t at_block, at_inst;
+    LLVMValueRef mask;             // lanes that run this block
+    bool mask_full;                // all W, known at compile time
+    LLVMValueRef active;           // the same less those whose guard is false
+    bool active_full, active_some; // all; at least one, known
+};
+
+// ---- types and constants (value.c) ----
+LLVMTypeRef jit_int(const struct jit_emit *e, unsigned bits);
+LLVMTypeRef jit_vec(const struct jit_emit *e, LLVMTypeRef element); // <W x element>
+// The LLVM type of a value of `type` (packed halves become vectors twice as long).
+LLVMTypeRef jit_type(const struct jit_emit *e, enum tw_kir_type type, bool vector);
+LLVMTypeRef jit_reg_type(const struct jit_emit *e, unsigned bits, bool vector);
+LLVMValueRef jit_i64(const struct jit_emit *e, uint64_t value);
+LLVMValueRef jit_i32(const struct jit_emit *e, uint32_t value);
+LLVMValueRef jit_const(LLVMTypeRef like,
+                       uint64_t value); // integer or vector of them; sign-extended from 64 bits
+LLVMValueRef jit_fconst(LLVMTypeRef like, double value); // float or vector of them
+LLVMValueRef jit_splat(struct jit_emit *e, LLVMValueRef scalar);
+LLVMValueRef jit_splat_n(struct jit_emit *e, LLVMValueRef scalar, unsigned n);
+bool jit_is_vector(LLVMValueRef value);
+LLVMTypeRef jit_like_int(const struct jit_emit *e, LLVMTypeRef like); // the integer type(s) of the same width
+LLVMTypeRef jit_resize(const struct jit_emit *e, LLVMTypeRef like,
+                       unsigned bits); // integers of `bits`, as many as `like` has
+unsigned jit_element_bits(LLVMTypeRef type);
+LLVMTypeRef jit_like_bool(const struct jit_emit *e, LLVMTypeRef like);
+LLVMValueRef jit_slot(struct jit_emit *e, LLVMTypeRef type,
+                      const char *name); // in the function's entry block
+
+// ---- reading and writing registers (value.c) ----
+LLVMValueRef jit_read(struct jit_emit *e, const struct tw_kir_operand *operand, unsigned bits, bool vector);
+LLVMValueRef jit_read_typed(struct jit_emit *e, const struct tw_kir_operand *operand, enum tw_kir_type type,
+                            bool vector);
+LLVMValueRef jit_reg_slot(struct jit_emit *e, uint32_t reg);
+bool jit_operand_varies(const struct jit_emit *e, const struct tw_kir_operand *operand); // not even uniform
+// Writes result `index`: `value` is a scalar (lane 0 of shape `shape`) or a vector; blends where the block
+// must.
+void jit_write(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned index, LLVMValueRef value,
+               struct jit_shape shape);
+void jit_write_any(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned index, LLVMValueRef value);
+LLVMValueRef jit_expand(struct jit_emit *e, LLVMValueRef scalar, struct jit_shape shape); // to a vector
+
+// ---- helpers ----
+LLVMValueRef jit_intrinsic(struct jit_emit *e, const char *name, LLVMTypeRef *overloads,
+                           unsigned overload_count, LLVMValueRef *args, unsigned count);
+LLVMValueRef jit_unary(struct jit_emit *e, const char *name,
+                       LLVMValueRef a); // an intrinsic overloaded on its type
+LLVMValueRef jit_binary(struct jit_emit *e, const char *name, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef jit_any(struct jit_emit *e, LLVMValueRef mask);       // i1
+LLVMValueRef jit_mask_bits(struct jit_emit *e, LLVMValueRef mask); // iW
+LLVMBasicBlockRef jit_block_new(struct jit_emit *e, const char *name);
+LLVMValueRef jit_full_mask(struct jit_emit *e);
+LLVMValueRef jit_frame_field(struct jit_emit *e, size_t offset, LLVMTypeRef type, const char *name);
+LLVMValueRef jit_shuffle(struct jit_emit *e, LLVMValueRef a, LLVMValueRef b, const unsigned *indices,
+                         unsigned n);
+
+// ---- llvm.c: the target, passes, output ----
+struct jit_output {
+    enum tw_jit_stage stage;
+    unsigned opt_level;
+};
+bool jit_has_avx512(void);
+void jit_function_attributes(LLVMContextRef context, LLVMValueRef function);
+void jit_set_target(LLVMModuleRef module);
+// Verifies, optimises and emits the module into `out`: an object, assembly or LLVM's text.
+[[nodiscard]] bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *out,
+                              struct tw_error *err);
+// INTERNAL unless every symbol of the ELF object is defined in it and every relocation is of a kind the
+// loader takes.
+[[nodiscard]] bool jit_object_check(struct tw_span object, struct tw_error *err);
+
+// ---- emission, one file a topic; false with CUDA_MALFORMED_PTX for what is not supported ----
+[[nodiscard]] bool jit_emit_kernel(struct jit_emit *e);
+[[nodiscard]] bool jit_emit_blocks(struct jit_emit *e); // flow.c: all blocks of the thread's code
+void jit_jump(struct jit_emit *e, uint32_t block); // flow.c: ends the LLVM block by the terminator of `block`
+bool jit_points_find(const struct jit_code *code, struct jit_points *ret_points, struct tw_error *err);
+uint32_t jit_point_at(const struct jit_emit *e, uint32_t block, uint32_t at); // JIT_NONE: none
+LLVMValueRef jit_exact_declare(struct jit_emit *e);
+[[nodiscard]] bool jit_exact_emit(struct jit_emit *e, const struct jit_code *main_code);
+void jit_exact_call(struct jit_emit *e, LLVMValueRef where); // ends the LLVM block
+void jit_check_guess(struct jit_emit *e, const struct tw_kir_inst *inst);
+void jit_enter_point(struct jit_emit *e);
+void jit_load_frame(struct jit_emit *e);
+void jit_begin_warp(struct jit_emit *e, LLVMValueRef *tid_base);
+void jit_reset_slots(struct jit_emit *e);
+LLVMValueRef jit_offset_pointer(struct jit_emit *e, LLVMValueRef base, LLVMValueRef offset);
+LLVMValueRef jit_state_pointer(struct jit_emit *e, LLVMValueRef warp); // of warp i32
+LLVMValueRef jit_spill_pointer(struct jit_emit *e);                    // this warp's part
+// To and from this warp's part of the spill area, in the layout of `layout`; `value` has that version's
+// shape.
+void jit_spill_store(struct jit_emit *e, const struct jit_emit *layout, uint32_t reg, LLVMValueRef value);
+LLVMValueRef jit_spill_load(struct jit_emit *e, uint32_t reg, bool vector);
+void jit_emit_resumes(struct jit_emit *e, LLVMValueRef sw, uint32_t first_state);
+void jit_enter(struct jit_emit *e); // emit_kernel.c: from the beginning
+[[nodiscard]] bool jit_region_build(struct jit_emit *e);
+// barrier.c: kernels with more than one barrier.
+void jit_named_reset(struct jit_emit *e);
+void jit_named_arrive(struct jit_emit *e, const struct tw_kir_inst *inst, bool waits);
+LLVMValueRef jit_named_waits(struct jit_emit *e, LLVMValueRef warp);
+void jit_named_round_end(struct jit_emit *e, LLVMBasicBlockRef again, LLVMBasicBlockRef done);
+void jit_emit_states_reset(struct jit_emit *e);
+void jit_emit_state_store(struct jit_emit *e, LLVMValueRef alive);
+void jit_emit_round_end(struct jit_emit *e, LLVMValueRef alive, LLVMBasicBlockRef again,
+                        LLVMBasicBlockRef done);
+void jit_emit_dispatch(struct jit_emit *e,
+                       LLVMBasicBlockRef skip);            // a warp to where it stood; ended ones to `skip`
+void jit_emit_barrier(struct jit_emit *e, uint32_t block); // region.c: the warp stops here for the others
+[[nodiscard]] bool jit_flow_build(struct jit_emit *e);
+[[nodiscard]] bool jit_emit_inst(struct jit_emit *e, const struct tw_kir_inst *inst);
+[[nodiscard]] LLVMValueRef jit_emit_int(struct jit_emit *e, const struct tw_kir_inst *inst,
+                                        LLVMValueRef *src); // NULL: not supported
+[[nodiscard]] LLVMValueRef jit_emit_bits(struct jit_emit *e, const struct tw_kir_inst *inst,
+                                         LLVMValueRef *src);
+[[nodiscard]] LLVMValueRef jit_emit_float(struct jit_emit *e, const struct tw_kir_inst *inst,
+                                          LLVMValueRef *src);
+[[nodiscard]] LLVMValueRef jit_emit_math(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef a);
+[[nodiscard]] bool jit_emit_cvt(struct jit_emit *e, const struct tw_kir_inst *inst);
+// Rounded toward zero, down or up. NULL: not supported.
+[[nodiscard]] LLVMValueRef jit_emit_rounded(struct jit_emit *e, const struct tw_kir_inst *inst,
+                                            LLVMValueRef *src);
+[[nodiscard]] bool jit_emit_memory(struct jit_emit *e, const struct tw_kir_inst *inst);
+[[nodiscard]] bool jit_emit_atomic(struct jit_emit *e, const struct tw_kir_inst *inst);
+[[nodiscard]] bool jit_emit_warp(struct jit_emit *e, const struct tw_kir_inst *inst);
+[[nodiscard]] bool jit_emit_sreg(struct jit_emit *e, const struct tw_kir_inst *inst);
+void jit_fail_kernel(struct jit_emit *e, uint32_t status,
+                     uint32_t line);                            // ends the LLVM block: the launch is over
+LLVMValueRef jit_flush(struct jit_emit *e, LLVMValueRef value); // subnormals to zero of the same sign
+LLVMTypeRef jit_like_float(const struct jit_emit *e, LLVMTypeRef like, LLVMTypeRef element);
+LLVMValueRef jit_to_f32(struct jit_emit *e, LLVMValueRef value); // halves and bfloats; others stay
+LLVMValueRef jit_from_f32(struct jit_emit *e, LLVMValueRef value, LLVMTypeRef type);
+LLVMValueRef jit_round_to_odd(struct jit_emit *e,
+                              LLVMValueRef value);                  // doubles to floats that round on rightly
+LLVMValueRef jit_saturate(struct jit_emit *e, LLVMValueRef value);  // to 0…1, NaN to 0
+LLVMValueRef jit_pointer(struct jit_emit *e, LLVMValueRef address); // masked into the arena; scalar or vector

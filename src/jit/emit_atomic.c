@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Atomics. Blocks of one launch run on several threads, so those on global memory are the machine's atomics;
+// a block's shared memory belongs to one thread and plain accesses do. Lanes go one by one, but where all add
+// to one place and nobody looks at the old value their sum goes at once. Addresses are aligned down to the
+// operand's size: a locked access over two cache lines would stop the whole machine.
+
+#include "emit.h"
+
+// Confined: one atomic instruction.
+struct atomic {
+    const struct tw_kir_inst *inst;
+    unsigned bits;
+    bool plain;        // no other thread can see the memory
+    LLVMTypeRef value; // integers of `bits`
+};
+
+static LLVMValueRef combine_floats(struct jit_emit *e, const struct atomic *a, LLVMValueRef old,
+                                   LLVMValueRef v) {
+    LLVMTypeRef type = jit_type(e, a->inst->type, false);
+    LLVMValueRef x = jit_to_f32(e, LLVMBuildBitCast(e->b, old, type, "")),
+                 y = jit_to_f32(e, LLVMBuildBitCast(e->b, v, type, ""));
+    LLVMValueRef sum = jit_from_f32(e, LLVMBuildFAdd(e->b, x, y, ""), type);
+    return LLVMBuildBitCast(e->b, sum, a->value, "");
+}
+
+// The new value, from the old one and the operand. NULL: no such combination.
+static LLVMValueRef combine(struct jit_emit *e, const struct atomic *a, LLVMValueRef old, LLVMValueRef v) {
+    bool sign = tw_kir_type_is_signed(a->inst->type), real = tw_kir_type_is_float(a->inst->type);
+    LLVMValueRef one = jit_const(a->value, 1), zero = jit_const(a->value, 0);
+    if (real && a->inst->atom != TW_KIR_ATOM_EXCH)
+        return a->inst->atom == TW_KIR_ATOM_ADD ? combine_floats(e, a, old, v) : NULL;
+    switch ((enum tw_kir_atom)a->inst->atom) {
+    case TW_KIR_ATOM_ADD:
+        return LLVMBuildAdd(e->b, old, v, "");
+    case TW_KIR_ATOM_MIN:
+        return jit_binary(e, sign ? "llvm.smin" : "llvm.umin", old, v);
+    case TW_KIR_ATOM_MAX:
+        return jit_binary(e, sign ? "llvm.smax" : "llvm.umax", old, v);
+    case TW_KIR_ATOM_AND:
+        return LLVMBuildAnd(e->b, old, v, "");
+    case TW_KIR_ATOM_OR:
+        return LLVMBuildOr(e->b, old, v, "");
+    case TW_KIR_ATOM_XOR:
+        return LLVMBuildXor(e->b, old, v, "");
+    case TW_KIR_ATOM_EXCH:
+        return v;
+    case TW_KIR_ATOM_INC: {
+        LLVMValueRef wraps = LLVMBuildICmp(e->b, LLVMIntUGE, old, v, "");
+        return LLVMBuildSelect(e->b, wraps, zero, LLVMBuildAdd(e->b, old, one, ""), "");
+    }
+    case TW_KIR_ATOM_DEC: {
+        LLVMValueRef wraps = LLVMBuildOr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, old, zero, ""),
+                                         LLVMBuildICmp(e->b, LLVMIntUGT, old, v, ""), "");
+        return LLVMBuildSelect(e->b, wraps, v, LLVMBuildSub(e->b, old, one, ""), "");
+    }
+    case TW_KIR_ATOM_CAS:
+        break;
+    }
+    return NULL;
+}
+
+// Whether one machine instruction does it, and which.
+static bool direct(const struct atomic *a, LLVMAtomicRMWBinOp *ret_op) {
+    static const LLVMAtomicRMWBinOp plain[] = {
+        LLVMAtomicRMWBinOpAdd, LLVMAtomicRMWBinOpUMin, LLVMAtomicRMWBinOpUMax, LLVMAtomicRMWBinOpAnd,
+        LLVMAtomicRMWBinOpOr,  LLVMAtomicRMWBinOpXor,  LLVMAtomicRMWBinOpXchg};
+    if (a->inst->atom > TW_KIR_ATOM_EXCH)
+        return false;
+    if (tw_kir_type_is_float(a->inst->type) && a->inst->atom != TW_KIR_ATOM_EXCH)
+        return false;
+    *ret_op = plain[a->inst->atom];
+    if (tw_kir_type_is_signed(a->inst->type) && *ret_op == LLVMAtomicRMWBinOpUMin)
+        *ret_op = LLVMAtomicRMWBinOpMin;
+    if (tw_kir_type_is_signed(a->inst->type) && *ret_op == LLVMAtomicRMWBinOpUMax)
+        *ret_op = LLVMAtomicRMWBinOpMax;
+    return true;
+}
+
+static LLVMValueRef compare_and_swap(struct jit_emit *e, LLVMValueRef pointer, LLVMValueRef expected,
+                                     LLVMValueRef v, LLVMValueRef *ret_ok) {
+    LLVMValueRef pair =
+        LLVMBuildAtomicCmpXchg(e->b, pointer, expected, v, LLVMAtomicOrderingSequentiallyConsistent,
+                               LLVMAtomicOrderingSequentiallyConsistent, false);
+    *ret_ok = LLVMBuildExtractValue(e->b, pair, 1, "");
+    return LLVMBuildExtractValue(e->b, pair, 0, "");
+}
+
+// Computes and tries until nobody came in between.
+static LLVMValueRef swap_loop(struct jit_emit *e, const struct atomic *a, LLVMValueRef pointer,
+                              LLVMValueRef v) {
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), loop = jit_block_new(e, "swap"),
+                      done = jit_block_new(e, "swapped");
+    LLVMValueRef first = LLVMBuildLoad2(e->b, a->value, pointer, "");
+    LLVMSetVolatile(first, true);
+    LLVMBuildBr(e->b, loop);
+    LLVMPositionBuilderAtEnd(e->b, loop);
+    LLVMValueRef old = LLVMBuildPhi(e->b, a->value, "old"), ok;
+    LLVMValueRef wanted = combine(e, a, old, v);
+    LLVMValueRef found = compare_and_swap(e, pointer, old, wanted, &ok);
+    LLVMValueRef values[2] = {first, found};
+    LLVMBasicBlockRef from[2] = {before, LLVMGetInsertBlock(e->b)};
+    LLVMBuildCondBr(e->b, ok, done, loop);
+    LLVMAddIncoming(old, values, from, 2);
+    LLVMPositionBuilderAtEnd(e->b, done);
+    return old;
+}
+
+// One lane's operation; returns the old value.
+static LLVMValueRef one(struct jit_emit *e, const struct atomic *a, LLVMValueRef pointer, LLVMValueRef v,
+                        LLVMValueRef v2) {
+    LLVMAtomicRMWBinOp op;
+    LLVMValueRef ok;
+    bool cas = a->inst->atom == TW_KIR_ATOM_CAS;
+    if (a->plain) {
+        LLVMValueRef old = LLVMBuildLoad2(e->b, a->value, pointer, "");
+        LLVMValueRef next =
+            cas ? LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, old, v, ""), v2, old, "")
+                : combine(e, a, old, v);
+        LLVMBuildStore(e->b, next, pointer);
+        return old;
+    }
+    if (cas)
+        return compare_and_swap(e, pointer, v, v2, &ok);
+    if (direct(a, &op))
+        return LLVMBuildAtomicRMW(e->b, op, pointer, v, LLVMAtomicOrderingSequentiallyConsistent, false);
+    return swap_loop(e, a, pointer, v);
+}
+
+static LLVMValueRef aligned_pointer(struct jit_emit *e, const struct atomic *a, LLVMValueRef address) {
+    LLVMValueRef at = LLVMBuildAdd(e->b, address, jit_i64(e, (uint64_t)a->inst->offset), "");
+    return jit_pointer(e, LLVMBuildAnd(e->b, at, jit_i64(e, ~(uint64_t)(a->bits / 8 - 1)), ""));
+}
+
+static LLVMValueRef spread(struct jit_emit *e, LLVMValueRef vector, const char *name) {
+    LLVMValueRef slot = jit_slot(e, LLVMTypeOf(vector), name);
+    LLVMBuildStore(e->b, vector, slot);
+    return slot;
+}
+
+static LLVMValueRef element(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef slot, LLVMValueRef index) {
+    return LLVMBuildGEP2(e->b, type, slot, &index, 1, "");
+}
+
+// All active lanes, the lowest first.
+static void lane_loop(struct jit_emit *e, const struct atomic *a) {
+    const struct tw_kir_inst *inst = a->inst;
+    LLVMTypeRef i64 = jit_int(e, 64), word = jit_int(e, e->lanes);
+    LLVMValueRef addresses = spread(e, jit_read(e, &inst->src[0], 64, true), "addresses"), operands[2] = {},
+                 v[2] = {};
+    for (unsigned i = 0; i + 1 < inst->src_count && i < 2; i++)
+        operands[i] = spread(e, jit_read(e, &inst->src[i + 1], a->bits, true), "operands");
+    LLVMValueRef olds = spread(e, LLVMConstNull(jit_vec(e, a->value)), "olds");
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), loop = jit_block_new(e, "lanes"),
+                      done = jit_block_new(e, "lanes_done");
+    LLVMValueRef all = jit_mask_bits(e, e->active), zero = LLVMConstNull(word);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, all, zero, ""), loop, done);
+    before = LLVMGetInsertBlock(e->b);
+    LLVMPositionBuilderAtEnd(e->b, loop);
+    LLVMValueRef left = LLVMBuildPhi(e->b, word, "left");
+    LLVMValueRef args[2] = {left, LLVMConstNull(jit_int(e, 1))};
+    LLVMValueRef lane = LLVMBuildZExt(e->b, jit_intrinsic(e, "llvm.cttz", &word, 1, args, 2), i64, "");
+    lane = LLVMBuildAnd(e->b, lane, jit_i64(e, e->lanes - 1), "");
+    for (unsigned i = 0; i < 2 && operands[i]; i++)
+        v[i] = LLVMBuildLoad2(e->b, a->value, element(e, a->value, operands[i], lane), "");
+    LLVMValueRef address = LLVMBuildLoad2(e->b, i64, element(e, i64, addresses, lane), "");
+    LLVMValueRef old = one(e, a, aligned_pointer(e, a, address), v[0], v[1]);
+    LLVMBuildStore(e->b, old, element(e, a->value, olds, lane));
+    LLVMValueRef rest =
+        LLVMBuildAnd(e->b, left, LLVMBuildSub(e->b, left, LLVMConstInt(word, 1, false), ""), "");
+    LLVMValueRef values[2] = {all, rest};
+    LLVMBasicBlockRef from[2] = {before, LLVMGetInsertBlock(e->b)};
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, rest, zero, ""), loop, done);
+    LLVMAddIncoming(left, values, from, 2);
+    LLVMPositionBuilderAtEnd(e->b, done);
+    if (inst->dst_count)
+        jit_write(e, inst, 0, LLVMBuildLoad2(e->b, jit_vec(e, a->value), olds, ""),
+                  (struct jit_shape){.kind = JIT_VARYING});
+}
+
+static const char *reduction(const struct atomic *a, uint64_t *ret_neutral) {
+    bool sign = tw_kir_type_is_signed(a->inst->type);
+    *ret_neutral = 0;
+    if (tw_kir_type_is_float(a->inst->type))
+        return NULL;
+    switch ((enum tw_kir_atom)a->inst->atom) {
+    case TW_KIR_ATOM_ADD:
+        return "llvm.vector.reduce.add";
+    case TW_KIR_ATOM_AND:
+        *ret_neutral = UINT64_MAX;
+        return "llvm.vector.reduce.and";
+    case TW_KIR_ATOM_OR:
+        return "llvm.vector.reduce.or";
+    case TW_KIR_ATOM_XOR:
+        return "llvm.vector.reduce.xor";
+    case TW_KIR_ATOM_MIN:
+        *ret_neutral = sign ? (UINT64_C(1) << (a->bits - 1)) - 1 : UINT64_MAX;
+        return sign ? "llvm.vector.reduce.smin" : "llvm.vector.reduce.umin";
+    case TW_KIR_ATOM_MAX:
+        *ret_neutral = sign ? UINT64_C(1) << (a->bits - 1) : 0;
+        return sign ? "llvm.vector.reduce.smax" : "llvm.vector.reduce.umax";
+    case TW_KIR_ATOM_EXCH:
+    case TW_KIR_ATOM_CAS:
+    case TW_KIR_ATOM_INC:
+    case TW_KIR_ATOM_DEC:
+        break;
+    }
+    return NULL;
+}
+
+// One place, no results: reduce first.
+static bool reduced(struct jit_emit *e, const struct atomic *a) {
+    uint64_t neutral;
+    const char *name = reduction(a, &neutral);
+    bool wants_old = a->inst->dst_count && a->inst->dst[0] != TW_KIR_NO_REG;
+    if (!name || wants_old || jit_operand_varies(e, &a->inst->src[0]))
+        return false;
+    LLVMValueRef v = jit_read(e, &a->inst->src[1], a->bits, true);
+    v = LLVMBuildSelect(e->b, e->active, v, jit_const(LLVMTypeOf(v), neutral), "");
+    v = jit_unary(e, name, v);
+    LLVMBasicBlockRef some = jit_block_new(e, "some"), on = jit_block_new(e, "on");
+    LLVMBuildCondBr(e->b, e->active_some ? LLVMConstAllOnes(jit_int(e, 1)) : jit_any(e, e->active), some, on);
+    LLVMPositionBuilderAtEnd(e->b, some);
+    LLVMValueRef pointer = aligned_pointer(e, a, jit_read(e, &a->inst->src[0], 64, false));
+    (void)one(e, a, pointer, v, NULL);
+    LLVMBuildBr(e->b, on);
+    LLVMPositionBuilderAtEnd(e->b, on);
+    return true;
+}
+
+static bool supported(const struct tw_kir_inst *inst) {
+    unsigned bits = tw_kir_type_bits(inst->type);
+    if (tw_kir_type_is_float(inst->type))
+        return bits <= 64 && (inst->atom == TW_KIR_ATOM_ADD || inst->atom == TW_KIR_ATOM_EXCH);
+    return (bits == 16 && inst->atom == TW_KIR_ATOM_CAS) || bits == 32 || bits == 64;
+}
+
+bool jit_emit_atomic(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    if (inst->op == TW_KIR_FENCE) {
+        LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, inst->scope == TW_KIR_CTA, "");
+        return true;
+    }
+    if (!supported(inst))
+        return jit_refuse(e->err, inst, "is not supported on the CPU device");
+    unsigned bits = tw_kir_type_bits(inst->type);
+    struct atomic a = {
+        .inst = inst, .bits = bits, .plain = inst->space == TW_KIR_SHARED, .value = jit_int(e, bits)};
+    if (!reduced(e, &a))
+        lane_loop(e, &a);
+    return true;
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Loads and stores by what is known of the address: all lanes at one place (one scalar access), lanes side by
+// side (one vector access, with a mask where not all take part), or anywhere (gather and scatter). Every
+// address is masked into the arena; a vector access may run past its end by W × 16 bytes, where the device
+// keeps a guard.
+
+#include "emit.h"
+
+LLVMValueRef jit_pointer(struct jit_emit *e, LLVMValueRef address) {
+    LLVMValueRef offset = address;
+    if (!e->code->variant.exclusive) {
+        LLVMValueRef mask = jit_is_vector(address) ? jit_splat(e, e->arena_mask) : e->arena_mask;
+        offset = LLVMBuildAnd(e->b, address, mask, "");
+    }
+    return LLVMBuildGEP2(e->b, jit_int(e, 8), e->arena_base, &offset, 1, "");
+}
+
+// Confined: one access.
+struct access {
+    const struct tw_kir_inst *inst;
+    unsigned count, bytes; // elements a lane, bytes an element
+    LLVMTypeRef element;
+    struct jit_shape shape;
+};
+
+static struct access describe(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    unsigned bits = tw_kir_type_bits(inst->type);
+    return (struct access){.inst = inst,
+                           .count = inst->vec ? inst->vec : 1,
+                           .bytes = bits / 8,
+                           .element = jit_int(e, bits),
+                           .shape = jit_operand_shape(e->code, &inst->src[0], 64)};
+}
+
+static LLVMValueRef address_of(struct jit_emit *e, const struct tw_kir_inst *inst, bool vector) {
+    LLVMValueRef a = jit_read(e, &inst->src[0], 64, vector);
+    return inst->offset ? LLVMBuildAdd(e->b, a, jit_const(LLVMTypeOf(a), (uint64_t)inst->offset), "") : a;
+}
+
+static LLVMValueRef step(struct jit_emit *e, LLVMValueRef pointer, uint64_t bytes) {
+    LLVMValueRef at = jit_i64(e, bytes);
+    return bytes ? LLVMBuildGEP2(e->b, jit_int(e, 8), pointer, &at, 1, "") : pointer;
+}
+
+// Runs what follows only where some lane is active; returns where to go on, or NULL when it is known.
+static LLVMBasicBlockRef begin_some(struct jit_emit *e) {
+    if (e->active_some)
+        return NULL;
+    LLVMBasicBlockRef then = jit_block_new(e, "some"), on = jit_block_new(e, "on");
+    LLVMBuildCondBr(e->b, jit_any(e, e->active), then, on);
+    LLVMPositionBuilderAtEnd(e->b, then);
+    return on;
+}
+
+static void end_some(struct jit_emit *e, LLVMBasicBlockRef on) {
+    if (!on)
+        return;
+    LLVMBuildBr(e->b, on);
+    LLVMPositionBuilderAtEnd(e->b, on);
+}
+
+// Sets ordering or volatility as the instruction asks. x86 orders plain loads and stores as acquire and
+// release do.
+static void set_order(const struct jit_emit *e, const struct access *a, LLVMValueRef access) {
+    const struct tw_kir_inst *inst = a->inst;
+    LLVMSetAlignment(access, 1);
+    bool plain = inst->order == TW_KIR_WEAK && !(inst->mods & TW_KIR_VOLATILE);
+    if (!plain)
+        LLVMSetVolatile(access, true);
+    (void)e;
+}
+
+static void load_uniform(struct jit_emit *e, const struct access *a) {
+    LLVMBasicBlockRef on = begin_some(e);
+    LLVMValueRef pointer = jit_pointer(e, address_of(e, a->inst, false));
+    for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
+        if (a->inst->dst[i] == TW_KIR_NO_REG)
+            continue;
+        LLVMValueRef value = LLVMBuildLoad2(e->b, a->element, step(e, pointer, (uint64_t)i * a->bytes), "");
+        set_order(e, a, value);
+        jit_write(e, a->inst, i, value, (struct jit_shape){.kind = JIT_AFFINE});
+    }
+    end_some(e, on);
+}
+
+// A mask for `count` elements a lane, side by side.
+static LLVMValueRef repeat_mask(struct jit_emit *e, unsigned count) {
+    unsigned indices[4 * JIT_MAX_LANES];
+    for (unsigned i = 0; i < count * e->lanes; i++)
+        indices[i] = i / count;
+    return count == 1 ? e->active : jit_shuffle(e, e->active, NULL, indices, count * e->lanes);
+}
+
+static LLVMValueRef align_arg(struct jit_emit *e) {
+    return jit_i32(e, 1);
+}
+
+// LLVM 19's masked intrinsics take the alignment as an operand, 22's as an attribute of the pointer: the
+// declaration tells.
+static LLVMValueRef masked_call(struct jit_emit *e, const char *name, LLVMTypeRef *overloads,
+                                LLVMValueRef *args, unsigned count, unsigned pointer_index) {
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    LLVMValueRef callee = LLVMGetIntrinsicDeclaration(e->module, id, overloads, 2);
+    LLVMTypeRef type = LLVMGlobalGetValueType(callee);
+    LLVMValueRef all[5];
+    unsigned n = 0;
+    bool operand = LLVMCountParamTypes(type) > count;
+    for (unsigned i = 0; i < count; i++) {
+        all[n++] = args[i];
+        if (operand && i == pointer_index)
+            all[n++] = align_arg(e);
+    }
+    return LLVMBuildCall2(e->b, type, callee, all, n, "");
+}
+
+static LLVMValueRef load_vector(struct jit_emit *e, const struct access *a, LLVMValueRef pointer,
+                                LLVMTypeRef type) {
+    if (e->active_full) {
+        LLVMValueRef value = LLVMBuildLoad2(e->b, type, pointer, "");
+        LLVMSetAlignment(value, 1);
+        return value;
+    }
+    LLVMTypeRef overloads[2] = {type, LLVMTypeOf(pointer)};
+    LLVMValueRef args[3] = {pointer, repeat_mask(e, a->count), LLVMConstNull(type)};
+    return masked_call(e, "llvm.masked.load", overloads, args, 3, 0);
+}
+
+static void load_contiguous(struct jit_emit *e, const struct access *a) {
+    LLVMTypeRef type = LLVMVectorType(a->element, a->count * e->lanes);
+    LLVMValueRef all = load_vector(e, a, jit_pointer(e, address_of(e, a->inst, false)), type);
+    for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
+        unsigned indices[JIT_MAX_LANES];
+        for (unsigned lane = 0; lane < e->lanes; lane++)
+            indices[lane] = lane * a->count + i;
+        LLVMValueRef value = a->count == 1 ? all : jit_shuffle(e, all, NULL, indices, e->lanes);
+        jit_write(e, a->inst, i, value, (struct jit_shape){.kind = JIT_VARYING});
+    }
+}
+
+static void load_gather(struct jit_emit *e, const struct access *a) {
+    LLVMValueRef pointers = jit_pointer(e, address_of(e, a->inst, true));
+    LLVMTypeRef type = jit_vec(e, a->element), overloads[2] = {type, LLVMTypeOf(pointers)};
+    for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
+        if (a->inst->dst[i] == TW_KIR_NO_REG)
+            continue;
+        LLVMValueRef args[3] = {step(e, pointers, (uint64_t)i * a->bytes), e->active, LLVMConstNull(type)};
+        LLVMValueRef value = masked_call(e, "llvm.masked.gather", overloads, args, 3, 0);
+        jit_write(e, a->inst, i, value, (struct jit_shape){.kind = JIT_VARYING});
+    }
+}
+
+// All lanes store to one place: the last active one wins.
+static void store_uniform(struct jit_emit *e, const struct access *a) {
+    LLVMBasicBlockRef on = begin_some(e);
+    LLVMValueRef pointer = jit_pointer(e, address_of(e, a->inst, false)), last = NULL;
+    for (unsigned i = 0; i < a->count && i + 1 < a->inst->src_count; i++) {
+        const struct tw_kir_operand *operand = &a->inst->src[i + 1];
+        bool varies = jit_operand_varies(e, operand);
+        LLVMValueRef value = jit_read(e, operand, a->bytes * 8, varies);
+        if (varies && !last) {
+            LLVMValueRef bits = jit_mask_bits(e, e->active);
+            LLVMTypeRef type = LLVMTypeOf(bits);
+            LLVMValueRef args[2] = {bits, LLVMConstNull(jit_int(e, 1))};
+            LLVMValueRef zeros = jit_intrinsic(e, "llvm.ctlz", &type, 1, args, 2);
+            last = LLVMBuildSub(e->b, jit_const(type, e->lanes - 1), zeros, "");
+            last = LLVMBuildAnd(e->b, last, jit_const(type, e->lanes - 1), "");
+        }
+        if (varies)
+            value = LLVMBuildExtractElement(e->b, value, last, "");
+        set_order(e, a, LLVMBuildStore(e->b, value, step(e, pointer, (uint64_t)i * a->bytes)));
+    }
+    end_some(e, on);
+}
+
+// Elements of all lanes side by side: concatenated in pairs, then mixed.
+static LLVMValueRef interleave(struct jit_emit *e, const struct access *a) {
+    LLVMValueRef part[4];
+    unsigned indices[4 * JIT_MAX_LANES], n = e->lanes;
+    for (unsigned i = 0; i < a->count; i++)
+        part[i] = jit_read(e, &a->inst->src[i + 1], a->bytes * 8, true);
+    for (unsigned left = a->count; left > 1; left /= 2, n *= 2) {
+        for (unsigned k = 0; k < 2 * n; k++)
+            indices[k] = k;
+        for (unsigned i = 0; i < left / 2; i++)
+            part[i] = jit_shuffle(e, part[2 * i], part[2 * i + 1], indices, 2 * n);
+    }
+    for (unsigned k = 0; k < n; k++)
+        indices[k] = (k % a->count) * e->lanes + k / a->count;
+    return a->count == 1 ? part[0] : jit_shuffle(e, part[0], NULL, indices, n);
+}
+
+static void store_contiguous(struct jit_emit *e, const struct access *a) {
+    LLVMValueRef pointer = jit_pointer(e, address_of(e, a->inst, false)), value = interleave(e, a);
+    if (e->active_full) {
+        LLVMSetAlignment(LLVMBuildStore(e->b, value, pointer), 1);
+        return;
+    }
+    LLVMTypeRef overloads[2] = {LLVMTypeOf(value), LLVMTypeOf(pointer)};
+    LLVMValueRef args[3] = {value, pointer, repeat_mask(e, a->count)};
+    (void)masked_call(e, "llvm.masked.store", overloads, args, 3, 1);
+}
+
+static void store_scatter(struct jit_emit *e, const struct access *a) {
+    LLVMValueRef pointers = jit_pointer(e, address_of(e, a->inst, true));
+    for (unsigned i = 0; i < a->count && i + 1 < a->inst->src_count; i++) {
+        LLVMValueRef value = jit_read(e, &a->inst->src[i + 1], a->bytes * 8, true);
+        LLVMTypeRef overloads[2] = {LLVMTypeOf(value), LLVMTypeOf(pointers)};
+        LLVMValueRef args[3] = {value, step(e, pointers, (uint64_t)i * a->bytes), e->active};
+        (void)masked_call(e, "llvm.masked.scatter", overloads, args, 3, 1);
+    }
+}
+
+// Four bytes after four, at once; those beyond the source size are zeros.
+static bool copy_async(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    LLVMValueRef to = jit_pointer(e, jit_read(e, &inst->src[0], 64, true));
+    LLVMValueRef from = jit_pointer(e, jit_read(e, &inst->src[1], 64, true));
+    LLVMTypeRef type = jit_vec(e, jit_int(e, 32)), overloads[2] = {type, LLVMTypeOf(from)};
+    LLVMValueRef size = inst->src_count > 2 ? jit_read(e, &inst->src[2], 32, true) : NULL;
+    for (uint32_t at = 0; at < inst->vec; at += 4) {
+        LLVMValueRef wanted = e->active;
+        if (size)
+            wanted = LLVMBuildAnd(e->b, wanted,
+                                  LLVMBuildICmp(e->b, LLVMIntUGT, size, jit_const(type, at), ""), "");
+        LLVMValueRef load[3] = {step(e, from, at), wanted, LLVMConstNull(type)};
+        LLVMValueRef value = masked_call(e, "llvm.masked.gather", overloads, load, 3, 0);
+        LLVMValueRef store[3] = {value, step(e, to, at), e->active};
+        (void)masked_call(e, "llvm.masked.scatter", overloads, store, 3, 1);
+    }
+    return true;
+}
+
+bool jit_emit_memory(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    if (inst->op == TW_KIR_CPASYNC)
+        return copy_async(e, inst);
+    if (inst->vec > 4)
+        return jit_refuse(e->err, inst, "is not supported on the CPU device");
+    struct access a = describe(e, inst);
+    if ((inst->order != TW_KIR_WEAK || inst->mods & TW_KIR_VOLATILE) && !jit_is_uniform(a.shape))
+        LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, true,
+                       ""); // LLVM must not keep what was read before
+    bool load = inst->op == TW_KIR_LD;
+    bool contiguous =
+        a.shape.kind == JIT_AFFINE && a.shape.stride == (int64_t)(a.count * a.bytes) && a.bytes <= 8;
+    if (jit_is_uniform(a.shape))
+        (load ? load_uniform : store_uniform)(e, &a);
+    else if (contiguous)
+        (load ? load_contiguous : store_contiguous)(e, &a);
+    else
+        (load ? load_gather : store_scatter)(e, &a);
+    return true;
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Control flow of a warp. A block runs with the mask of the lanes that have come to it. Its terminator hands
+// the lanes on by setting the masks of its successors; then the earliest block in the order where lanes may
+// be waiting is next. Where analysis shows that only one block comes into question that is a plain branch (so
+// uniform control flow costs nothing); else a chain of guards looks for the first one with any lane.
+//
+// Chain nodes are the blocks in order, and behind the last block of every loop its end: there lanes wait that
+// begin another iteration.
+
+#include "emit.h"
+
+static bool number_nodes(struct jit_emit *e) {
+    const struct jit_code *code = e->code;
+    struct jit_flow *f = &e->flow;
+    uint32_t most = code->count + code->loop_count, n = 0;
+    f->node_block = TW_ARENA_ARRAY(e->arena, uint32_t, most);
+    f->node_is_end = TW_ARENA_ARRAY(e->arena, bool, most);
+    f->block_node = TW_ARENA_ARRAY(e->arena, uint32_t, code->count);
+    f->end_node = TW_ARENA_ARRAY(e->arena, uint32_t, code->loop_count + 1);
+    if (!f->node_block || !f->node_is_end || !f->block_node || !f->end_node)
+        return jit_no_memory(e->err);
+    for (uint32_t b = 0; b < code->count; b++) {
+        f->block_node[b] = n;
+        f->node_block[n++] = b;
+        for (uint32_t l = code->blocks[b].loop; l != JIT_NONE && code->loops[l].last == b;
+             l = code->loops[l].parent) {
+            f->end_node[l] = n;
+            f->node_is_end[n] = true;
+            f->node_block[n++] = code->loops[l].header;
+        }
+    }
+    f->node_count = n;
+    return true;
+}
+
+bool jit_flow_build(struct jit_emit *e) {
+    struct jit_flow *f = &e->flow;
+    uint32_t n = e->code->count;
+    if (!number_nodes(e))
+        return false;
+    f->bodies = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, n);
+    f->guards = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, f->node_count);
+    f->later = TW_ARENA_ARRAY(e->arena, uint64_t *, f->node_count);
+    f->masks = TW_ARENA_ARRAY(e->arena, LLVMValueRef, n);
+    if (!f->bodies || !f->guards || !f->later || !f->masks)
+        return jit_no_memory(e->err);
+    for (uint32_t b = 0; b < n; b++) {
+        f->bodies[b] = jit_block_new(e, "body");
+        if (e->code->blocks[b].divergent)
+            f->masks[b] = jit_slot(e, jit_vec(e, jit_int(e, 1)), "mask");
+    }
+    for (uint32_t i = 0; i < f->node_count; i++) {
+        f->later[i] = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(f->node_count));
+        if (!f->later[i])
+            return jit_no_memory(e->err);
+    }
+    return true;
+}
+
+// The node where a lane that goes from block `from` to block `to` waits.
+static uint32_t node_towards(const struct jit_emit *e, uint32_t from, uint32_t to) {
+    if (to > from)
+        return e->flow.block_node[to];
+    return e->flow.end_node[e->code->blocks[to].loop]; // a header: its loop is the one it begins
+}
+
+static LLVMBasicBlockRef guard_of(struct jit_emit *e, uint32_t node) {
+    if (!e->flow.guards[node])
+        e->flow.guards[node] = jit_block_new(e, "guard");
+    return e->flow.guards[node];
+}
+
+// Nodes where lanes may wait after block `from` ran: its waits and the given successors.
+static void candidates(struct jit_emit *e, uint32_t from, uint64_t *ret_set) {
+    const struct jit_block *b = &e->code->blocks[from];
+    memset(ret_set, 0, jit_words(e->flow.node_count) * sizeof *ret_set);
+    for (uint32_t x = 0; b->waits && x < e->code->count; x++)
+        if (jit_bit(b->waits, x))
+            jit_bit_set(ret_set, node_towards(e, from, x));
+}
+
+static uint32_t first_of(const struct jit_emit *e, const uint64_t *set) {
+    for (size_t w = 0; w < jit_words(e->flow.node_count); w++)
+        if (set[w])
+            return (uint32_t)(w * 64 + (unsigned)__builtin_ctzll(set[w]));
+    return JIT_NONE;
+}
+
+// Goes on with the first node of `set` where a lane waits. `certain`: there is one.
+static void go_first(struct jit_emit *e, uint64_t *set, bool certain) {
+    uint32_t first = first_of(e, set);
+    if (first == JIT_NONE) {
+        LLVMBuildBr(e->b, e->warp_end);
+        return;
+    }
+    jit_bit_clear(set, first);
+    if (certain && first_of(e, set) == JIT_NONE) {
+        LLVMBuildBr(e->b, e->flow.bodies[e->flow.node_block[first]]);
+        return;
+    }
+    for (size_t w = 0; w < jit_words(e->flow.node_count); w++)
+        e->flow.later[first][w] |= set[w];
+    LLVMBuildBr(e->b, guard_of(e, first));
+}
+
+// Lanes `mask` of the running block go to block `to`.
+static void hand_on(struct jit_emit *e, uint32_t to, LLVMValueRef mask) {
+    LLVMValueRef slot = e->flow.masks[to];
+    if (!slot)
+        return;
+    if (e->code->blocks[to].pending) {
+        LLVMValueRef old = LLVMBuildLoad2(e->b, LLVMTypeOf(mask), slot, "");
+        mask = LLVMBuildOr(e->b, old, mask, "");
+    }
+    LLVMBuildStore(e->b, mask, slot);
+}
+
+static void jump_goto(struct jit_emit *e, uint32_t from, uint32_t to, uint64_t *set) {
+    candidates(e, from, set);
+    if (to < e->code->count) {
+        hand_on(e, to, e->mask);
+        jit_bit_set(set, node_towards(e, from, to));
+    }
+    go_first(e, set, to < e->code->count);
+}
+
+// A branch whose lanes agree, but where others may be waiting before its targets: an LLVM branch to a jump
+// each.
+static void jump_uniform(struct jit_emit *e, uint32_t from, uint64_t *set) {
+    const struct jit_block *b = &e->code->blocks[from];
+    LLVMBasicBlockRef cases[256];
+    for (uint32_t k = 0; k < b->succ_count; k++)
+        cases[k] = jit_block_new(e, "edge");
+    if (b->term == JIT_COND) {
+        LLVMValueRef cond = jit_read(e, &b->cond, 1, false);
+        LLVMBuildCondBr(e->b, cond, cases[b->cond_not], cases[!b->cond_not]);
+    } else {
+        LLVMValueRef index = jit_read(e, &b->cond, 32, false);
+        LLVMValueRef sw = LLVMBuildSwitch(e->b, index, cases[b->succ_count - 1], b->succ_count);
+        for (uint32_t k = 0; k + 1 < b->succ_count; k++)
+            LLVMAddCase(sw, jit_i32(e, k), cases[k]);
+    }
+    for (uint32_t k = 0; k < b->succ_count; k++) {
+        LLVMPositionBuilderAtEnd(e->b, cases[k]);
+        jump_goto(e, from, b->succs[k], set);
+    }
+}
+
+static void jump_varying(struct jit_emit *e, uint32_t from, uint64_t *set) {
+    const struct jit_block *b = &e->code->blocks[from];
+    LLVMValueRef cond = jit_read(e, &b->cond, b->term == JIT_COND ? 1 : 32, true), rest = e->mask;
+    bool certain = true;
+    candidates(e, from, set);
+    for (uint32_t k = 0; k < b->succ_count; k++) {
+        LLVMValueRef take = rest;
+        if (b->term == JIT_COND) {
+            bool when = (k == 0) != b->cond_not;
+            LLVMValueRef c = when ? cond : LLVMBuildNot(e->b, cond, "");
+            take = e->mask_full ? c : LLVMBuildAnd(e->b, e->mask, c, "");
+        } else if (k + 1 < b->succ_count) {
+            LLVMValueRef hit = LLVMBuildICmp(e->b, LLVMIntEQ, cond, jit_const(LLVMTypeOf(cond), k), "");
+            take = LLVMBuildAnd(e->b, rest, hit, "");
+            rest = LLVMBuildAnd(e->b, rest, LLVMBuildNot(e->b, hit, ""), "");
+        }
+        if (b->succs[k] == e->code->count) {
+            certain = false;
+            continue;
+        }
+        hand_on(e, b->succs[k], take);
+        jit_bit_set(set, node_towards(e, from, b->succs[k]));
+    }
+    go_first(e, set, certain);
+}
+
+void jit_jump(struct jit_emit *e, uint32_t block) {
+    const struct jit_block *b = &e->code->blocks[block];
+    uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.node_count));
+    if (!set) { // the arena is large; what is emitted now is thrown away by the check at the end
+        e->out_of_memory = true;
+        LLVMBuildBr(e->b, e->warp_end);
+        return;
+    }
+    if (b->term == JIT_EXIT || b->term == JIT_GOTO)
+        jump_goto(e, block, b->succs[0], set);
+    else if (b->term == JIT_BARRIER)
+        jit_emit_barrier(e, block);
+    else if (b->branched)
+        jump_varying(e, block, set);
+    else
+        jump_uniform(e, block, set);
+}
+
+// Guards are emitted last, in order, when it is known which are jumped to and what may wait behind them.
+static void emit_guards(struct jit_emit *e) {
+    for (uint32_t node = 0; node < e->flow.node_count; node++) {
+        if (!e->flow.guards[node])
+            continue;
+        uint32_t block = e->flow.node_block[node];
+        LLVMPositionBuilderAtEnd(e->b, e->flow.guards[node]);
+        if (!e->flow.masks[block]) { // all lanes meet here, and nobody is left behind
+            LLVMBuildBr(e->b, e->flow.bodies[block]);
+            continue;
+        }
+        LLVMValueRef mask = LLVMBuildLoad2(e->b, jit_vec(e, jit_int(e, 1)), e->flow.masks[block], "");
+        LLVMBasicBlockRef next = jit_block_new(e, "next");
+        LLVMBuildCondBr(e->b, jit_any(e, mask), e->flow.bodies[block], next);
+        LLVMPositionBuilderAtEnd(e->b, next);
+        go_first(e, e->flow.later[node], false);
+    }
+}
+
+static bool emit_insts(struct jit_emit *e, uint32_t block) {
+    const struct jit_block *b = &e->code->blocks[block];
+    for (uint32_t i = 0; i < b->count; i++) {
+        e->at_inst = i;
+        jit_enter_point(e);
+        if (!jit_emit_inst(e, &b->insts[i]))
+            return false;
+    }
+    return true;
+}
+
+// Worth two versions: vector loads and stores without a mask are several times as fast.
+static bool wants_full_version(const struct jit_emit *e, uint32_t block) {
+    const struct jit_block *b = &e->code->blocks[block];
+    bool memory = false;
+    if (e->code->exact)
+        return false;
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct tw_kir_inst *inst = &b->insts[i];
+        memory |= (inst->op == TW_KIR_LD || inst->op == TW_KIR_ST) && jit_operand_varies(e, &inst->src[0]);
+    }
+    return memory && b->count <= 400;
+}
+
+static bool emit_versions(struct jit_emit *e, uint32_t block) {
+    LLVMBasicBlockRef full = jit_block_new(e, "full"), part = jit_block_new(e, "part"),
+                      done = jit_block_new(e, "done");
+    LLVMValueRef mask = e->mask, bits = jit_mask_bits(e, mask);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, bits, LLVMConstAllOnes(LLVMTypeOf(bits)), "all"),
+                    full, part);
+    LLVMPositionBuilderAtEnd(e->b, full);
+    e->mask = jit_full_mask(e);
+    e->mask_full = true;
+    if (!emit_insts(e, block))
+        return false;
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, part);
+    e->mask = mask;
+    e->mask_full = false;
+    if (!emit_insts(e, block))
+        return false;
+    LLVMBuildBr(e->b, done);
+    LLVMPositionBuilderAtEnd(e->b, done);
+    return true;
+}
+
+static bool emit_body(struct jit_emit *e, uint32_t block) {
+    const struct jit_block *b = &e->code->blocks[block];
+    LLVMPositionBuilderAtEnd(e->b, e->flow.bodies[block]);
+    e->at_block = block;
+    e->mask = e->start_mask;
+    e->mask_full = LLVMIsConstant(e->start_mask);
+    LLVMValueRef slot = e->flow.masks[block];
+    if (slot) {
+        e->mask = LLVMBuildLoad2(e->b, jit_vec(e, jit_int(e, 1)), slot, "");
+        e->mask_full = false;
+        if (b->pending)
+            LLVMBuildStore(e->b, LLVMConstNull(LLVMTypeOf(e->mask)), slot);
+    }
+    bool two = !e->mask_full && wants_full_version(e, block);
+    if (!(two ? emit_versions(e, block) : emit_insts(e, block)))
+        return false;
+    jit_jump(e, block);
+    return true;
+}
+
+bool jit_emit_blocks(struct jit_emit *e) {
+    for (uint32_t b = 0; b < e->code->count; b++)
+        if (!emit_body(e, b))
+            return false;
+    emit_guards(e);
+    return e->out_of_memory ? jit_no_memory(e->err) : true;
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Private to jit/: the analysis of one kernel (struct jit_code), which knows nothing of LLVM. Blocks are
+// renumbered so that a block's index is its position in a loop-contiguous reverse post-order; `count` stands
+// for "the thread has ended". All of it lives in one arena.
+#pragma once
+
+#include "jit/jit.h"
+
+enum {
+    JIT_NONE = 0xffffffff,
+    JIT_MAX_LANES = 32,
+    JIT_MAX_BLOCKS = 8'192,  // the tables of waits are quadratic: 8 MiB at this many
+    JIT_MAX_INSTS = 400'000, // LLVM needs about 5 KiB for each
+    JIT_ARENA_BYTES = 1 << 30
+};
+
+// ---- bitsets ----
+static inline size_t jit_words(size_t bits) {
+    return (bits + 63) / 64;
+}
+static inline bool jit_bit(const uint64_t *set, size_t i) {
+    return set[i / 64] >> (i % 64) & 1;
+}
+static inline void jit_bit_set(uint64_t *set, size_t i) {
+    set[i / 64] |= UINT64_C(1) << (i % 64);
+}
+static inline void jit_bit_clear(uint64_t *set, size_t i) {
+    set[i / 64] &= ~(UINT64_C(1) << (i % 64));
+}
+
+// ---- shapes ----
+// What is known of a register's W values: nothing yet; value(lane) = base + lane × stride (stride 0: uniform)
+// with base a multiple of 1 << align; or anything.
+enum jit_shape_kind { JIT_BOTTOM, JIT_AFFINE, JIT_VARYING };
+struct jit_shape {
+    uint8_t kind;  // enum jit_shape_kind
+    uint8_t align; // of the base, log2, at most 63
+    int64_t stride;
+};
+
+// ---- control flow ----
+enum jit_term { JIT_GOTO, JIT_COND, JIT_SWITCH, JIT_BARRIER, JIT_EXIT };
+
+struct jit_block {
+    struct tw_kir_inst *insts; // borrowed from the function; without the terminator or barrier
+    uint32_t count;
+    enum jit_term term;
+    const struct tw_kir_inst *last; // the terminator or barrier; NULL when it was made up
+    struct tw_kir_operand cond;     // COND, SWITCH
+    bool cond_not;
+    bool divergent;  // some lanes of the warp may be elsewhere
+    bool pending;    // lanes may wait here while other blocks run
+    uint32_t *succs; // count is the end of the thread
+    uint32_t succ_count;
+    uint32_t *preds;
+    uint32_t pred_count;
+    uint32_t idom, ipdom; // JIT_NONE for the entry; `count` of the code for the end
+    uint32_t loop;        // innermost, JIT_NONE outside
+    uint32_t root;        // resume point number when a barrier leads here, else JIT_NONE
+    uint64_t *live_in;    // registers
+    uint64_t *waits;      // blocks where other lanes of the warp may wait while this one runs; NULL: none
+    uint64_t *kept;       // registers that those lanes still want; NULL: none
+    bool branched;        // its varying branch has been looked at
+};
+
+struct jit_loop {
+    uint32_t header, parent, depth, last; // last: the greatest block index in it; depth 1: outermost
+    uint64_t *blocks;
+};
+
+// Where each variable lies: in the module's image, the shared window or a thread's local window.
+struct jit_layout {
+    uint64_t *offsets; // by variable
+    uint64_t globals_bytes, globals_align;
+    uint64_t static_shared, dynamic_offset, local_bytes;
+    uint8_t *image; // NULL: all zero
+    uint64_t *relocs;
+    uint32_t reloc_count;
+};
+
+// Confined to one compilation.
+struct jit_code {
+    struct tw_arena *arena;
+    const struct tw_kir_module *module;
+    const struct tw_kir_function *function;
+    struct tw_kernel_variant variant;
+    bool exact; // nothing is speculated: the version that a warp falls back to
+    struct jit_block *blocks;
+    uint32_t count;
+    struct jit_loop *loops;
+    uint32_t loop_count;
+    uint32_t *roots; // blocks that barriers lead to
+    uint32_t root_count;
+    struct jit_shape *shapes; // by register
+    struct jit_layout layout;
+    bool uses_warp_ops, uses_barriers, uses_atomics, needs_param_copy, named_barriers;
+};
+
+// Blocks, edges, order, dominators, loops. CUDA_MALFORMED_PTX for irreducible control flow; CUDA_QUOTA beyond
+// the maxima.
+[[nodiscard]] bool jit_cfg_build(struct jit_code *code, struct tw_error *err);
+[[nodiscard]] bool jit_preds(struct jit_code *code, struct tw_error *err);
+[[nodiscard]] bool jit_order(struct jit_code *code, struct tw_error *err); // part of it: renumbers
+[[nodiscard]] bool jit_dominators(struct jit_code *code,
+                                  struct tw_error *err); // idom (from any numbering with entry 0)
+[[nodiscard]] bool jit_post_dominators(struct jit_code *code, struct tw_error *err);
+[[nodiscard]] bool jit_loops(struct jit_code *code, struct tw_error *err);
+bool jit_dominates(const struct jit_code *code, uint32_t a, uint32_t b);
+bool jit_in_loop(const struct jit_code *code, uint32_t loop, uint32_t block); // JIT_NONE holds every block
+[[nodiscard]] bool jit_liveness(struct jit_code *code, struct tw_error *err);
+// Registers alive before instruction `at` of the block (at == count: before its terminator), into `ret_live`
+// (reg_count bits).
+void jit_live_at(const struct jit_code *code, uint32_t block, uint32_t at, uint64_t *ret_live);
+// Shapes, divergence and waits together, to a fixpoint.
+[[nodiscard]] bool jit_shapes(struct jit_code *code, struct tw_error *err);
+[[nodiscard]] bool jit_divergence(struct jit_code *code, struct tw_error *err);
+// The shape of result `index` of an instruction from the shapes of its sources.
+struct jit_shape jit_inst_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned index);
+struct jit_shape jit_operand_shape(const struct jit_code *code, const struct tw_kir_operand *operand,
+                                   unsigned bits);
+// The affine result holds only if the lanes do not wrap: the code checks it (jit_inst_shape said affine all
+// the same).
+bool jit_inst_speculates(const struct jit_code *code, const struct tw_kir_inst *inst);
+// Whether a write in this block must keep the values of lanes that do not take part.
+bool jit_must_blend(const struct jit_code *code, uint32_t block, const struct tw_kir_inst *inst,
+                    uint32_t reg);
+static inline bool jit_is_uniform(struct jit_shape s) {
+    return s.kind == JIT_BOTTOM || (s.kind == JIT_AFFINE && s.stride == 0);
+}
+bool jit_reg_uniform(const struct jit_code *code, uint32_t reg);
+
+[[nodiscard]] bool jit_layout_build(struct jit_code *code, struct tw_error *err);
+
+// For tests: makes code for another CPU than this one ("x86-64-v3", "+avx2,+fma,…").
+void jit_set_cpu(const char *cpu, const char *features);
+
+// Out of arena memory.
+bool jit_no_memory(struct tw_error *err);
+// "line 12: 'mma' …" from the instruction.
+[[gnu::format(printf, 3, 4)]] bool jit_refuse(struct tw_error *err, const struct tw_kir_inst *inst,
+                                              const char *format, ...);

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The compiler from end to end: inline and simplify the entry, analyse it, emit LLVM IR, optimise, and wrap
+// the object into an artifact.
+
+#include "emit.h"
+
+#include "kernel/limits.h"
+
+enum { MAX_OUTPUT = 256 << 20 };
+
+static bool find_entry(struct tw_kir_module *module, const char *entry, struct tw_kir_function **ret_function,
+                       struct tw_error *err) {
+    struct tw_kir_function *f = tw_kir_function_find(module, entry);
+    if (f && f->is_entry) {
+        *ret_function = f;
+        return true;
+    }
+    char names[160] = "";
+    size_t len = 0;
+    for (uint32_t i = 0; i < module->function_count && len < sizeof names - 1; i++)
+        if (module->functions[i].is_entry)
+            len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", len ? ", " : "",
+                                    module->functions[i].name);
+    return tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL, "no entry '%.60s'; the module has: %s", entry,
+                   len ? names : "none");
+}
+
+static bool is_warp_sreg(uint32_t sreg) {
+    return sreg == TW_KIR_LANEID || sreg == TW_KIR_WARPID || sreg == TW_KIR_NWARPID ||
+           (sreg >= TW_KIR_LANEMASK_EQ && sreg <= TW_KIR_LANEMASK_GE);
+}
+
+// Anything but one barrier for the whole block.
+static void note_barrier(struct jit_code *code, const struct tw_kir_inst *inst,
+                         const struct tw_kir_inst **first) {
+    unsigned at = inst->op == TW_KIR_BARRED;
+    if (!*first)
+        *first = inst;
+    unsigned first_at = (*first)->op == TW_KIR_BARRED;
+    bool plain = inst->op != TW_KIR_BARARRIVE && inst->src_count == at + 1 && inst->src[at].is_imm &&
+                 (*first)->op != TW_KIR_BARARRIVE && inst->src[at].bits == (*first)->src[first_at].bits;
+    code->named_barriers |= !plain;
+}
+
+static void note_uses(struct jit_code *code) {
+    const struct tw_kir_inst *first = NULL;
+    for (uint32_t b = 0; b < code->function->block_count; b++)
+        for (uint32_t i = 0; i < code->function->blocks[b].count; i++) {
+            const struct tw_kir_inst *inst = &code->function->blocks[b].insts[i];
+            code->uses_warp_ops |= (tw_kir_op_flags(inst->op) & TW_KIR_WARP) != 0;
+            code->uses_warp_ops |= inst->op == TW_KIR_SREG && is_warp_sreg(inst->index);
+            code->uses_atomics |= inst->op == TW_KIR_ATOM && inst->space != TW_KIR_SHARED;
+            if (tw_kir_op_flags(inst->op) & TW_KIR_SYNC)
+                note_barrier(code, inst, &first);
+            code->needs_param_copy |= inst->op == TW_KIR_PARAMADDR;
+        }
+    code->uses_warp_ops |= code->named_barriers; // they count threads by warps of 32
+    code->uses_barriers |= code->named_barriers;
+}
+
+// Named barriers whose number or count differs between lanes, or that reduce.
+static bool check_barriers(const struct jit_code *code, struct tw_error *err) {
+    for (uint32_t b = 0; code->named_barriers && b < code->count; b++) {
+        const struct tw_kir_inst *inst = code->blocks[b].last;
+        if (code->blocks[b].term != JIT_BARRIER)
+            continue;
+        if (inst->op == TW_KIR_BARRED)
+            return jit_refuse(err, inst,
+                              "beside other barriers or with a count is not supported on the CPU device");
+        for (unsigned i = 0; i < inst->src_count; i++)
+            if (!inst->src[i].is_imm && !jit_reg_uniform(code, inst->src[i].reg))
+                return jit_refuse(
+                    err, inst,
+                    "with a barrier that differs between threads is not supported on the CPU device");
+    }
+    return true;
+}
+
+static bool analyse(struct jit_code *code, struct tw_error *err) {
+    unsigned w = code->variant.lanes;
+    if ((w != 8 && w != 16 && w != 32) || (code->variant.x_multiple != 1 && code->variant.x_multiple != w))
+        return tw_fail(err, TW_ERR_INTERNAL, "no such kernel variant: %u lanes, block.x a multiple of %u", w,
+                       code->variant.x_multiple);
+    note_uses(code);
+    if (code->uses_warp_ops && w != 32)
+        return tw_fail(err, TW_ERR_INTERNAL, "kernel %.80s uses warp operations, which need 32 lanes, not %u",
+                       code->function->name, w);
+    return jit_cfg_build(code, err) && jit_layout_build(code, err) && jit_liveness(code, err) &&
+           jit_divergence(code, err) && check_barriers(code, err);
+}
+
+static void fill_info(const struct jit_code *code, uint64_t spill_bytes, struct tw_kernel_info *info) {
+    const struct tw_kir_function *f = code->function;
+    snprintf(info->name, sizeof info->name, "%s", f->name);
+    info->variant = code->variant;
+    info->param_count = f->param_count;
+    info->param_bytes = f->param_bytes;
+    for (uint32_t i = 0; i < f->param_count; i++) {
+        const struct tw_kir_param *p = &f->params[i];
+        info->params[i] = (struct tw_kernel_param){.offset = p->offset,
+                                                   .size = p->size,
+                                                   .is_pointer = p->is_pointer,
+                                                   .is_float = tw_kir_type_is_float(p->type)};
+    }
+    info->static_shared = (uint32_t)code->layout.static_shared;
+    info->dynamic_shared_offset = (uint32_t)code->layout.dynamic_offset;
+    info->local_bytes = (uint32_t)code->layout.local_bytes;
+    info->spill_bytes = (uint32_t)spill_bytes;
+    memcpy(info->required_block, f->required_block, sizeof info->required_block);
+    memcpy(info->max_block, f->max_block, sizeof info->max_block);
+    info->uses_warp_ops = code->uses_warp_ops;
+    info->uses_barriers = code->uses_barriers;
+    info->uses_atomics = code->uses_atomics;
+    info->needs_param_copy = code->needs_param_copy;
+    info->globals_bytes = code->layout.globals_bytes;
+    info->globals_align = (uint32_t)code->layout.globals_align;
+}
+
+static LLVMValueRef add_entry(struct jit_emit *e) {
+    LLVMTypeRef params[3] = {LLVMPointerTypeInContext(e->context, 0), jit_int(e, 64), jit_int(e, 64)};
+    LLVMTypeRef type = LLVMFunctionType(jit_int(e, 32), params, 3, false);
+    LLVMValueRef f = LLVMAddFunction(e->module, TW_KERNEL_SYMBOL, type);
+    jit_function_attributes(e->context, f);
+    return f;
+}
+
+// Places of registers in the spill area for both versions; a warp's part is as large as either needs.
+static bool build_spills(struct jit_emit *e) {
+    if (!jit_region_build(e))
+        return false;
+    if (!e->exact)
+        return true;
+    if (!jit_region_build(e->exact))
+        return false;
+    uint64_t most = e->spill_bytes > e->exact->spill_bytes ? e->spill_bytes : e->exact->spill_bytes;
+    e->spill_bytes = e->exact->spill_bytes = most;
+    return true;
+}
+
+static bool emit_versions(struct jit_emit *e) {
+    e->function = add_entry(e);
+    if (!build_spills(e))
+        return false;
+    if (!e->exact)
+        return jit_emit_kernel(e);
+    e->exact->context = e->context;
+    e->exact->module = e->module;
+    e->exact->b = e->b;
+    e->exact->function = jit_exact_declare(e);
+    return jit_emit_kernel(e) && jit_exact_emit(e->exact, e->code);
+}
+
+static bool emit_module(struct jit_emit *e, enum tw_jit_stage stage, struct tw_buf *out) {
+    e->context = LLVMContextCreate();
+    e->module = LLVMModuleCreateWithNameInContext(e->code->function->name, e->context);
+    e->b = LLVMCreateBuilderInContext(e->context);
+    jit_set_target(e->module);
+    struct jit_output output = {.stage = stage, .opt_level = e->code->variant.opt_level};
+    bool ok = emit_versions(e) && jit_finish(e->module, output, out, e->err);
+    LLVMDisposeBuilder(e->b);
+    LLVMDisposeModule(e->module);
+    LLVMContextDispose(e->context);
+    return ok;
+}
+
+static bool wrap_artifact(const struct jit_emit *e, struct tw_span object, struct tw_buf *out) {
+    const struct jit_layout *l = &e->code->layout;
+    struct tw_kernel_artifact artifact = {
+        .object = object, .global_relocs = l->relocs, .global_reloc_count = l->reloc_count};
+    fill_info(e->code, e->spill_bytes, &artifact.info);
+    if (l->image)
+        artifact.globals = tw_span_of(l->image, l->globals_bytes);
+    return jit_object_check(object, e->err) && tw_kernel_artifact_encode(&artifact, out, e->err);
+}
+
+static bool produce(struct jit_emit *e, enum tw_jit_stage stage, struct tw_jit_result *ret_result) {
+    struct tw_buf object [[gnu::cleanup(tw_buf_done)]] = {};
+    struct tw_jit_result result = {};
+    tw_buf_init(&object, MAX_OUTPUT);
+    tw_buf_init(&result.bytes, 2 * (size_t)MAX_OUTPUT);
+    bool text = stage != TW_JIT_OBJECT;
+    bool ok = emit_module(e, stage, text ? &result.bytes : &object);
+    if (ok && !text)
+        ok = wrap_artifact(e, tw_buf_span(&object), &result.bytes);
+    if (ok)
+        *ret_result = result;
+    else
+        tw_buf_done(&result.bytes);
+    return ok;
+}
+
+static bool compile(struct jit_code *code, enum tw_jit_stage stage, struct tw_jit_result *ret_result,
+                    struct tw_error *err) {
+    struct jit_points points;
+    struct jit_code exact_code = *code;
+    if (!analyse(code, err) || !jit_points_find(code, &points, err))
+        return false;
+    struct jit_emit e = {.code = code,
+                         .arena = code->arena,
+                         .lanes = code->variant.lanes,
+                         .avx512 = jit_has_avx512(),
+                         .err = err,
+                         .points = &points};
+    struct jit_emit exact = e;
+    if (points.count) {
+        exact_code.exact = true;
+        exact.code = &exact_code;
+        e.exact = &exact;
+        if (!analyse(&exact_code, err))
+            return false;
+    }
+    return produce(&e, stage, ret_result);
+}
+
+bool tw_jit_compile(struct tw_kir_module *module, const char *entry, const struct tw_kernel_variant *variant,
+                    enum tw_jit_stage stage, struct tw_jit_result *ret_result, struct tw_error *err) {
+    struct tw_kir_function *function = NULL;
+    if (!find_entry(module, entry, &function, err))
+        return false;
+    if (!tw_kir_inline(module, function, err) || !tw_kir_simplify(module, function, err))
+        return false;
+    if (function->param_count > TW_KERNEL_PARAMS_MAX || strlen(function->name) > TW_KERNEL_NAME_MAX)
+        return tw_fail(err, TW_ERR_CUDA_ARGS_UNSUPPORTED, "kernel %.80s has %u parameters, the limit is %d",
+                       function->name, function->param_count, TW_KERNEL_PARAMS_MAX);
+    struct tw_arena arena;
+    tw_arena_init(&arena, JIT_ARENA_BYTES);
+    struct jit_code code = {.arena = &arena, .module = module, .function = function, .variant = *variant};
+    bool ok = compile(&code, stage, ret_result, err);
+    tw_arena_done(&arena);
+    return ok;
+}
+
+void tw_jit_result_done(struct tw_jit_result *result) {
+    tw_buf_done(&result->bytes);
+}

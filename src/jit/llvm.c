@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LLVM's side: which CPU code is made for, the passes, and getting an object, assembly or text out of a
+// module. Two pipelines: a light one for the first launch of a kernel (the vectorising is ours already), the
+// full one for kernels that stay hot.
+
+#include "emit.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+// Frozen after tw_jit_init.
+static struct {
+    LLVMTargetRef target;
+    char cpu[64], features[4096];
+    char *triple;
+    char name[160];
+    bool avx512;
+} host;
+
+static bool has_feature(const char *feature) {
+    return strstr(host.features, feature) != NULL;
+}
+
+static const char *level_name(void) {
+    return host.avx512 ? "x86-64-v4" : "x86-64-v3";
+}
+
+void jit_set_cpu(const char *cpu, const char *features) {
+    snprintf(host.cpu, sizeof host.cpu, "%s", cpu);
+    snprintf(host.features, sizeof host.features, "%s", features);
+    host.avx512 = has_feature("+avx512f") && has_feature("+avx512vl") && has_feature("+avx512bw") &&
+                  has_feature("+avx512dq");
+}
+
+static void use_this_cpu(void) {
+    char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
+    jit_set_cpu(cpu, features);
+    LLVMDisposeMessage(cpu);
+    LLVMDisposeMessage(features);
+}
+
+bool tw_jit_init(struct tw_error *err) {
+    char *message = NULL;
+    unsigned major, minor, patch;
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    LLVMInitializeX86AsmParser();
+    host.triple = LLVMGetDefaultTargetTriple();
+    if (LLVMGetTargetFromTriple(host.triple, &host.target, &message)) {
+        (void)tw_fail(err, TW_ERR_INTERNAL, "LLVM knows no target %.60s: %.120s", host.triple, message);
+        LLVMDisposeMessage(message);
+        return false;
+    }
+    use_this_cpu();
+    if (!has_feature("+avx2") || !has_feature("+fma") || !has_feature("+f16c"))
+        return tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE,
+                       "kernels on the CPU need AVX2, FMA and F16C (x86-64-v3), which this CPU (%.60s) lacks",
+                       host.cpu);
+    LLVMGetVersion(&major, &minor, &patch);
+    // CPUs of one name differ where a hypervisor hides features.
+    uint32_t features = tw_crc32(0, tw_span_of(host.features, strlen(host.features)));
+    snprintf(host.name, sizeof host.name, "%s:%.60s:%08x:llvm%u.%u.%u:tw%d", level_name(), host.cpu, features,
+             major, minor, patch, TW_KERNEL_ABI);
+    return true;
+}
+
+const char *tw_jit_target(void) {
+    return host.name;
+}
+
+bool jit_has_avx512(void) {
+    return host.avx512;
+}
+
+static void attribute(LLVMContextRef context, LLVMValueRef function, const char *key, const char *value) {
+    LLVMAttributeRef a =
+        LLVMCreateStringAttribute(context, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
+    LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, a);
+}
+
+void jit_function_attributes(LLVMContextRef context, LLVMValueRef function) {
+    attribute(context, function, "target-cpu", host.cpu);
+    attribute(context, function, "target-features", host.features);
+    attribute(context, function, "frame-pointer", "none");
+    attribute(context, function, "no-builtins", "");
+    attribute(context, function, "probe-stack",
+              "inline-asm"); // a large frame must not step over the guard page
+    if (host.avx512)
+        attribute(context, function, "prefer-vector-width", "512");
+    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+    LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(context, nounwind, 0));
+}
+
+void jit_set_target(LLVMModuleRef module) {
+    LLVMSetTarget(module, host.triple);
+}
+
+static LLVMTargetMachineRef machine_new(unsigned opt_level) {
+    LLVMCodeGenOptLevel level = opt_level ? LLVMCodeGenLevelDefault : LLVMCodeGenLevelLess;
+    return LLVMCreateTargetMachine(host.target, host.triple, host.cpu, host.features, level, LLVMRelocPIC,
+                                   LLVMCodeModelSmall);
+}
+
+static bool verify(LLVMModuleRef module, struct tw_error *err) {
+    char *message = NULL;
+    bool broken = LLVMVerifyModule(module, LLVMReturnStatusAction, &message);
+    if (broken)
+        (void)tw_fail(err, TW_ERR_INTERNAL, "the kernel compiler made invalid code: %.180s", message);
+    LLVMDisposeMessage(message);
+    return !broken;
+}
+
+static bool run_passes(LLVMModuleRef module, LLVMTargetMachineRef machine, unsigned opt_level,
+                       struct tw_error *err) {
+    const char *passes =
+        opt_level ? "default<O2>" : "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
+    LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+    LLVMPassBuilderOptionsSetLoopVectorization(options, false);
+    LLVMPassBuilderOptionsSetSLPVectorization(options, false);
+    LLVMErrorRef failed = LLVMRunPasses(module, passes, machine, options);
+    LLVMDisposePassBuilderOptions(options);
+    if (!failed)
+        return true;
+    char *message = LLVMGetErrorMessage(failed);
+    (void)tw_fail(err, TW_ERR_INTERNAL, "LLVM's passes failed: %.180s", message);
+    LLVMDisposeErrorMessage(message);
+    return false;
+}
+
+static bool append(struct tw_buf *out, const void *data, size_t len, struct tw_error *err) {
+    return tw_buf_append(out, data, len) ||
+           tw_fail(err, TW_ERR_CUDA_QUOTA, "the compiled kernel is larger than %zu bytes; split it",
+                   out->max);
+}
+
+static bool emit_file(LLVMModuleRef module, LLVMTargetMachineRef machine, enum tw_jit_stage stage,
+                      struct tw_buf *out, struct tw_error *err) {
+    char *message = NULL;
+    LLVMMemoryBufferRef memory = NULL;
+    LLVMCodeGenFileType type = stage == TW_JIT_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+    if (LLVMTargetMachineEmitToMemoryBuffer(machine, module, type, &message, &memory)) {
+        (void)tw_fail(err, TW_ERR_INTERNAL, "LLVM made no code: %.180s", message);
+        LLVMDisposeMessage(message);
+        return false;
+    }
+    bool ok = append(out, LLVMGetBufferStart(memory), LLVMGetBufferSize(memory), err);
+    LLVMDisposeMemoryBuffer(memory);
+    return ok;
+}
+
+static bool print_module(LLVMModuleRef module, struct tw_buf *out, struct tw_error *err) {
+    char *text = LLVMPrintModuleToString(module);
+    bool ok = append(out, text, strlen(text), err);
+    LLVMDisposeMessage(text);
+    return ok;
+}
+
+bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *out, struct tw_error *err) {
+    if (!verify(module, err))
+        return false;
+    LLVMTargetMachineRef machine = machine_new(output.opt_level);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
+    LLVMSetModuleDataLayout(module, layout);
+    LLVMDisposeTargetData(layout);
+    bool ok = run_passes(module, machine, output.opt_level, err);
+    if (ok)
+        ok = output.stage == TW_JIT_LLVM ? print_module(module, out, err)
+                                         : emit_file(module, machine, output.stage, out, err);
+    LLVMDisposeTargetMachine(machine);
+    return ok;
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What compiled kernels and the CPU device agree on: the frame a kernel is entered with, and the description
+// that travels with its code.
+//
+// A device pointer is an offset into the instance's arena, a power-of-two reservation. Every access a kernel
+// makes goes to arena_base + (offset & arena_mask); windows for shared and local memory lie in the same
+// arena, so one rule serves all state spaces.
+//
+//     uint32_t status = entry(&frame, first_block, block_count);   // enum tw_kernel_status
+//
+// `entry` runs blocks first_block … first_block + block_count - 1, numbered x fastest, one after the other.
+// It takes no locks, allocates nothing, calls nothing outside itself, may fault (SIGSEGV) and may be left by
+// siglongjmp at any instruction.
+#pragma once
+
+#include "base/base.h"
+
+// Offsets are baked into compiled code: a change needs a new TW_KERNEL_ABI. All host pointers point outside
+// any arena.
+enum { TW_KERNEL_ABI = 1 };
+struct tw_kernel_frame {
+    uint8_t *arena_base;   //   0
+    uint64_t arena_mask;   //   8
+    const uint8_t *params; //  16 parameter block, info->param_bytes long, 64-aligned
+    uint64_t
+        param_base; //  24 arena offset of a copy of the parameter block (0 unless info->needs_param_copy)
+    uint64_t shared_base; //  32 arena offset of this worker's shared window, 1 KiB aligned
+    uint64_t local_base;  //  40 arena offset of this worker's local window, 64-aligned: threads × local_bytes
+    uint64_t global_base; //  48 arena offset of the module's variables
+    uint8_t *
+        spill; //  56 private host memory, 64-aligned: warps of the block × info->spill_bytes, then 64 × warps
+    uint32_t grid[3];        //  64
+    uint32_t block[3];       //  76
+    uint32_t dynamic_shared; //  88 bytes asked for at launch
+    uint32_t worker;         //  92 %smid
+    uint32_t worker_count;   //  96 %nsmid
+    uint32_t reserved;       // 100
+    uint64_t grid_id;        // 104
+    uint64_t fault_site;     // 112 set by the kernel before it returns TRAP: line number in the PTX
+    uint64_t shared_limit;   // 120 bytes of the shared window (static + dynamic)
+};
+
+enum tw_kernel_status { TW_KERNEL_OK, TW_KERNEL_TRAP, TW_KERNEL_DEADLOCK };
+
+// The one global symbol of a kernel's object: the entry.
+#define TW_KERNEL_SYMBOL "tw_kernel"
+
+typedef uint32_t (*tw_kernel_entry)(struct tw_kernel_frame *frame, uint64_t first_block,
+                                    uint64_t block_count);
+
+enum { TW_KERNEL_NAME_MAX = 256, TW_KERNEL_PARAMS_MAX = 128 };
+
+struct tw_kernel_param {
+    uint32_t offset, size;
+    uint8_t is_pointer, is_float;
+};
+
+// Which code it is: one PTX entry has one variant a shape of block. Plain value, compared bytewise: zero the
+// padding.
+struct tw_kernel_variant {
+    uint16_t lanes;      // W: lanes a vector, 32, 16 or 8
+    uint16_t x_multiple; // block.x is a multiple of this (W), or 1: any shape
+    uint16_t opt_level;  // 0 light, 1 full
+    uint16_t exclusive;  // 1: no masking (only for measuring the sandbox's cost; never in the server)
+};
+
+// Describes one compiled variant. Frozen after decoding. Encoded before the object code in an artifact.
+struct tw_kernel_info {
+    char name[TW_KERNEL_NAME_MAX + 1];
+    struct tw_kernel_variant variant;
+    uint32_t param_count, param_bytes;
+    struct tw_kernel_param params[TW_KERNEL_PARAMS_MAX];
+    uint32_t static_shared, dynamic_shared_offset; // bytes; where the extern array begins in the window
+    uint32_t local_bytes;                          // a thread
+    uint32_t spill_bytes;                          // a warp (of `lanes` threads)
+    uint32_t required_block[3], max_block[3];
+    bool uses_warp_ops; // needs lanes = 32
+    bool uses_barriers;
+    bool uses_atomics; // on global memory
+    bool needs_param_copy;
+    uint64_t globals_bytes; // module variables: size, then image and relocations below
+    uint32_t globals_align;
+};
+
+// The artifact of a compiled kernel: info, the variables' initial bytes, their relocations (arena offsets to
+// add global_base to), the ELF object.
+struct tw_kernel_artifact {
+    struct tw_kernel_info info;
+    struct tw_span globals;        // globals_bytes, or empty when all zero
+    const uint64_t *global_relocs; // byte positions in `globals` of 8-byte offsets relative to global_base
+    uint32_t global_reloc_count;
+    struct tw_span object; // ELF64 relocatable; its only global function is the entry, whatever its name
+};
+[[nodiscard]] bool tw_kernel_artifact_encode(const struct tw_kernel_artifact *artifact, struct tw_buf *out,
+                                             struct tw_error *err);
+// Checks everything; spans and relocs are borrowed from `bytes`, which must be 8-aligned. INTERNAL when it is
+// not one of ours.
+[[nodiscard]] bool tw_kernel_artifact_decode(struct tw_span bytes, struct tw_kernel_artifact *ret_artifact,
+                                             struct tw_error *err);
+// The variant to use for a block shape.
+struct tw_kernel_variant tw_kernel_variant_for(const struct tw_kernel_info *any, const uint32_t block[3],
+                                               unsigned opt_level);

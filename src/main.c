@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// tensor-wasm: the server and its command line. Everything is in cli/.
+
+#include "base/fault.h"
+#include "cli/cli.h"
+
+int main(int argc, char **argv) {
+    tw_fault_configure(getenv("TW_FAULT"));
+    return tw_cli_main(argc, argv);
+}

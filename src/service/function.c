@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One version of a function: the object, its record in the store, its JSON, its module.
+
+#include "service/internal.h"
+
+struct service_function *service_function_new(struct tw_error *err) {
+    struct service_function *function = tw_alloc_zero(1, sizeof *function);
+    if (!function) {
+        tw_fail(err, TW_ERR_CAPACITY, "out of memory");
+        return NULL;
+    }
+    tw_ref_init(&function->ref);
+    tw_lock_init(&function->open_lock);
+    return function;
+}
+
+struct service_function *service_function_ref(struct service_function *function) {
+    tw_ref_up(&function->ref);
+    return function;
+}
+
+void service_function_unref(struct service_function *function) {
+    if (!function || !tw_ref_down(&function->ref))
+        return;
+    if (function->module)
+        tw_module_unref(function->module);
+    service_config_done(&function->config);
+    free(function->imports);
+    free(function->exports);
+    tw_lock_done(&function->open_lock);
+    free(function);
+}
+
+bool service_name_check(struct tw_str name, struct tw_error *err) {
+    bool ok = name.len > 0 && name.len <= TW_FUNCTION_NAME_MAX && !strchr("._-", name.data[0]);
+    for (size_t i = 0; ok && i < name.len; i++) {
+        char c = name.data[i];
+        ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+             c == '_' || c == '-';
+    }
+    if (!ok)
+        return tw_fail(
+            err, TW_ERR_INVALID_NAME,
+            "a function's name has 1 to %d characters of A-Z a-z 0-9 . _ - and begins with a letter or digit",
+            TW_FUNCTION_NAME_MAX);
+    if (tw_str_starts(name, TW_STR("fn-")))
+        return tw_fail(err, TW_ERR_INVALID_NAME, "names that begin with 'fn-' are kept for ids");
+    return true;
+}
+
+static void write_digest(struct tw_json_writer *writer, const char *key, const struct tw_digest *digest) {
+    char hex[TW_DIGEST_HEX_SIZE];
+    tw_digest_hex(digest, hex);
+    tw_json_write_key(writer, key);
+    tw_json_write_str(writer, tw_str_from(hex));
+}
+
+static void write_time(struct tw_json_writer *writer, const char *key, int64_t wall_ns) {
+    char text[TW_TIME_TEXT_SIZE];
+    tw_clock_text(wall_ns, text);
+    tw_json_write_key(writer, key);
+    tw_json_write_str(writer, tw_str_from(text));
+}
+
+static void write_common(struct tw_json_writer *writer, const struct service_function *function) {
+    tw_json_write_key(writer, "id");
+    tw_json_write_str(writer, tw_str_from(function->id));
+    tw_json_write_key(writer, "name");
+    tw_json_write_str(writer, tw_str_from(function->name));
+    tw_json_write_key(writer, "version");
+    tw_json_write_u64(writer, function->version);
+    write_digest(writer, "digest", &function->wasm);
+    tw_json_write_key(writer, "size_bytes");
+    tw_json_write_u64(writer, function->wasm_bytes);
+    tw_json_write_key(writer, "config");
+    tw_json_write_raw(writer, tw_str_from(function->config.text));
+    tw_json_write_key(writer, "exports");
+    tw_json_write_raw(writer, tw_str_from(function->exports));
+    tw_json_write_key(writer, "imports");
+    tw_json_write_raw(writer, tw_str_from(function->imports));
+}
+
+bool service_function_json(const struct service_function *function, struct tw_buf *out,
+                           struct tw_error *err) {
+    struct tw_json_writer writer;
+    tw_json_write_init(&writer, out);
+    tw_json_write_object(&writer);
+    write_common(&writer, function);
+    write_time(&writer, "created_at", function->created_ns);
+    write_time(&writer, "updated_at", function->updated_ns);
+    tw_json_write_end(&writer, '}');
+    return tw_json_write_done(&writer) ||
+           tw_buf_fail(out, err, TW_ERR_INTERNAL, "the answer is larger than %zu bytes", out->max);
+}
+
+bool service_function_encode(const struct service_function *function, struct tw_buf *out,
+                             struct tw_error *err) {
+    struct tw_json_writer writer;
+    tw_json_write_init(&writer, out);
+    tw_json_write_object(&writer);
+    tw_json_write_key(&writer, "format");
+    tw_json_write_int(&writer, 1);
+    tw_json_write_key(&writer, "tenant");
+    char tenant[24];
+    snprintf(tenant, sizeof tenant, "%" PRIu64, function->tenant); // a u64 does not fit JSON's exact integers
+    tw_json_write_str(&writer, tw_str_from(tenant));
+    write_common(&writer, function);
+    write_digest(&writer, "image", &function->image);
+    tw_json_write_key(&writer, "created_ns");
+    tw_json_write_int(&writer, function->created_ns);
+    tw_json_write_key(&writer, "updated_ns");
+    tw_json_write_int(&writer, function->updated_ns);
+    tw_json_write_end(&writer, '}');
+    return tw_json_write_done(&writer) ||
+           tw_buf_fail(out, err, TW_ERR_INVALID_WASM,
+                       "the module's lists of imports and exports are larger than %zu bytes", out->max);
+}
+
+// The text of one member, as the record has it.
+static char *member_text(const struct tw_json *value) {
+    struct tw_buf out;
+    tw_buf_init(&out, SERVICE_RECORD_MAX);
+    if (!tw_json_append(&out, value)) {
+        tw_buf_done(&out);
+        return NULL;
+    }
+    size_t len;
+    return (char *)tw_buf_take(&out, &len);
+}
+
+static bool copy_text(char *into, size_t size, struct tw_str text) {
+    if (text.len == 0 || text.len >= size)
+        return false;
+    memcpy(into, text.data, text.len);
+    into[text.len] = 0;
+    return true;
+}
+
+static bool decode(struct service_function *function, const struct tw_json *root, struct tw_error *err) {
+    // Limits of today must not make yesterday's record unreadable: the config was checked when it was
+    // deployed.
+    static const struct tw_service unlimited = {.options = {.max_memory_bytes = UINT64_MAX}};
+    bool ok = tw_json_int(tw_json_get(root, "format")) == 1 &&
+              tw_str_u64(tw_json_str(tw_json_get(root, "tenant")), &function->tenant) &&
+              copy_text(function->id, sizeof function->id, tw_json_str(tw_json_get(root, "id"))) &&
+              copy_text(function->name, sizeof function->name, tw_json_str(tw_json_get(root, "name"))) &&
+              tw_digest_parse(tw_json_str(tw_json_get(root, "digest")), &function->wasm) &&
+              tw_digest_parse(tw_json_str(tw_json_get(root, "image")), &function->image);
+    if (!ok)
+        return tw_fail(err, TW_ERR_STORE, "the function's record is not of this version's form");
+    function->version = (uint64_t)tw_json_int(tw_json_get(root, "version"));
+    function->wasm_bytes = (uint64_t)tw_json_int(tw_json_get(root, "size_bytes"));
+    function->created_ns = tw_json_int(tw_json_get(root, "created_ns"));
+    function->updated_ns = tw_json_int(tw_json_get(root, "updated_ns"));
+    function->exports = member_text(tw_json_get(root, "exports"));
+    function->imports = member_text(tw_json_get(root, "imports"));
+    if (!function->exports || !function->imports)
+        return tw_fail(err, TW_ERR_STORE, "the function's record has no imports or exports");
+    return service_config_parse(&unlimited, tw_str_from(function->name), tw_json_get(root, "config"),
+                                &function->config, err);
+}
+
+struct service_function *service_function_decode(struct tw_span record, struct tw_error *err) {
+    struct tw_json *root = tw_json_parse(record, err);
+    struct service_function *function = root ? service_function_new(err) : NULL;
+    if (function && !decode(function, root, err)) {
+        service_function_unref(function);
+        function = NULL;
+    }
+    tw_json_free(root);
+    return function;
+}
+
+struct tw_module_limits service_function_limits(const struct tw_service *service,
+                                                const struct service_config *config) {
+    uint64_t memory = config->memory_bytes ? config->memory_bytes : service->options.max_memory_bytes;
+    return (struct tw_module_limits){.memory_bytes = memory};
+}
+
+static struct tw_module *open_module(struct tw_service *service, const struct service_function *function,
+                                     struct tw_error *err) {
+    struct tw_mapping wasm;
+    if (!tw_store_map_blob(service->store, &function->wasm, &wasm, err))
+        return NULL;
+    char image_path[TW_STORE_PATH_MAX];
+    tw_store_blob_path(service->store, &function->image, image_path);
+    struct tw_module_limits limits = service_function_limits(service, &function->config);
+    struct tw_module *module =
+        tw_module_open(service->engine, tw_span_of(wasm.data, wasm.len), image_path, &limits, err);
+    tw_file_unmap(&wasm);
+    return module;
+}
+
+struct tw_module *service_function_open(struct tw_service *service, struct service_function *function,
+                                        struct tw_error *err) {
+    if (tw_flag_is_raised(&function->is_open))
+        return function->module;
+    TW_LOCK_SCOPE(&function->open_lock);
+    if (function->module)
+        return function->module;
+    function->module = open_module(service, function, err);
+    if (!function->module) {
+        tw_wrap(err, "opening function '%s'", function->name);
+        return NULL;
+    }
+    tw_flag_raise(&function->is_open);
+    return function->module;
+}

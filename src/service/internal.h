@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of service/ share: the service itself and the index of functions.
+#pragma once
+
+#include "compile/compile.h"
+#include "service/service.h"
+#include "store/store.h"
+
+#include "service/limits.h"
+
+// What a tenant may set for a function. Frozen with its function.
+struct service_config {
+    uint64_t memory_bytes; // 0: the server's
+    uint32_t timeout_ms;   // 0: the server's
+    char *text;            // the JSON it came from, as stored; NULL: none
+    char **env;            // NAME=value, NULL-terminated; never NULL after parsing
+    char **args;           // argv, NULL-terminated; args[0] is the function's name
+};
+
+// One version of a function. Frozen but for `module`, which is opened on first use and guarded by
+// `open_lock`.
+struct service_function {
+    struct tw_ref ref;
+    uint64_t tenant;
+    char id[TW_FUNCTION_ID_MAX + 1];
+    char name[TW_FUNCTION_NAME_MAX + 1];
+    uint64_t version, record_version;
+    struct tw_digest wasm, image;
+    uint64_t wasm_bytes;
+    int64_t created_ns, updated_ns; // wall
+    struct service_config config;
+    char *imports, *exports; // JSON arrays
+    struct tw_lock open_lock;
+    struct tw_module *module;
+    struct tw_flag is_open; // raised once `module` is set: reading it then needs no lock
+};
+
+// Guarded by `lock` where marked; the rest is frozen after tw_service_new.
+struct tw_service {
+    struct tw_service_options options;
+    struct tw_store *store;
+    struct tw_quotas *quotas;
+    struct tw_compiler *compiler;
+    struct tw_gpu *gpu;
+    struct tw_engine *engine;
+    struct tw_pool *pool;
+    struct tw_flag draining;
+    struct tw_counter running; // calls and deploys
+    struct tw_lock lock;
+    struct tw_map by_name; // lock: "TENANT/NAME" → struct service_function, one reference each
+    struct tw_map by_id;   // lock: the same objects, no reference
+    struct tw_map jobs;    // lock: id → struct service_job, one reference each
+    struct tw_lock call_locks[SERVICE_CALL_LOCKS]; // a call's: its hand-over to the engine, against cancel
+    struct tw_lock ready_lock;
+    int64_t ready_checked_ns;    // ready_lock
+    struct tw_error ready_error; // ready_lock: of the last check
+};
+
+// ---- function.c: the object and its record ----
+struct service_function *service_function_new(struct tw_error *err);
+struct service_function *service_function_ref(struct service_function *function);
+void service_function_unref(struct service_function *function);
+[[nodiscard]] bool service_function_encode(const struct service_function *function, struct tw_buf *out,
+                                           struct tw_error *err);
+[[nodiscard]] struct service_function *service_function_decode(struct tw_span record, struct tw_error *err);
+// {id, name, version, digest, …} as tenants see it.
+[[nodiscard]] bool service_function_json(const struct service_function *function, struct tw_buf *out,
+                                         struct tw_error *err);
+[[nodiscard]] bool service_name_check(struct tw_str name, struct tw_error *err);
+// The module, opened from the store on first use (blocks then). Borrowed from the function.
+[[nodiscard]] struct tw_module *
+service_function_open(struct tw_service *service, struct service_function *function, struct tw_error *err);
+struct tw_module_limits service_function_limits(const struct tw_service *service,
+                                                const struct service_config *config);
+
+// ---- config.c ----
+[[nodiscard]] bool service_config_parse(const struct tw_service *service, struct tw_str name,
+                                        const struct tw_json *json, struct service_config *ret_config,
+                                        struct tw_error *err);
+void service_config_done(struct service_config *config);
+
+// ---- registry.c: the index ----
+[[nodiscard]] bool service_registry_load(struct tw_service *service, struct tw_error *err);
+void service_registry_done(struct tw_service *service);
+// By id or name, with a reference; NULL and NOT_FOUND.
+[[nodiscard]] struct service_function *service_registry_get(struct tw_service *service, uint64_t tenant,
+                                                            struct tw_str id_or_name, struct tw_error *err);
+// Puts it in the place of the one with its name, if any, and counts it as its tenant's use, for which
+// `leases` (or NULL) are given back. Takes the reference.
+struct service_deploy_leases {
+    struct tw_lease functions, bytes;
+};
+[[nodiscard]] bool service_registry_put(struct tw_service *service, struct service_function *function,
+                                        struct service_deploy_leases *leases, struct tw_error *err);
+void service_registry_remove(struct tw_service *service, const struct service_function *function);
+// Makes the index say of one name what the store says; when the store cannot be read it stays as it is.
+void service_registry_refresh(struct tw_service *service, uint64_t tenant, struct tw_str name);
+
+// ---- invoke.c ----
+// tw_service_invoke for one who has been admitted; takes `lease`, also when it fails.
+[[nodiscard]] bool service_invoke_admitted(struct tw_service *service, const struct tw_caller *caller,
+                                           struct tw_service_call *call, struct tw_lease *lease,
+                                           struct tw_error *err);
+
+// ---- service.c ----
+// Counts a piece of work that drain waits for; DRAINING once the server shuts down.
+[[nodiscard]] bool service_enter(struct tw_service *service, struct tw_error *err);
+// As service_enter for one who has entered already: never refused.
+void service_enter_again(struct tw_service *service);
+void service_leave(struct tw_service *service);

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One call, from its request to its answer. The steps:
+//
+//     begin ──module open──▶ hand over to the engine ──▶ (runs) ──▶ on_invoke_done ──▶ call->done
+//       └──not open yet──▶ open on the pool ──────────┘
+//
+// A call that is cancelled before the hand-over ends there; after it, the engine stops it.
+
+#include "service/internal.h"
+#include "telemetry/telemetry.h"
+
+// What a call needs beside its request; dies with the call.
+struct call_state {
+    struct tw_service *service;
+    struct service_function *function;
+    struct tw_service_call *call;
+    struct tw_lease lease; // of the tenant's concurrent calls
+    struct tw_task open_task;
+    struct tw_json *body;
+    struct tw_str export;
+    char *export_text;
+    struct tw_value args[TW_INVOKE_VALUES_MAX];
+    bool is_submitted, is_cancelled; // guarded by the call's stripe of service->call_locks
+};
+
+static struct tw_lock *lock_of(struct tw_service *service, const struct tw_service_call *call) {
+    return &service->call_locks[((uintptr_t)call >> 6) % SERVICE_CALL_LOCKS];
+}
+
+static void free_state(struct call_state *state) {
+    tw_quota_give(&state->lease);
+    tw_json_free(state->body);
+    free(state->export_text);
+    service_function_unref(state->function);
+    free(state);
+}
+
+// JSON mode: {export?, args?}.
+static bool read_body(struct call_state *state, const struct tw_json **ret_args, struct tw_error *err) {
+    struct tw_service_call *call = state->call;
+    *ret_args = NULL;
+    if (!call->is_json)
+        return true;
+    state->body = tw_json_parse(call->body.len ? call->body : tw_span_of("{}", 2), err);
+    if (!state->body)
+        return false;
+    if (tw_json_type(state->body) != TW_JSON_OBJECT)
+        return tw_fail(err, TW_ERR_INVALID_REQUEST,
+                       "the body has to be an object with the members export and args, both optional");
+    const char *key;
+    const struct tw_json *value;
+    for (void *iter = NULL; tw_json_next(state->body, &iter, &key, &value);) {
+        if (strcmp(key, "args") == 0)
+            *ret_args = value;
+        else if (strcmp(key, "export") == 0 && tw_json_type(value) == TW_JSON_STRING)
+            state->export = tw_json_str(value);
+        else
+            return tw_fail(
+                err, TW_ERR_INVALID_REQUEST,
+                "'%.64s' is not known or of the wrong type; there are export (a string) and args (an array)",
+                key);
+    }
+    return true;
+}
+
+// The export's arguments; the default export called with raw input takes none.
+static bool read_args(struct call_state *state, const struct tw_json *json, struct tw_error *err) {
+    struct tw_invoke *invoke = &state->call->invoke;
+    if (state->export.len) {
+        state->export_text = tw_str_dup(state->export);
+        if (!state->export_text)
+            return tw_fail(err, TW_ERR_CAPACITY, "out of memory");
+    }
+    const struct tw_signature *signature = tw_module_export_find(invoke->module, state->export_text);
+    if (!signature && state->export_text)
+        return tw_fail(err, TW_ERR_MISSING_EXPORT,
+                       "function '%s' has no export '%.100s'; GET /functions/%s lists them",
+                       state->function->name, state->export_text, state->function->name);
+    if (!signature)
+        return tw_fail(err, TW_ERR_MISSING_EXPORT,
+                       "function '%s' exports neither _start nor main; name an export",
+                       state->function->name);
+    bool is_c_main =
+        !json && strcmp(signature->name, "main") == 0; // main(argc, argv): the engine fills them in
+    if (!is_c_main && !tw_args_from_json(signature, json, state->args, err))
+        return false;
+    invoke->export = state->export_text;
+    invoke->args = state->args;
+    invoke->arg_count = is_c_main ? 0 : signature->param_count;
+    return true;
+}
+
+static int64_t deadline_of(const struct call_state *state) {
+    uint32_t limit_ms = state->function->config.timeout_ms ? state->function->config.timeout_ms
+                                                           : state->service->options.invoke_timeout_ms;
+    uint32_t wanted_ms = state->call->deadline_ms;
+    return tw_clock_ns() + (wanted_ms && wanted_ms < limit_ms ? wanted_ms : limit_ms) * TW_NS_PER_MS;
+}
+
+// Writes {"function_id","result"} or passes the guest's output on.
+static bool write_answer(struct call_state *state, struct tw_error *err) {
+    struct tw_service_call *call = state->call;
+    struct tw_invoke *invoke = &call->invoke;
+    call->status = invoke->status ? invoke->status : 200;
+    if (!call->is_json) {
+        call->body_out = invoke->output;
+        invoke->output = (struct tw_buf){};
+        snprintf(call->content_type, sizeof call->content_type, "%s",
+                 invoke->content_type[0] ? invoke->content_type : "application/octet-stream");
+        return true;
+    }
+    struct tw_json_writer writer;
+    tw_buf_init(&call->body_out, 2 * invoke->output.len + 65536 + TW_INVOKE_VALUES_MAX * 64);
+    tw_json_write_init(&writer, &call->body_out);
+    tw_json_write_object(&writer);
+    tw_json_write_key(&writer, "function_id");
+    tw_json_write_str(&writer, tw_str_from(state->function->id));
+    tw_json_write_key(&writer, "result");
+    tw_results_to_json(invoke->results, invoke->result_count, &writer);
+    if (invoke->output.len) {
+        struct tw_str text = tw_buf_str(&invoke->output);
+        bool is_text = tw_utf8_valid(text);
+        tw_json_write_key(&writer, is_text ? "output" : "output_b64");
+        [[gnu::cleanup(tw_buf_done)]] struct tw_buf base64;
+        tw_buf_init(&base64, text.len * 2 + 8);
+        if (!is_text && tw_base64_append(&base64, tw_buf_span(&invoke->output)))
+            text = tw_buf_str(&base64);
+        tw_json_write_str(&writer, text);
+    }
+    tw_json_write_end(&writer, '}');
+    snprintf(call->content_type, sizeof call->content_type, "application/json");
+    call->status = 200;
+    return tw_json_write_done(&writer) || tw_fail(err, TW_ERR_CAPACITY, "out of memory for the answer");
+}
+
+static void count_call(const struct tw_service_call *call) {
+    const struct tw_invoke_times *times = &call->invoke.times;
+    tw_metric_add(TW_METRIC_INVOKES, (struct tw_labels){.values = {tw_code_name(call->error.code)}}, 1);
+    if (!times->ended_ns)
+        return;
+    const struct {
+        const char *phase;
+        int64_t ns;
+    } phases[] = {{"queue", times->started_ns - times->queued_ns},
+                  {"start", times->running_ns - times->started_ns},
+                  {"run", times->ended_ns - times->running_ns - (int64_t)times->kernel_ns},
+                  {"kernel", (int64_t)times->kernel_ns}};
+    for (size_t i = 0; i < TW_COUNT(phases); i++)
+        tw_metric_observe(TW_METRIC_INVOKE_SECONDS, (struct tw_labels){.values = {phases[i].phase}},
+                          (double)(phases[i].ns > 0 ? phases[i].ns : 0) * 1e-9);
+}
+
+// The last step: tells the caller, after which the call is theirs again.
+static void finish(struct call_state *state) {
+    struct tw_service *service = state->service;
+    struct tw_service_call *call = state->call;
+    count_call(call);
+    {
+        TW_LOCK_SCOPE(lock_of(service, call));
+        call->state = NULL; // from here on cancel finds nothing to do
+    }
+    free_state(state);
+    call->done(call);
+    service_leave(service);
+}
+
+static void on_invoke_done(struct tw_invoke *invoke) {
+    struct call_state *state = invoke->context;
+    struct tw_service_call *call = state->call;
+    {
+        // The thread that handed the call over may still hold the lock.
+        TW_LOCK_SCOPE(lock_of(state->service, call));
+        state->is_submitted = false;
+    }
+    call->error = invoke->error;
+    if (call->error.code == TW_OK)
+        (void)write_answer(state, &call->error);
+    finish(state);
+}
+
+static bool forward_emit(struct tw_invoke *invoke, struct tw_span bytes) {
+    struct call_state *state = invoke->context;
+    return state->call->emit(state->call, bytes);
+}
+
+// Hands the call over to the engine. On true it may have ended already.
+static bool hand_over(struct call_state *state, struct tw_error *err) {
+    struct tw_service *service = state->service;
+    struct tw_service_call *call = state->call;
+    struct tw_invoke *invoke = &call->invoke;
+    const struct tw_json *args;
+    invoke->module = service_function_open(service, state->function, err);
+    if (!invoke->module || !read_body(state, &args, err) || !read_args(state, args, err))
+        return false;
+    invoke->tenant = state->function->tenant;
+    invoke->input = call->is_json ? (struct tw_span){} : call->body;
+    invoke->deadline_ns = deadline_of(state);
+    invoke->trace_id = call->trace_id;
+    invoke->wasi_args = (const char *const *)state->function->config.args;
+    invoke->wasi_env = (const char *const *)state->function->config.env;
+    invoke->emit = call->emit ? forward_emit : NULL;
+    invoke->done = on_invoke_done;
+    invoke->context = state;
+    TW_LOCK_SCOPE(lock_of(service, call));
+    if (state->is_cancelled)
+        return tw_fail(err, TW_ERR_CANCELLED, "the client went away");
+    state->is_submitted = true;
+    if (tw_engine_submit(service->engine, invoke, err))
+        return true;
+    state->is_submitted = false;
+    return false;
+}
+
+static void open_then_hand_over(struct tw_task *task) {
+    struct call_state *state = (struct call_state *)((char *)task - offsetof(struct call_state, open_task));
+    struct tw_error err = {};
+    if (hand_over(state, &err))
+        return;
+    state->call->error = err;
+    finish(state);
+}
+
+static bool begin(struct call_state *state, struct tw_error *err) {
+    if (tw_flag_is_raised(&state->function->is_open))
+        return hand_over(state, err);
+    state->open_task.run = open_then_hand_over;
+    return tw_pool_submit(state->service->pool, &state->open_task, err);
+}
+
+bool tw_service_invoke(struct tw_service *service, const struct tw_caller *caller,
+                       struct tw_service_call *call, struct tw_error *err) {
+    struct tw_lease lease;
+    return tw_quota_admit(service->quotas, caller->tenant, &lease, err) &&
+           service_invoke_admitted(service, caller, call, &lease, err);
+}
+
+bool service_invoke_admitted(struct tw_service *service, const struct tw_caller *caller,
+                             struct tw_service_call *call, struct tw_lease *lease, struct tw_error *err) {
+    if (!service_enter(service, err)) {
+        tw_quota_give(lease);
+        return false;
+    }
+    struct call_state *state = tw_alloc_zero(1, sizeof *state);
+    if (!state)
+        tw_fail(err, TW_ERR_CAPACITY, "out of memory");
+    struct service_function *function =
+        state ? service_registry_get(service, caller->tenant, call->function, err) : NULL;
+    if (!function) {
+        tw_quota_give(lease);
+        free(state);
+        service_leave(service);
+        return false;
+    }
+    *state = (struct call_state){
+        .service = service, .function = function, .call = call, .export = call->export, .lease = *lease};
+    *lease = (struct tw_lease){};
+    call->service = service;
+    call->state = state;
+    if (begin(state, err))
+        return true;
+    call->state = NULL;
+    tw_metric_add(TW_METRIC_INVOKES,
+                  (struct tw_labels){.values = {tw_code_name(err ? err->code : TW_ERR_INTERNAL)}}, 1);
+    free_state(state);
+    service_leave(service);
+    return false;
+}
+
+void tw_service_call_cancel(struct tw_service_call *call) {
+    if (!call->service)
+        return;
+    TW_LOCK_SCOPE(lock_of(call->service, call));
+    struct call_state *state = call->state;
+    if (!state)
+        return;
+    state->is_cancelled = true;
+    if (state->is_submitted)
+        tw_invoke_cancel(&call->invoke);
+}
+
+void tw_service_call_done(struct tw_service_call *call) {
+    tw_buf_done(&call->body_out);
+    tw_buf_done(&call->invoke.output);
+    tw_buf_done(&call->invoke.stderr_text);
+    tw_buf_done(&call->invoke.backtrace);
+}
+
+bool tw_service_call_detail(const struct tw_service_call *call, struct tw_buf *out) {
+    const struct tw_invoke *invoke = &call->invoke;
+    bool ok = true;
+    if (call->error.code == TW_ERR_GUEST_TRAP) {
+        ok = tw_buf_printf(out, ",\"trap\":\"%s\"", invoke->trap_kind);
+        if (invoke->backtrace.len)
+            ok = ok && tw_buf_append_str(out, TW_STR(",\"backtrace\":")) &&
+                 tw_buf_append_str(out, tw_buf_str(&invoke->backtrace));
+    }
+    if (call->error.code == TW_ERR_GUEST_EXIT)
+        ok = tw_buf_printf(out, ",\"exit_code\":%d", invoke->exit_code);
+    if (call->error.code == TW_OK || invoke->stderr_text.len == 0 || !ok)
+        return ok;
+    struct tw_json_writer writer;
+    if (!tw_buf_append_str(out, TW_STR(",\"stderr\":")))
+        return false;
+    tw_json_write_init(&writer, out);
+    tw_json_write_str(&writer, tw_buf_str(&invoke->stderr_text));
+    return tw_json_write_done(&writer);
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The maxima of the use cases, each with its reason.
+#pragma once
+
+enum {
+    SERVICE_FUNCTIONS_MAX = 100000, // in the index of one server: about 1 KiB each
+    SERVICE_FUNCTIONS_TENANT_MAX =
+        10000,               // of one tenant without a limit of its own, so that one cannot take all
+    SERVICE_PAGE_MAX = 1000, // functions in one page of a list
+    SERVICE_PAGE_DEFAULT = 100,
+    SERVICE_ENV_MAX = 64,              // environment variables of a function
+    SERVICE_ARGS_MAX = 64,             // arguments (argv) of a function
+    SERVICE_CONFIG_TEXT_MAX = 65536,   // bytes of all its configuration's text
+    SERVICE_RECORD_MAX = 8 << 20,      // bytes of a function's record: imports and exports lists are the bulk
+    SERVICE_POOL_THREADS = 4,          // blocking work: deploys wait for the compiler most of the time
+    SERVICE_POOL_QUEUE = 1024,         // blocking work that waits; more is refused with capacity_exhausted
+    SERVICE_TIMEOUT_MS_MAX = 3600000,  // an hour: longer calls are jobs
+    SERVICE_CALL_LOCKS = 64,           // stripes: a call's lock must outlive the call
+    SERVICE_READY_EVERY_MS = 1000,     // the store is probed at most this often
+    SERVICE_JOBS_MAX = 100000,         // kept by one server, ended ones included
+    SERVICE_JOBS_TENANT_MAX = 10000,   // of one tenant
+    SERVICE_JOB_KEEP_S = 3600,         // after its end, so that a client has time to fetch the result
+    SERVICE_JOB_RECORD_MAX = 15 << 20, // bytes kept of one job; the store takes 16 MiB
+};

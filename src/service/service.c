@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The service's life: opening the store, the compiler, the devices and the engine in this order, draining,
+// closing in the other.
+
+#include "service/service.h"
+
+#include <unistd.h>
+
+#include "service/internal.h"
+#include "service/jobs.h"
+#include "telemetry/telemetry.h"
+
+// tensor-wasm-compiler lies beside the running program.
+static bool find_compiler(char *ret_path, size_t size, struct tw_error *err) {
+    char self[TW_STORE_PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (len <= 0)
+        return tw_fail_errno(err, TW_ERR_INTERNAL, errno, "cannot tell where this program lies");
+    self[len] = 0;
+    char *slash = strrchr(self, '/');
+    snprintf(ret_path, size, "%.*s/tensor-wasm-compiler", (int)(slash - self), self);
+    if (access(ret_path, X_OK) != 0)
+        return tw_fail_errno(err, TW_ERR_INTERNAL, errno,
+                             "%s has to lie beside tensor-wasm and be executable", ret_path);
+    return true;
+}
+
+static bool open_compiler(struct tw_service *service, struct tw_error *err) {
+    char program[TW_STORE_PATH_MAX], cache[TW_STORE_PATH_MAX];
+    if (service->options.compiler_program)
+        snprintf(program, sizeof program, "%s", service->options.compiler_program);
+    else if (!find_compiler(program, sizeof program, err))
+        return false;
+    int len = snprintf(cache, sizeof cache, "%s/artifacts", tw_store_path(service->store));
+    if (len < 0 || (size_t)len >= sizeof cache)
+        return tw_fail(err, TW_ERR_STORE, "the data folder's path is too long");
+    struct tw_compiler_options options = {.program = program, .cache_dir = cache};
+    service->compiler = tw_compiler_new(&options, err);
+    return service->compiler;
+}
+
+static bool open_engine(struct tw_service *service, struct tw_error *err) {
+    const struct tw_service_options *options = &service->options;
+    struct tw_gpu_options gpu = {.device = options->device,
+                                 .compiler = service->compiler,
+                                 .permits = options->dispatch_permits,
+                                 .kernel_timeout_ms = options->kernel_timeout_ms,
+                                 .max_arenas = options->max_instances};
+    service->gpu = tw_gpu_new(&gpu, err);
+    if (!service->gpu)
+        return false;
+    struct tw_engine_options engine = {.compiler = service->compiler,
+                                       .gpu = service->gpu,
+                                       .interrupt = options->interrupt,
+                                       .workers = options->workers,
+                                       .max_instances = options->max_instances,
+                                       .warm_per_function = options->warm_per_function,
+                                       .max_warm = options->max_warm};
+    service->engine = tw_engine_new(&engine, err);
+    return service->engine;
+}
+
+// What tenants without settings of their own may use.
+static bool open_quotas(struct tw_service *service, struct tw_error *err) {
+    const struct tw_service_options *options = &service->options;
+    struct tw_quotas_options quotas = {.store = service->store};
+    for (unsigned i = 0; i < TW_LIMIT_COUNT; i++)
+        quotas.limits[i] = TW_UNLIMITED;
+    quotas.limits[TW_LIMIT_FUNCTIONS] = SERVICE_FUNCTIONS_TENANT_MAX;
+    if (options->rate_qps)
+        quotas.limits[TW_LIMIT_REQUESTS] = options->rate_qps;
+    if (options->rate_burst)
+        quotas.limits[TW_LIMIT_BURST] = options->rate_burst;
+    service->quotas = tw_quotas_new(&quotas, err);
+    return service->quotas;
+}
+
+static bool open_all(struct tw_service *service, struct tw_error *err) {
+    service->store = tw_store_open(service->options.data_dir, err);
+    if (!service->store || !open_quotas(service, err) || !open_compiler(service, err) ||
+        !open_engine(service, err))
+        return false;
+    service->pool = tw_pool_new("tw-blocking", SERVICE_POOL_THREADS, SERVICE_POOL_QUEUE, err);
+    return service->pool && service_registry_load(service, err) && service_jobs_init(service, err);
+}
+
+struct tw_service *tw_service_new(const struct tw_service_options *options, struct tw_error *err) {
+    struct tw_service *service = tw_alloc_zero(1, sizeof *service);
+    if (!service) {
+        tw_fail(err, TW_ERR_CAPACITY, "out of memory");
+        return NULL;
+    }
+    service->options = *options;
+    tw_lock_init(&service->lock);
+    tw_lock_init(&service->ready_lock);
+    for (size_t i = 0; i < SERVICE_CALL_LOCKS; i++)
+        tw_lock_init(&service->call_locks[i]);
+    tw_map_init(&service->by_name, SERVICE_FUNCTIONS_MAX);
+    tw_map_init(&service->by_id, SERVICE_FUNCTIONS_MAX);
+    tw_map_init(&service->jobs, SERVICE_JOBS_MAX);
+    if (open_all(service, err)) {
+        tw_metric_set(TW_METRIC_BUILD_INFO, (struct tw_labels){.values = {TW_VERSION}}, 1);
+        return service;
+    }
+    tw_service_free(service);
+    return NULL;
+}
+
+void tw_service_free(struct tw_service *service) {
+    if (!service)
+        return;
+    if (service->pool)
+        tw_pool_free(service->pool);
+    service_jobs_done(service);
+    service_registry_done(service);
+    if (service->engine)
+        tw_engine_free(service->engine);
+    if (service->gpu)
+        tw_gpu_free(service->gpu);
+    if (service->compiler)
+        tw_compiler_free(service->compiler);
+    tw_quotas_free(service->quotas);
+    if (service->store)
+        tw_store_close(service->store);
+    for (size_t i = 0; i < SERVICE_CALL_LOCKS; i++)
+        tw_lock_done(&service->call_locks[i]);
+    tw_lock_done(&service->ready_lock);
+    tw_lock_done(&service->lock);
+    free(service);
+}
+
+bool service_enter(struct tw_service *service, struct tw_error *err) {
+    tw_counter_add(&service->running, 1);
+    if (!tw_flag_is_raised(&service->draining))
+        return true;
+    tw_counter_add(&service->running, -1);
+    return tw_fail(err, TW_ERR_DRAINING, "this server is shutting down; send the request to another one");
+}
+
+void service_enter_again(struct tw_service *service) {
+    tw_counter_add(&service->running, 1);
+}
+
+void service_leave(struct tw_service *service) {
+    tw_counter_add(&service->running, -1);
+}
+
+void tw_service_drain(struct tw_service *service, int64_t deadline_ns) {
+    tw_flag_raise(&service->draining);
+    // Every call has a deadline of its own and ends by itself; this looks every 2 ms, which a shutdown can
+    // afford.
+    while (tw_counter_get(&service->running) > 0 && tw_clock_ns() < deadline_ns)
+        nanosleep(&(struct timespec){.tv_nsec = 2 * TW_NS_PER_MS}, NULL);
+}
+
+struct tw_pool *tw_service_pool(struct tw_service *service) {
+    return service->pool;
+}
+
+const char *tw_service_path(const struct tw_service *service) {
+    return tw_store_path(service->store);
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The use cases: deploy, list, delete, invoke, what the host has. No HTTP and no argv in here; http/ and cli/
+// translate.
+//
+//     struct tw_service *service = tw_service_new(&options, &err);
+//     tw_service_deploy(service, &caller, &request, &out, &err);         // blocks: call it on
+//     tw_service_pool tw_service_invoke(service, &caller, &call, &err);                  // returns at once;
+//     call.done runs on a worker
+//
+// Answers are JSON text in a tw_buf, in the wire's format. Another tenant's things are NOT_FOUND. Any thread.
+#pragma once
+
+#include "base/base.h"
+#include "engine/engine.h"
+#include "gpu/gpu.h"
+#include "tenant/tenant.h"
+
+struct tw_service_options {
+    const char *data_dir;
+    const char *compiler_program; // NULL: tensor-wasm-compiler beside this program
+    const char *device;           // "auto", "cpu", "cuda[:N]"
+    unsigned dispatch_permits, kernel_timeout_ms, invoke_timeout_ms;
+    uint32_t max_instances, warm_per_function, max_warm;
+    uint64_t max_memory_bytes;
+    unsigned workers;              // 0: one a core
+    uint32_t rate_qps, rate_burst; // of tenants without a rate of their own; 0: unlimited, as rate_qps
+    enum tw_interrupt interrupt;
+};
+struct tw_service;
+[[nodiscard]] struct tw_service *tw_service_new(const struct tw_service_options *options,
+                                                struct tw_error *err);
+void tw_service_free(struct tw_service *service); // after tw_service_drain
+// Refuses new work with DRAINING and waits until what runs has ended or `deadline_ns` has passed (then
+// cancels it).
+void tw_service_drain(struct tw_service *service, int64_t deadline_ns);
+struct tw_pool *tw_service_pool(struct tw_service *service);   // for blocking calls. Borrowed
+const char *tw_service_path(const struct tw_service *service); // the data folder. Borrowed
+
+// Ready to serve: store writable (checked at most once a second), device healthy, not draining. Blocks.
+[[nodiscard]] bool tw_service_ready(struct tw_service *service, struct tw_buf *out, struct tw_error *err);
+
+// ---- tenants ----
+// Who may: an administrator of all tenants; reading also the tenant itself. JSON and settings: tenant.h.
+[[nodiscard]] bool tw_service_tenant_get(struct tw_service *service, const struct tw_caller *caller,
+                                         uint64_t tenant, struct tw_buf *out, struct tw_error *err);
+[[nodiscard]] bool tw_service_tenants(struct tw_service *service, const struct tw_caller *caller,
+                                      struct tw_str cursor, uint32_t limit, struct tw_buf *out,
+                                      struct tw_error *err);
+[[nodiscard]] bool tw_service_tenant_set(struct tw_service *service, const struct tw_caller *caller,
+                                         uint64_t tenant, const struct tw_json *settings, struct tw_buf *out,
+                                         struct tw_error *err); // blocks
+
+// ---- functions ----
+enum { TW_FUNCTION_NAME_MAX = 128, TW_FUNCTION_ID_MAX = 40 };
+struct tw_deploy {
+    struct tw_str name;           // [A-Za-z0-9][A-Za-z0-9._-]*, at most TW_FUNCTION_NAME_MAX
+    struct tw_span wasm;          // binary
+    const struct tw_json *config; // {"memory_bytes","timeout_ms","env":{…},"args":[…]} or NULL
+    bool replace; // PUT: a new version; else an existing name is CONFLICT (same bytes and config: the same
+                  // answer again)
+};
+// Blocks. Writes {id, name, version, digest, exports, imports, …}.
+[[nodiscard]] bool tw_service_deploy(struct tw_service *service, const struct tw_caller *caller,
+                                     const struct tw_deploy *request, struct tw_buf *out,
+                                     struct tw_error *err);
+// {"functions":[…],"next":cursor or null}; `cursor` empty at first; limit 1–1,000 (0: 100).
+[[nodiscard]] bool tw_service_functions(struct tw_service *service, const struct tw_caller *caller,
+                                        struct tw_str cursor, uint32_t limit, struct tw_buf *out,
+                                        struct tw_error *err);
+[[nodiscard]] bool tw_service_function_get(struct tw_service *service, const struct tw_caller *caller,
+                                           struct tw_str id_or_name, struct tw_buf *out,
+                                           struct tw_error *err);
+[[nodiscard]] bool tw_service_function_delete(struct tw_service *service, const struct tw_caller *caller,
+                                              struct tw_str id_or_name,
+                                              struct tw_error *err); // blocks
+[[nodiscard]] bool tw_service_prewarm(struct tw_service *service, const struct tw_caller *caller,
+                                      struct tw_str id_or_name, uint32_t count, struct tw_buf *out,
+                                      struct tw_error *err); // blocks
+
+// ---- invoke ----
+// The caller owns it; from tw_service_invoke (true) until `done` it is the service's.
+struct tw_service_call {
+    struct tw_str function; // id or name
+    bool is_json;           // body is {export?, args?}; else the body is the guest's input
+    struct tw_span body;    // lives until done
+    struct tw_str export;   // raw mode: from the query, may be empty
+    uint32_t deadline_ms; // X-TensorWasm-Deadline-Ms; 0: the function's or the server's default (never longer
+                          // than that)
+    const char *trace_id;
+    bool (*emit)(struct tw_service_call *call, struct tw_span bytes); // streaming; may be NULL
+    void (*done)(struct tw_service_call *call);                       // on a worker, once
+    void *context;
+
+    struct tw_error
+        error; // TW_OK: `body_out` is the answer; else tw_service_call_problem writes the error body
+    struct tw_buf body_out; // JSON mode: {function_id, result}; raw mode: the guest's output. The caller does
+                            // tw_buf_done
+    char content_type[TW_CONTENT_TYPE_MAX];
+    int status;                 // 200, or what the guest set (raw mode)
+    struct tw_invoke invoke;    // the service's
+    struct tw_service *service; // the service's
+    void *state;                // the service's
+};
+[[nodiscard]] bool tw_service_invoke(struct tw_service *service, const struct tw_caller *caller,
+                                     struct tw_service_call *call, struct tw_error *err);
+void tw_service_call_cancel(struct tw_service_call *call); // the client went away
+void tw_service_call_done(struct tw_service_call *call);   // frees what the service put into it
+// The error object's inner fields beyond kind and message (trap kind, backtrace, exit code, stderr), as
+// `,"trap":…`; empty when there are none.
+[[nodiscard]] bool tw_service_call_detail(const struct tw_service_call *call, struct tw_buf *out);
+
+// ---- jobs: calls whose caller does not wait ----
+struct tw_job_request {
+    struct tw_str function, export;
+    bool is_json; // as tw_service_call
+    struct tw_span body;
+    uint32_t deadline_ms;
+};
+// Blocks until the job is on disk. Writes {"job_id","state"}. Its end is seen with tw_service_job_get.
+[[nodiscard]] bool tw_service_job_start(struct tw_service *service, const struct tw_caller *caller,
+                                        const struct tw_job_request *request, struct tw_buf *out,
+                                        struct tw_error *err);
+// {"jobs":[…],"next":cursor or null}, the newest first. Blocks (forgets expired ones).
+[[nodiscard]] bool tw_service_jobs(struct tw_service *service, const struct tw_caller *caller,
+                                   struct tw_str cursor, uint32_t limit, struct tw_buf *out,
+                                   struct tw_error *err);
+[[nodiscard]] bool tw_service_job_get(struct tw_service *service, const struct tw_caller *caller,
+                                      struct tw_str id, struct tw_buf *out, struct tw_error *err);
+// Stops one that has not ended; forgets one that has. Blocks.
+[[nodiscard]] bool tw_service_job_cancel(struct tw_service *service, const struct tw_caller *caller,
+                                         struct tw_str id, struct tw_error *err);
+
+// ---- the host ----
+[[nodiscard]] bool tw_service_devices(struct tw_service *service,
+                                      struct tw_buf *out); // {"devices":[…],"isolation":…}
+[[nodiscard]] bool tw_version_json(struct tw_buf *out);    // {"version",…}
+
+// ---- kernels without a guest ----
+enum tw_kernel_arg_kind { TW_KERNEL_ARG_SCALAR, TW_KERNEL_ARG_BUFFER };
+struct tw_kernel_arg {
+    enum tw_kernel_arg_kind kind;
+    uint8_t tag;           // SCALAR: the guest ABI's record tag (01 i32 … 06 u64)
+    uint64_t bits;         // SCALAR: its value, in the low bits
+    struct tw_buf *buffer; // BUFFER: what the device buffer holds before and, if `is_output`, after. Borrowed
+    bool is_output;
+};
+struct tw_kernel_run {
+    struct tw_str ptx, entry;
+    uint32_t grid[3], block[3], shared_bytes;
+    const struct tw_kernel_arg *args;
+    uint32_t arg_count;
+    uint32_t repeat;  // launches, at least 1
+    double median_us; // set: of a launch
+};
+// Runs one kernel on the default device, with a context of its own. Blocks. Errors are the guest ABI's.
+[[nodiscard]] bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run,
+                                         struct tw_error *err);
+// The text of one stage of the kernel compiler: parse, ir, opt, llvm, asm or ptx. `entry` may be empty when
+// the PTX has one entry only.
+[[nodiscard]] bool tw_service_kernel_dump(struct tw_service *service, struct tw_str ptx, struct tw_str entry,
+                                          const char *stage, struct tw_buf *out, struct tw_error *err);
+
+// ---- doctor ----
+enum tw_finding_level { TW_FINDING_OK, TW_FINDING_HINT, TW_FINDING_WARNING, TW_FINDING_ERROR };
+struct tw_finding {
+    enum tw_finding_level level;
+    const char *name;
+    char text[320], remedy[320]; // remedy: empty when there is nothing to do
+};
+// What this machine has, what is missing, what limits speed. `service` NULL: it could not be opened (tell why
+// beside this).
+void tw_service_doctor(struct tw_service *service,
+                       void (*visit)(void *context, const struct tw_finding *finding), void *context);
+
+// JSON arguments to values by the signature: `1` is a valid i32, i64, f32 or f64; 64-bit integers also as
+// strings; "NaN", "Infinity"; v128 as 32 hex digits. INVALID_ARGS names the position. `args` may be NULL (no
+// arguments).
+[[nodiscard]] bool tw_args_from_json(const struct tw_signature *signature, const struct tw_json *args,
+                                     struct tw_value ret_values[TW_INVOKE_VALUES_MAX], struct tw_error *err);
+// null, one value, or an array of several. 64-bit integers beyond 2^53 stay numbers; NaN and infinities are
+// strings; v128 is hex.
+void tw_results_to_json(const struct tw_value *values, uint32_t count, struct tw_json_writer *writer);

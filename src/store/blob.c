@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Blobs: bytes named by their sha256. Writing one that is there already costs a digest and a stat; a blob is
+// never changed.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/internal.h"
+
+void tw_store_blob_path(const struct tw_store *store, const struct tw_digest *digest,
+                        char ret_path[TW_STORE_PATH_MAX]) {
+    char hex[TW_DIGEST_HEX_SIZE];
+    tw_digest_hex(digest, hex);
+    // store->path is at most half of ret_path, so this always fits.
+    snprintf(ret_path, TW_STORE_PATH_MAX, "%s/blobs/%.2s/%s", store->path, hex, hex);
+}
+
+static bool put_blob(struct tw_store *store, struct tw_span data, struct tw_digest *ret_digest,
+                     struct tw_error *err) {
+    struct tw_digest digest = tw_sha256(data);
+    char path[TW_STORE_PATH_MAX];
+    tw_store_blob_path(store, &digest, path);
+    struct stat status;
+    if (stat(path, &status) == 0 && (uint64_t)status.st_size == data.len) {
+        // Younger than any collection that runs now: it must not be taken for unused.
+        (void)utimensat(AT_FDCWD, path, NULL, 0);
+        *ret_digest = digest;
+        return true;
+    }
+    char folder[TW_STORE_PATH_MAX];
+    if (!store_path(store, folder, err, "blobs/%02x", digest.bytes[0]) ||
+        !tw_file_make_dirs(folder, 0755, err) || !tw_file_write(path, data, 0444, err))
+        return tw_wrap(err, "storing %zu bytes", data.len);
+    *ret_digest = digest;
+    return true;
+}
+
+bool tw_store_put_blob(struct tw_store *store, struct tw_span data, struct tw_digest *ret_digest,
+                       struct tw_error *err) {
+    return store_counted(put_blob(store, data, ret_digest, err), "put_blob", err);
+}
+
+static bool map_blob(struct tw_store *store, const struct tw_digest *digest, struct tw_mapping *ret_mapping,
+                     struct tw_error *err) {
+    char path[TW_STORE_PATH_MAX];
+    tw_store_blob_path(store, digest, path);
+    struct tw_mapping mapping;
+    if (!tw_file_map(path, &mapping, err))
+        return false;
+    struct tw_digest found = tw_sha256(tw_span_of(mapping.data, mapping.len));
+    if (!tw_digest_equal(&found, digest)) {
+        tw_file_unmap(&mapping);
+        return tw_fail(err, TW_ERR_STORE,
+                       "a blob's bytes do not match its name; the disk or someone changed %s", path);
+    }
+    *ret_mapping = mapping;
+    return true;
+}
+
+bool tw_store_map_blob(struct tw_store *store, const struct tw_digest *digest, struct tw_mapping *ret_mapping,
+                       struct tw_error *err) {
+    return store_counted(map_blob(store, digest, ret_mapping, err), "map_blob", err);
+}
+
+struct collect_walk {
+    struct tw_store *store;
+    const char *folder;
+    int64_t oldest_s; // blobs changed after this are left alone
+    bool (*is_used)(void *context, const struct tw_digest *digest);
+    void *context;
+    uint64_t removed;
+    struct tw_error *err;
+    bool failed;
+};
+
+static bool collect_blob(void *context, const char *name) {
+    struct collect_walk *walk = context;
+    struct tw_digest digest;
+    char path[TW_STORE_PATH_MAX];
+    struct stat status;
+    if (!tw_digest_parse(tw_str_from(name), &digest))
+        return true; // a temporary file of a writer
+    tw_store_blob_path(walk->store, &digest, path);
+    if (stat(path, &status) != 0 || status.st_mtime > walk->oldest_s || walk->is_used(walk->context, &digest))
+        return true;
+    walk->failed = !tw_file_remove(path, walk->err);
+    walk->removed += !walk->failed;
+    return !walk->failed;
+}
+
+static bool collect_folder(void *context, const char *name) {
+    struct collect_walk *walk = context;
+    char path[TW_STORE_PATH_MAX];
+    walk->failed = !store_path(walk->store, path, walk->err, "blobs/%s", name) ||
+                   !tw_file_list(path, collect_blob, walk, walk->err) || walk->failed;
+    return !walk->failed;
+}
+
+bool tw_store_collect(struct tw_store *store, int64_t grace_s,
+                      bool (*is_used)(void *context, const struct tw_digest *digest), void *context,
+                      uint64_t *ret_removed, struct tw_error *err) {
+    struct collect_walk walk = {.store = store,
+                                .oldest_s = tw_clock_wall_ns() / TW_NS_PER_S - grace_s,
+                                .is_used = is_used,
+                                .context = context,
+                                .err = err};
+    char path[TW_STORE_PATH_MAX];
+    if (!store_path(store, path, err, "blobs") || !tw_file_list(path, collect_folder, &walk, err) ||
+        walk.failed)
+        return tw_wrap(err, "collecting unused blobs");
+    *ret_removed = walk.removed;
+    return true;
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Records: (kind, key) → bytes with a version. One file each, replaced as a whole:
+//
+//     | "TWR1" | key length u32 | version u64 | data length u64 | crc32 u32 of all that follows | key | data
+//     |
+//
+// Little-endian, no padding. A change takes the kind's lock file, so that compare-and-replace holds between
+// servers too.
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "store/internal.h"
+
+enum { HEADER_SIZE = 28 };
+
+struct record_view {
+    struct tw_str key;
+    struct tw_span data;
+    uint64_t version;
+};
+
+static void put_le(uint8_t *at, uint64_t value, unsigned bytes) {
+    for (unsigned i = 0; i < bytes; i++)
+        at[i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t get_le(const uint8_t *at, unsigned bytes) {
+    uint64_t value = 0;
+    for (unsigned i = 0; i < bytes; i++)
+        value |= (uint64_t)at[i] << (8 * i);
+    return value;
+}
+
+static bool check_kind(const char *kind, struct tw_error *err) {
+    size_t len = strspn(kind, "abcdefghijklmnopqrstuvwxyz");
+    if (len == 0 || len > STORE_KIND_MAX || kind[len])
+        return tw_fail(err, TW_ERR_INVALID_NAME, "'%.40s' is not a record kind ([a-z]+, at most %d)", kind,
+                       STORE_KIND_MAX);
+    return true;
+}
+
+static bool check_key(const char *key, struct tw_error *err) {
+    size_t len = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/:-");
+    if (len == 0 || len > STORE_KEY_MAX || key[len])
+        return tw_fail(err, TW_ERR_INVALID_NAME,
+                       "'%.64s' is not a record key (1 to %d of A-Z a-z 0-9 . _ / : -)", key, STORE_KEY_MAX);
+    for (struct tw_str rest = tw_str_from(key); rest.len;) {
+        struct tw_str part = tw_str_cut(&rest, '/');
+        if (part.len == 0 || tw_str_equal(part, TW_STR(".")) || tw_str_equal(part, TW_STR("..")))
+            return tw_fail(err, TW_ERR_INVALID_NAME, "'%.64s' has an empty part or one of dots only", key);
+    }
+    return true;
+}
+
+static bool record_path(const struct tw_store *store, const char *kind, const char *key,
+                        char ret_path[TW_STORE_PATH_MAX], struct tw_error *err) {
+    if (!check_kind(kind, err) || !check_key(key, err))
+        return false;
+    struct tw_digest digest = tw_sha256(tw_span_of(key, strlen(key)));
+    char hex[TW_DIGEST_HEX_SIZE];
+    tw_digest_hex(&digest, hex);
+    return store_path(store, ret_path, err, "records/%s/%s", kind, hex);
+}
+
+static bool decode(const struct tw_buf *file, struct record_view *ret_record, const char *path,
+                   struct tw_error *err) {
+    const uint8_t *at = file->data;
+    if (file->len < HEADER_SIZE || memcmp(at, "TWR1", 4) != 0)
+        return tw_fail(err, TW_ERR_STORE, "%s is not a record", path);
+    uint64_t key_len = get_le(at + 4, 4), data_len = get_le(at + 16, 8);
+    if (key_len > STORE_KEY_MAX || data_len > STORE_RECORD_MAX ||
+        HEADER_SIZE + key_len + data_len != file->len)
+        return tw_fail(err, TW_ERR_STORE, "the record %s has lengths that do not add up", path);
+    if (tw_crc32(0, tw_span_of(at + HEADER_SIZE, (size_t)(key_len + data_len))) != get_le(at + 24, 4))
+        return tw_fail(err, TW_ERR_STORE, "the record %s is damaged (checksum)", path);
+    ret_record->version = get_le(at + 8, 8);
+    ret_record->key = tw_str_of((const char *)at + HEADER_SIZE, (size_t)key_len);
+    ret_record->data = tw_span_of(at + HEADER_SIZE + key_len, (size_t)data_len);
+    return true;
+}
+
+static bool read_record(const char *path, struct tw_buf *file, struct record_view *ret_record,
+                        struct tw_error *err) {
+    tw_buf_init(file, HEADER_SIZE + STORE_KEY_MAX + STORE_RECORD_MAX);
+    return tw_file_read(path, file, err) && decode(file, ret_record, path, err);
+}
+
+static bool encode(struct tw_buf *file, const char *key, struct tw_span data, uint64_t version,
+                   struct tw_error *err) {
+    size_t key_len = strlen(key);
+    uint8_t header[HEADER_SIZE] = "TWR1";
+    put_le(header + 4, key_len, 4);
+    put_le(header + 8, version, 8);
+    put_le(header + 16, data.len, 8);
+    put_le(header + 24, tw_crc32(tw_crc32(0, tw_span_of(key, key_len)), data), 4);
+    tw_buf_init(file, HEADER_SIZE + STORE_KEY_MAX + STORE_RECORD_MAX);
+    if (data.len > STORE_RECORD_MAX)
+        return tw_fail(err, TW_ERR_STORE, "a record of %zu bytes is larger than %d", data.len,
+                       STORE_RECORD_MAX);
+    if (!tw_buf_append(file, header, sizeof header) || !tw_buf_append(file, key, key_len) ||
+        !tw_buf_append(file, data.data, data.len))
+        return tw_fail(err, TW_ERR_CAPACITY, "out of memory");
+    return true;
+}
+
+// Holds the kind's lock until close_lock. -1 on failure.
+static int open_lock(const struct tw_store *store, const char *kind, struct tw_error *err) {
+    char path[TW_STORE_PATH_MAX];
+    if (!check_kind(kind, err) || !store_path(store, path, err, "records/%s", kind) ||
+        !tw_file_make_dirs(path, 0755, err) || !store_path(store, path, err, "records/%s/.lock", kind))
+        return -1;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd >= 0 && flock(fd, LOCK_EX) == 0)
+        return fd;
+    tw_fail_errno(err, TW_ERR_STORE, errno, "cannot lock %s", path);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static void close_lock(const int *fd) {
+    if (*fd >= 0)
+        close(*fd); // the lock goes with the descriptor
+}
+
+// The version a record has now, 0 when there is none.
+static bool current_version(const char *path, uint64_t *ret_version, struct tw_error *err) {
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
+    struct record_view record;
+    struct tw_error read_error = {};
+    *ret_version = 0;
+    if (read_record(path, &file, &record, &read_error)) {
+        *ret_version = record.version;
+        return true;
+    }
+    return read_error.code == TW_ERR_NOT_FOUND || tw_fail(err, read_error.code, "%s", read_error.message);
+}
+
+static bool put_record(struct tw_store *store, const char *kind, const char *key, struct tw_span data,
+                       uint64_t expected_version, uint64_t *ret_version, struct tw_error *err) {
+    char path[TW_STORE_PATH_MAX];
+    if (!record_path(store, kind, key, path, err))
+        return false;
+    [[gnu::cleanup(close_lock)]] int lock = open_lock(store, kind, err);
+    uint64_t version;
+    if (lock < 0 || !current_version(path, &version, err))
+        return false;
+    if (expected_version == UINT64_MAX && version != 0)
+        return tw_fail(err, TW_ERR_CONFLICT, "%s '%s' exists already", kind, key);
+    if (expected_version != TW_STORE_ANY && expected_version != UINT64_MAX && expected_version != version)
+        return tw_fail(err, TW_ERR_CONFLICT,
+                       "%s '%s' changed meanwhile (version %" PRIu64 ", expected %" PRIu64 ")", kind, key,
+                       version, expected_version);
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
+    if (!encode(&file, key, data, version + 1, err) || !tw_file_write(path, tw_buf_span(&file), 0644, err))
+        return false;
+    if (ret_version)
+        *ret_version = version + 1;
+    return true;
+}
+
+bool tw_store_put_record(struct tw_store *store, const char *kind, const char *key, struct tw_span data,
+                         uint64_t expected_version, uint64_t *ret_version, struct tw_error *err) {
+    return store_counted(put_record(store, kind, key, data, expected_version, ret_version, err), "put_record",
+                         err);
+}
+
+static bool get_record(struct tw_store *store, const char *kind, const char *key, struct tw_buf *out,
+                       uint64_t *ret_version, struct tw_error *err) {
+    char path[TW_STORE_PATH_MAX];
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
+    struct record_view record;
+    if (!record_path(store, kind, key, path, err) || !read_record(path, &file, &record, err))
+        return false;
+    if (!tw_buf_append(out, record.data.data, record.data.len))
+        return tw_fail(err, TW_ERR_CAPACITY, "the record of %zu bytes does not fit its buffer",
+                       record.data.len);
+    if (ret_version)
+        *ret_version = record.version;
+    return true;
+}
+
+bool tw_store_get_record(struct tw_store *store, const char *kind, const char *key, struct tw_buf *out,
+                         uint64_t *ret_version, struct tw_error *err) {
+    return store_counted(get_record(store, kind, key, out, ret_version, err), "get_record", err);
+}
+
+static bool delete_record(struct tw_store *store, const char *kind, const char *key, struct tw_error *err) {
+    char path[TW_STORE_PATH_MAX];
+    if (!record_path(store, kind, key, path, err))
+        return false;
+    [[gnu::cleanup(close_lock)]] int lock = open_lock(store, kind, err);
+    return lock >= 0 && tw_file_remove(path, err);
+}
+
+bool tw_store_delete_record(struct tw_store *store, const char *kind, const char *key, struct tw_error *err) {
+    return store_counted(delete_record(store, kind, key, err), "delete_record", err);
+}
+
+struct each_walk {
+    const struct tw_store *store;
+    const char *kind;
+    bool (*visit)(void *context, const char *key, struct tw_span data, uint64_t version);
+    void *context;
+    struct tw_error *err;
+    bool failed;
+};
+
+static bool visit_record(void *context, const char *name) {
+    struct each_walk *walk = context;
+    struct tw_digest digest;
+    char path[TW_STORE_PATH_MAX], key[STORE_KEY_MAX + 1];
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
+    struct record_view record;
+    struct tw_error read_error = {};
+    if (!tw_digest_parse(tw_str_from(name), &digest))
+        return true; // the lock, or a writer's temporary file
+    walk->failed = !store_path(walk->store, path, walk->err, "records/%s/%s", walk->kind, name);
+    if (walk->failed)
+        return false;
+    if (!read_record(path, &file, &record, &read_error)) {
+        if (read_error.code == TW_ERR_NOT_FOUND)
+            return true; // deleted since the folder was listed
+        walk->failed = !tw_fail(walk->err, read_error.code, "%s", read_error.message);
+        return false;
+    }
+    memcpy(key, record.key.data, record.key.len);
+    key[record.key.len] = 0;
+    return walk->visit(walk->context, key, record.data, record.version);
+}
+
+bool tw_store_each_record(struct tw_store *store, const char *kind,
+                          bool (*visit)(void *context, const char *key, struct tw_span data,
+                                        uint64_t version),
+                          void *context, struct tw_error *err) {
+    struct each_walk walk = {.store = store, .kind = kind, .visit = visit, .context = context, .err = err};
+    char path[TW_STORE_PATH_MAX];
+    if (!check_kind(kind, err) || !store_path(store, path, err, "records/%s", kind))
+        return false;
+    struct tw_error list_error = {};
+    if (!tw_file_list(path, visit_record, &walk, &list_error)) {
+        if (list_error.code == TW_ERR_NOT_FOUND)
+            return true; // nothing of that kind was ever written
+        return tw_fail(err, list_error.code, "%s", list_error.message);
+    }
+    return !walk.failed;
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Constant expressions: initial values of globals, offsets of segments, elements. They are read with the
+// extended constants (add, sub, mul) and evaluated as far as i32 goes, since offsets are i32; other values
+// are only counted. What depends on an imported global is not known here. Types are the engine's to check,
+// apart from what evaluation needs.
+//
+//     expr ::= (t.const c | ref.null t | ref.func x | global.get x | t.add | t.sub | t.mul)* end
+
+#include "wasmbin/internal.h"
+
+// Confined.
+struct stack {
+    struct wasmbin_constant values[WASMBIN_MAX_CONSTANT_STACK];
+    uint32_t count;
+};
+
+static bool push(struct stack *stack, const struct wasmbin_reader *reader, struct wasmbin_constant value) {
+    if (stack->count == WASMBIN_MAX_CONSTANT_STACK)
+        return wasmbin_too_many(reader, "values on the stack of a constant expression", stack->count + 1,
+                                WASMBIN_MAX_CONSTANT_STACK);
+    stack->values[stack->count++] = value;
+    return true;
+}
+
+static uint32_t combine(uint32_t code, uint32_t a, uint32_t b) {
+    if (code == WASMBIN_I32_ADD)
+        return a + b;
+    return code == WASMBIN_I32_SUB ? a - b : a * b;
+}
+
+// The two topmost values become one.
+static bool operate(struct stack *stack, const struct wasmbin_reader *reader, const struct wasmbin_op *op,
+                    uint8_t type) {
+    if (stack->count < 2)
+        return wasmbin_bad(reader, op->at, "a constant expression takes more values than there are");
+    const struct wasmbin_constant *b = &stack->values[--stack->count];
+    struct wasmbin_constant *a = &stack->values[stack->count - 1];
+    if (a->type != type || b->type != type)
+        return wasmbin_bad(reader, op->at, "a constant expression adds values of other types");
+    a->is_known = a->is_known && b->is_known;
+    a->value = a->is_known ? combine(op->code, a->value, b->value) : 0;
+    return true;
+}
+
+static bool get_global(struct wasmbin_parser *parser, struct stack *stack,
+                       const struct wasmbin_reader *reader, const struct wasmbin_op *op) {
+    if (!wasmbin_check_index(reader, op->at, "global", op->a, parser->wasm->global_count))
+        return false;
+    if (parser->wasm->globals[op->a].is_mutable)
+        return wasmbin_bad(reader, op->at, "a constant expression reads global %u, which is mutable", op->a);
+    return push(stack, reader, parser->module->globals[op->a]);
+}
+
+static bool step(struct wasmbin_parser *parser, struct stack *stack, const struct wasmbin_reader *reader,
+                 const struct wasmbin_op *op) {
+    switch (op->code) {
+    case WASMBIN_I32_CONST:
+        return push(stack, reader, (struct wasmbin_constant){TW_WASM_I32, true, (uint32_t)op->value});
+    case WASMBIN_I64_CONST:
+        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_I64});
+    case WASMBIN_F32_CONST:
+        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_F32});
+    case WASMBIN_F64_CONST:
+        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_F64});
+    case WASMBIN_V128_CONST:
+        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_V128});
+    case WASMBIN_REF_NULL:
+        return push(stack, reader, (struct wasmbin_constant){.type = (uint8_t)op->a});
+    case WASMBIN_REF_FUNC:
+        if (!wasmbin_check_index(reader, op->at, "function", op->a, parser->wasm->func_count))
+            return false;
+        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_FUNCREF});
+    case WASMBIN_GLOBAL_GET:
+        return get_global(parser, stack, reader, op);
+    case WASMBIN_I32_ADD:
+    case WASMBIN_I32_SUB:
+    case WASMBIN_I32_MUL:
+        return operate(stack, reader, op, TW_WASM_I32);
+    case WASMBIN_I64_ADD:
+    case WASMBIN_I64_SUB:
+    case WASMBIN_I64_MUL:
+        return operate(stack, reader, op, TW_WASM_I64);
+    default:
+        return wasmbin_bad(reader, op->at, "instruction 0x%02x is not allowed in a constant expression",
+                           op->code);
+    }
+}
+
+bool wasmbin_read_constant(struct wasmbin_parser *parser, struct wasmbin_reader *reader,
+                           struct wasmbin_constant *ret_constant) {
+    const uint8_t *start = reader->at;
+    struct stack stack;
+    stack.count = 0;
+    struct wasmbin_op op;
+    for (;;) {
+        if (!wasmbin_next(reader, &op))
+            return false;
+        if (op.code == WASMBIN_END)
+            break;
+        if (!step(parser, &stack, reader, &op))
+            return false;
+    }
+    if (stack.count != 1)
+        return wasmbin_bad(reader, start, "a constant expression leaves %u values, it must leave one",
+                           stack.count);
+    *ret_constant = stack.values[0];
+    return true;
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of this room share: the byte reader, the decoder of instructions, the parsed module's
+// private part and the places of polls.
+//
+//     parse.c     preamble, order of sections        reader.c   bytes to integers, names, types; the errors
+//     sections.c  types, imports … exports           decode.c   one instruction at a time
+//     segments.c  element and data segments          expr.c     constant expressions
+//     code.c      function bodies                    names.c    the name section
+//     polls.c     where to poll                      rewrite.c  the new binary
+#pragma once
+
+#include "wasmbin/limits.h"
+#include "wasmbin/wasmbin.h"
+
+enum wasmbin_section_id {
+    WASMBIN_CUSTOM,
+    WASMBIN_TYPES,
+    WASMBIN_IMPORTS,
+    WASMBIN_FUNCTIONS,
+    WASMBIN_TABLES,
+    WASMBIN_MEMORIES,
+    WASMBIN_GLOBALS,
+    WASMBIN_EXPORTS,
+    WASMBIN_START,
+    WASMBIN_ELEMENTS,
+    WASMBIN_CODE,
+    WASMBIN_DATA,
+    WASMBIN_DATA_COUNT,
+    WASMBIN_SECTION_COUNT,
+};
+// Where a section stands in a module: DATA_COUNT comes before CODE. `id` is not WASMBIN_CUSTOM.
+unsigned wasmbin_section_rank(enum wasmbin_section_id id);
+
+// ---- reading ----------------------------------------------------------------------------------------------
+// Confined. A failed read leaves `at` somewhere in the broken item; the reader is not used after.
+struct wasmbin_reader {
+    const uint8_t *base; // of the module: offsets in messages count from here
+    const uint8_t *at, *end;
+    struct tw_error *err;
+};
+
+// Fails with INVALID_WASM: "byte 123: …", the position being that of `at`.
+[[gnu::format(printf, 3, 4)]] bool wasmbin_bad(const struct wasmbin_reader *reader, const uint8_t *at,
+                                               const char *format, ...);
+// Fails with INVALID_WASM: the module uses a proposal that this host does not take.
+bool wasmbin_refused(const struct wasmbin_reader *reader, const uint8_t *at, const char *what,
+                     const char *proposal);
+// Fails with MODULE_TOO_LARGE.
+bool wasmbin_too_many(const struct wasmbin_reader *reader, const char *what, uint64_t value, uint64_t max);
+// Fails with CAPACITY: the arena is full.
+bool wasmbin_no_memory(struct tw_error *err);
+
+// `what` names the item in messages: "a function index".
+[[nodiscard]] bool wasmbin_read_byte(struct wasmbin_reader *reader, const char *what, uint8_t *ret_byte);
+[[nodiscard]] bool wasmbin_read_long_u32(struct wasmbin_reader *reader, const char *what,
+                                         uint32_t *ret_value);
+[[nodiscard]] static inline bool wasmbin_read_u32(struct wasmbin_reader *reader, const char *what,
+                                                  uint32_t *ret_value) {
+    if (reader->at < reader->end && *reader->at < 0x80) { // most numbers are one byte
+        *ret_value = *reader->at++;
+        return true;
+    }
+    return wasmbin_read_long_u32(reader, what, ret_value);
+}
+// Signed, `bits` wide (32, 33 or 64).
+[[nodiscard]] bool wasmbin_read_signed(struct wasmbin_reader *reader, unsigned bits, int64_t *ret_value);
+[[nodiscard]] bool wasmbin_read_bytes(struct wasmbin_reader *reader, const char *what, size_t len,
+                                      struct tw_span *ret_bytes);
+// A length, then UTF-8 of at most `max` bytes.
+[[nodiscard]] bool wasmbin_read_name(struct wasmbin_reader *reader, const char *what, size_t max,
+                                     struct tw_str *ret_name);
+// A count of items that take at least one byte each: never more than `max` (of `what`s) or than bytes are
+// left.
+[[nodiscard]] bool wasmbin_read_count(struct wasmbin_reader *reader, const char *what, uint32_t max,
+                                      uint32_t *ret_count);
+[[nodiscard]] bool wasmbin_read_valtype(struct wasmbin_reader *reader, uint8_t *ret_type);
+[[nodiscard]] bool wasmbin_read_reftype(struct wasmbin_reader *reader, uint8_t *ret_type);
+// Fails unless `index` < `count`.
+[[nodiscard]] bool wasmbin_check_index(const struct wasmbin_reader *reader, const uint8_t *at,
+                                       const char *what, uint32_t index, uint32_t count);
+
+// ---- instructions -----------------------------------------------------------------------------------------
+// What follows an opcode, and where struct wasmbin_op has it. All indices are LEB128 of 32 bits.
+enum wasmbin_immediates {
+    WASMBIN_IMM_UNKNOWN, // no such instruction
+    WASMBIN_IMM_REFUSED,
+    WASMBIN_IMM_NONE,
+    WASMBIN_IMM_BLOCK,      // block type; a: type index, or UINT32_MAX
+    WASMBIN_IMM_LABEL,      // a: depth
+    WASMBIN_IMM_LABELS,     // a: how many depths follow at `labels` (the default is the last), b: the largest
+    WASMBIN_IMM_FUNC,       // a
+    WASMBIN_IMM_TYPE_TABLE, // a: type, b: table
+    WASMBIN_IMM_TYPES,      // a vector of value types
+    WASMBIN_IMM_LOCAL,      // a
+    WASMBIN_IMM_GLOBAL,     // a
+    WASMBIN_IMM_TABLE,      // a
+    WASMBIN_IMM_TABLE_TABLE,   // a, b
+    WASMBIN_IMM_ELEM,          // a
+    WASMBIN_IMM_ELEM_TABLE,    // a: segment, b: table
+    WASMBIN_IMM_DATA,          // a
+    WASMBIN_IMM_DATA_MEMORY,   // a: segment, b: memory
+    WASMBIN_IMM_MEMORY,        // a
+    WASMBIN_IMM_MEMORY_MEMORY, // a, b
+    WASMBIN_IMM_MEMARG,        // a: memory
+    WASMBIN_IMM_MEMARG_LANE,   // a: memory
+    WASMBIN_IMM_LANE,
+    WASMBIN_IMM_HEAP, // a: the reference type
+    WASMBIN_IMM_S32,  // value
+    WASMBIN_IMM_S64,  // value
+    WASMBIN_IMM_BYTES4,
+    WASMBIN_IMM_BYTES8,
+    WASMBIN_IMM_BYTES16,
+};
+
+// WASMBIN_I32_ADD and so on: the byte, or the prefix and the code.
+enum wasmbin_code {
+    WASMBIN_PREFIX_FC = 0xfc000,
+    WASMBIN_PREFIX_FD = 0xfd000,
+#define WASMBIN_OP(byte, immediates, id, text) WASMBIN_##id = (byte),
+#define WASMBIN_FC(code, immediates, id, text) WASMBIN_##id = WASMBIN_PREFIX_FC | (code),
+#define WASMBIN_FD(code, immediates, id, text) WASMBIN_##id = WASMBIN_PREFIX_FD | (code),
+#define WASMBIN_REFUSED(byte, proposal, text)
+#include "wasmbin/opcodes.def"
+#undef WASMBIN_OP
+#undef WASMBIN_FC
+#undef WASMBIN_FD
+#undef WASMBIN_REFUSED
+};
+
+// Plain value.
+struct wasmbin_op {
+    const uint8_t *at; // its first byte
+    uint32_t code;     // enum wasmbin_code
+    enum wasmbin_immediates immediates;
+    uint32_t a, b;
+    int64_t value;
+    const uint8_t *labels;
+};
+// The next instruction. Checks its encoding, not its indices.
+[[nodiscard]] bool wasmbin_next(struct wasmbin_reader *reader, struct wasmbin_op *ret_op);
+
+// ---- the parsed module ------------------------------------------------------------------------------------
+// Plain value.
+struct wasmbin_section {
+    enum wasmbin_section_id id;
+    struct tw_str name;     // of a custom section
+    struct tw_span whole;   // with its header
+    struct tw_span content; // of a custom section: after the name
+};
+// Plain value.
+struct wasmbin_body {
+    const uint8_t *start; // its locals
+    const uint8_t *code;  // its first instruction
+    const uint8_t *end;
+    uint32_t locals; // without parameters
+};
+// What a constant expression gave. Plain value.
+struct wasmbin_constant {
+    uint8_t type;  // enum tw_wasm_valtype
+    bool is_known; // the value is an i32 that depends on nothing imported
+    uint32_t value;
+};
+// Plain value.
+struct wasmbin_segment {  // beside wasm->data
+    struct tw_span whole; // as it was encoded
+    bool is_kept;         // active, but its memory or offset is imported: it stays as it is
+};
+// Confined, in the arena: tw_wasm's `sections`.
+struct wasmbin_module {
+    struct wasmbin_section *sections;
+    uint32_t section_count;
+    struct wasmbin_body *bodies;               // of defined functions
+    struct wasmbin_constant *globals;          // initial values; imported ones are not known
+    uint8_t *data_used;                        // by data segment: named by memory.init or data.drop
+    struct wasmbin_segment *segments;          // by data segment
+    struct tw_span memory_items, export_items; // the items of those sections, without their count
+    uint32_t memory_items_count, export_items_count;
+    uint32_t elem_count;
+    uint32_t declared_data; // of the DataCount section
+    bool has_data_count;
+};
+
+// ---- parsing ----------------------------------------------------------------------------------------------
+// Confined.
+struct wasmbin_parser {
+    struct tw_arena *arena;
+    struct tw_wasm *wasm;
+    struct wasmbin_module *module;
+    struct tw_error *err;
+    uint32_t defined_funcs; // entries of the function section
+    bool has_code;
+};
+// Zeroed array in the arena; NULL and a CAPACITY error when it is full. A count of 0 gives a pointer all the
+// same.
+[[nodiscard]] void *wasmbin_alloc(struct tw_arena *arena, size_t count, size_t size, size_t align,
+                                  struct tw_error *err);
+#define WASMBIN_ARRAY(arena, type, count, err)                                                               \
+    ((type *)wasmbin_alloc((arena), (count), sizeof(type), _Alignof(type), (err)))
+
+// One a section: reads its content to the end of `reader`.
+[[nodiscard]] bool wasmbin_parse_types(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_imports(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_functions(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_tables(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_memories(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_globals(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_exports(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_start(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_elements(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_data_count(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_code(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_data(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+// Function names; a section that is not as it should be is ignored.
+void wasmbin_parse_names(struct wasmbin_parser *parser, struct tw_span content);
+
+// A constant expression with its `end`.
+[[nodiscard]] bool wasmbin_read_constant(struct wasmbin_parser *parser, struct wasmbin_reader *reader,
+                                         struct wasmbin_constant *ret_constant);
+
+// ---- rewriting --------------------------------------------------------------------------------------------
+// Where a body gets its polls: offsets from body->start, ascending. Plain value.
+struct wasmbin_polls {
+    const uint32_t *offsets;
+    uint32_t count;
+};
+// For every defined function.
+[[nodiscard]] bool wasmbin_polls_place(struct tw_arena *arena, const struct tw_wasm *wasm,
+                                       struct wasmbin_polls **ret_polls, struct tw_error *err);

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command: what it prints where, and its exit code (0 ok, 1 failed, 2 wrong use or input, 3 not offered)."""
+import json
+import re
+import subprocess
+
+import pytest
+
+from twtest.build import GUESTS, example, kernel, wat
+from twtest.paths import EXAMPLES, PROGRAM, ROOT, SLOW
+from twtest.server import Server, clean_environment
+
+LOOP = wat('(module (memory (export "memory") 1) (func $inner unreachable) (func (export "_start") (call $inner)))')
+
+
+def run(*args, data=b"", env=(), status=0):
+    done = subprocess.run([str(a) for a in (PROGRAM, *args)], input=data, capture_output=True, timeout=60 * SLOW, env=clean_environment(env))
+    assert done.returncode == status, f"{args}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:].decode()}"
+    if status:
+        assert done.stderr, "a failure has to be told on standard error"
+    return done.stdout.decode(errors="surrogateescape"), done.stderr.decode(errors="replace")
+
+
+@pytest.fixture
+def cli(shared):
+    return lambda *args, **more: run(*args, env={"TENSOR_WASM_SERVER": f"http://127.0.0.1:{shared.port}"}, **more)
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name in ("hello", "vector_add", "edges"):
+        (tmp_path / f"{name}.wasm").write_bytes(example(name))
+    (tmp_path / "trap.wasm").write_bytes(LOOP)
+    (tmp_path / "text.txt").write_text("no module")
+    return tmp_path
+
+
+# ---- help and wrong use ----
+
+def commands():
+    """The words of every command in the table."""
+    lines = (ROOT / "src/cli/commands.def").read_text().splitlines()
+    return [line.split('"')[1] for line in lines if line.startswith("TW_COMMAND")]
+
+
+def test_help_names_every_command():
+    out, _ = run("--help")
+    assert len(commands()) >= 12 and all(f"  {words} " in out for words in commands())
+    run(status=2)
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_command_has_help_and_refuses_unknown_options(words):
+    out, _ = run(*words.split(), "--help")
+    assert f"usage: tensor-wasm {words}" in out
+    _, err = run(*words.split(), "--no-such-option", status=2)
+    assert "--no-such-option" in err
+
+
+@pytest.mark.parametrize("args", [
+    ["frobnicate"], ["functions"], ["deploy"], ["deploy", "a", "b"], ["invoke"], ["run"], ["kernel", "run", "x.ptx"], ["kernel", "dump", "x.ptx"],
+    ["devices", "--output", "xml"], ["run", "/nosuch/file.wasm"], ["deploy", "/nosuch/file.wasm"],
+    ["invoke", "f", "--args", "[1]", "--input", "x"]])
+def test_wrong_use_is_2(args):
+    run(*args, status=2)
+
+
+def test_version():
+    assert run("version")[0].startswith("tensor-wasm ") and run("--version")[0].startswith("tensor-wasm ")
+    assert json.loads(run("version", "--output", "json")[0])["version"]
+
+
+# ---- against a server ----
+
+def test_a_functions_life(cli, files):
+    out, _ = cli("deploy", files / "hello.wasm", "--name", "cli-hello")
+    assert "cli-hello" in out and "add(i32, i32) -> i32" in out
+    assert cli("invoke", "cli-hello", "--export", "add", "--args", "[20,22]")[0] == "42\n"
+    assert json.loads(cli("invoke", "cli-hello", "--export", "add", "--args", "[1,2]", "--output", "json")[0])["result"] == 3
+    assert cli("invoke", "cli-hello", "--input", "-")[0] == "hello, world\n"
+    assert "cli-hello" in cli("functions", "list")[0]
+    listed = json.loads(cli("functions", "list", "--output", "json")[0])
+    assert "cli-hello" in [f["name"] for f in listed]
+    assert json.loads(cli("functions", "get", "cli-hello", "--output", "json")[0])["name"] == "cli-hello"
+    _, err = cli("deploy", files / "vector_add.wasm", "--name", "cli-hello", status=1)
+    assert "conflict" in err
+    assert json.loads(cli("deploy", files / "vector_add.wasm", "--name", "cli-hello", "--replace", "--output", "json")[0])["version"] == 2
+    assert cli("invoke", "cli-hello", "--export", "vector_add", "--args", "[1000]")[0].startswith("1498500")
+    cli("functions", "delete", "cli-hello")
+    _, err = cli("functions", "get", "cli-hello", status=1)
+    assert "not_found" in err
+
+
+def test_the_files_name_is_the_functions(cli, files):
+    cli("deploy", files / "edges.wasm")
+    assert json.loads(cli("functions", "get", "edges", "--output", "json")[0])["name"] == "edges"
+
+
+def test_settings_go_along(cli, files):
+    cli("deploy", files / "hello.wasm", "--name", "cli-set", "--config", '{"timeout_ms":1234}')
+    assert json.loads(cli("functions", "get", "cli-set", "--output", "json")[0])["config"] == {"timeout_ms": 1234}
+    cli("deploy", files / "hello.wasm", "--name", "cli-set2", "--config", "{", status=2)
+    cli("deploy", files / "hello.wasm", "--name", "cli-set2", "--config", '{"x":1}', status=1)
+
+
+def test_a_failed_call_tells_the_backtrace(cli, files):
+    cli("deploy", files / "trap.wasm", "--name", "cli-trap")
+    _, err = cli("invoke", "cli-trap", status=1)
+    assert "guest_trap" in err and re.search(r"at inner \(function 0, offset 0x.*at _start \(function 1, ", err, re.S), err
+
+
+def test_tenants_are_apart(cli, files):
+    cli("deploy", files / "hello.wasm", "--name", "cli-tenant", "--tenant", "55")
+    cli("functions", "get", "cli-tenant", "--tenant", "55")
+    cli("functions", "get", "cli-tenant", "--tenant", "56", status=1)
+
+
+def test_devices(cli):
+    assert "device 0" in cli("devices")[0]
+    assert json.loads(cli("devices", "--output", "json")[0])["devices"]
+
+
+def test_no_server_there():
+    _, err = run("functions", "list", "--server", "http://127.0.0.1:1", status=1)
+    assert "127.0.0.1:1" in err
+
+
+def test_a_token_is_sent(tmp_path):
+    with Server(tmp_path, dev_mode=False) as own:
+        where = {"TENSOR_WASM_SERVER": f"http://127.0.0.1:{own.port}"}
+        _, err = run("functions", "list", env=where, status=1)
+        assert "unauthorized" in err
+        run("functions", "list", env={**where, "TENSOR_WASM_TOKEN": (own.data / "admin-token").read_text().strip()})
+
+
+# ---- without a server ----
+
+def test_run(files):
+    assert run("run", files / "hello.wasm")[0] == "hello, world\n"
+    assert run("run", files / "hello.wasm", "--export", "add", "--args", "[2,3]")[0] == "5\n"
+    assert run("run", files / "vector_add.wasm", "--export", "vector_add", "--args", "[1000]")[0].startswith("1498500")
+    _, err = run("run", files / "trap.wasm", status=1)
+    assert "inner" in err
+    _, err = run("run", files / "text.txt", status=2)
+    assert "invalid_wasm" in err
+    run("run", files / "hello.wasm", "--export", "nosuch", "--args", "[]", status=2)
+    run("run", files / "hello.wasm", "--export", "add", "--args", "[1]", status=2)
+    run("run", files / "hello.wasm", "--export", "add", "--args", "[1", status=2)
+    _, err = run("run", files / "edges.wasm", data=b"P5\n", status=1)
+    assert "ends within the header" in err
+
+
+PTX = kernel("vector_add")
+
+
+@pytest.mark.parametrize("stage, wanted", [("parse", "vector_add"), ("ir", "vector_add"), ("opt", "vector_add"), ("llvm", "define"), ("asm", "ret"),
+                                           ("ptx", ".visible .entry vector_add(")])
+def test_kernel_dump(stage, wanted):
+    assert wanted in run("kernel", "dump", PTX, "--stage", stage)[0]
+
+
+def test_kernel_dump_refuses(files):
+    run("kernel", "dump", PTX, "--stage", "nosuch", status=1)
+    run("kernel", "dump", files / "text.txt", "--stage", "ir", status=1)
+    for stage in ("opt", "llvm", "asm", "ptx"):  # several entries: which?
+        _, err = run("kernel", "dump", kernel("histogram"), "--stage", stage, status=1)
+        assert "histogram_shared" in err and "histogram_global" in err
+    run("kernel", "dump", kernel("histogram"), "--stage", "llvm", "--entry", "histogram_global")
+
+
+@pytest.mark.parametrize("args, status, wanted", [
+    (["--entry", "vector_add", "--grid", "1", "--block", "32", "out:4:@/o", "out:4:@/p", "out:4:@/q", "i32:1"], 0, ""),
+    (["--entry", "vector_add", "--grid", "1", "--block", "32", "i32:1"], 1, "invalid_kernel_args"),
+    (["--entry", "nosuch", "--grid", "1", "--block", "32"], 1, "nosuch"),
+    (["--entry", "vector_add", "--grid", "0", "--block", "32", "out:4:@/o", "out:4:@/p", "out:4:@/q", "i32:1"], 1, "invalid_dimensions"),
+    (["--entry", "vector_add", "--grid", "1", "--block", "2048", "out:4:@/o", "out:4:@/p", "out:4:@/q", "i32:1"], 1, "invalid_dimensions"),
+    (["--entry", "vector_add", "--grid", "1", "--block", "32", "out:4:@/o", "out:4:@/p", "out:4:@/q", "i32:2000000000"], 0, ""),
+    (["--entry", "vector_add", "--grid", "one", "--block", "32"], 2, "--grid"),
+    (["--entry", "vector_add", "--grid", "1,1,1,1", "--block", "32"], 2, "--grid"),
+    (["--entry", "vector_add", "--grid", "1", "--block", "32", "i8:1"], 2, "i8:1"),
+    (["--entry", "vector_add", "--grid", "1", "--block", "32", "i32:3000000000"], 2, "i32:3000000000"),
+    (["--entry", "vector_add", "--grid", "1", "--block", "32", "in:/nosuch"], 2, "/nosuch"),
+    (["--entry", "vector_add", "--grid", "1", "--block", "32", "--repeat", "0"], 2, "--repeat"),
+    (["--entry", "vector_add", "--grid", "1"], 2, "--block")])
+def test_kernel_run_and_its_refusals(tmp_path, args, status, wanted):
+    _, err = run("kernel", "run", PTX, *[a.replace("@", str(tmp_path)) for a in args], status=status)
+    assert wanted in err
+
+
+def test_hexadecimal_scalars_are_bits(tmp_path):
+    (tmp_path / "x").write_bytes(b"\x00\x00\x80\x3f")  # 1.0
+    run("kernel", "run", kernel("saxpy"), "--entry", "saxpy", "--grid", "1", "--block", "32", "f32:0x40400000", f"in:{tmp_path}/x",
+        f"inout:{tmp_path}/x:{tmp_path}/y", "i32:1")
+    assert (tmp_path / "y").read_bytes() == b"\x00\x00\x80\x40"  # 3 * 1 + 1
+
+
+def test_doctor(tmp_path):
+    out, _ = run("doctor", "--data-dir", tmp_path)
+    assert "0 errors" in out
+    findings = json.loads(run("doctor", "--output", "json", "--data-dir", tmp_path)[0])
+    assert findings and all(f["level"] in ("ok", "hint", "warning") for f in findings)
+
+
+def test_doctor_says_what_is_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    out, _ = run_any("doctor", "--data-dir", tmp_path / "file")
+    assert "error" in out
+
+
+def run_any(*args):
+    done = subprocess.run([str(a) for a in (PROGRAM, *args)], input=b"", capture_output=True, timeout=60 * SLOW, env=clean_environment())
+    assert done.returncode in (1, 2)
+    return done.stdout.decode(), done.stderr.decode()
+
+
+# ---- settings ----
+
+def test_print_config_tells_values_and_sources():
+    told = json.loads(run("serve", "--print-config", "--output", "json", "--drain-ms", "77", env={
+        "TENSOR_WASM_THREADS": "3", "TENSOR_WASM_API_TOKENS": "secret-secret-secret"})[0])
+    assert told["TENSOR_WASM_DRAIN_MS"] == {"value": "77", "source": "flag"}
+    assert told["TENSOR_WASM_THREADS"] == {"value": "3", "source": "environment"}
+    assert told["TENSOR_WASM_INVOKE_TIMEOUT_MS"] == {"value": "30000", "source": "default"}
+    assert "secret" not in json.dumps(told["TENSOR_WASM_API_TOKENS"])
+
+
+@pytest.mark.parametrize("args, env, wanted", [
+    (["--threads", "many"], {}, "--threads"), (["--interrupt", "never"], {}, "INTERRUPT"), (["--log", "loud"], {}, "loud"),
+    (["--addr", "nonsense"], {}, "nonsense"), ([], {"TENSOR_WASM_NO_SUCH": "1"}, "TENSOR_WASM_NO_SUCH"),
+    ([], {"TENSOR_WASM_DRAIN_MS": "-1"}, "TENSOR_WASM_DRAIN_MS"), (["--tokens", "short"], {}, "token"), (["--device", "abacus"], {}, "abacus")])
+def test_settings_that_are_wrong_stop_the_start(tmp_path, args, env, wanted):
+    done = subprocess.run([PROGRAM, "serve", "--addr", "127.0.0.1:0", "--data-dir", tmp_path / "d", *args], capture_output=True, text=True,
+                          timeout=30 * SLOW, env=clean_environment(env))
+    assert done.returncode in (1, 2) and wanted in done.stderr, done.stderr

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was acknowledged stays: restarts, kill -9, full and read-only disks, compilers that die or hang."""
+import contextlib
+import http.client
+import itertools
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from twtest.build import big_module, example, leb, section, wat
+from twtest.paths import SLOW
+from twtest.server import Server, eventually
+
+
+def answer(number):
+    return wat(f'(module (memory (export "memory") 1) (func (export "answer") (result i32) (i32.const {number})))')
+
+
+def answer_bytes(number):
+    """The same made by hand, which is quicker than a compiler."""
+    value, constant = number, b""
+    while True:  # signed LEB128
+        byte, value = value & 0x7F, value >> 7
+        constant += bytes([byte if value == 0 and not byte & 0x40 else byte | 0x80])
+        if value == 0 and not byte & 0x40:
+            break
+    code = b"\0\x41" + constant + b"\x0b"
+    return (b"\0asm\1\0\0\0" + section(1, b"\1\x60\0\1\x7f") + section(3, b"\1\0") + section(5, b"\1\0\1") +
+            section(7, b"\2\6answer\0\0\6memory\2\0") + section(10, b"\1" + leb(len(code)) + code))
+
+
+def compilations(client):
+    return client.metric("tensor_wasm_compile_seconds_count")
+
+
+def test_a_restart_serves_without_compiling(server):
+    with server:
+        for name in ("hello", "edges", "vector_add"):
+            assert server.client.deploy(name, example(name)).status == 201
+        assert compilations(server.client) >= 3
+        expected = server.client.raw("edges", b"P5\n3 3\n255\n" + bytes(range(9))).body
+        assert server.client.result("vector_add", "vector_add", [100]) == 3 * 4950
+    with server:
+        assert server.client.result("hello", "add", [2, 3]) == 5
+        assert server.client.raw("edges", b"P5\n3 3\n255\n" + bytes(range(9))).body == expected
+        assert server.client.result("vector_add", "vector_add", [100]) == 3 * 4950
+        assert compilations(server.client) == 0 and server.compilers() == []
+        assert server.client.get("/functions/hello").json()["version"] == 1
+
+
+def test_versions_and_settings_survive(server):
+    with server:
+        server.client.deploy("f", answer(1), {"timeout_ms": 777})
+        server.client.deploy("f", answer(2), {"timeout_ms": 888}, method="PUT")
+        server.client.deploy("gone", answer(3))
+        before = server.client.get("/functions/f").json()
+        server.client.request("DELETE", "/functions/gone")
+    with server:
+        assert server.client.get("/functions/f").json() == before
+        assert before["version"] == 2 and before["config"] == {"timeout_ms": 888}
+        assert server.client.result("f", "answer") == 2
+        assert server.client.get("/functions/gone").kind == "not_found"
+
+
+def test_the_artifact_cache_may_be_removed(server):
+    with server:
+        server.client.deploy("f", answer(5))
+    subprocess.run(["rm", "-rf", server.data / "artifacts"], check=True)
+    with server:
+        assert server.client.result("f", "answer") == 5
+        assert compilations(server.client) == 1
+
+
+def test_a_damaged_artifact_is_not_run(server):
+    with server:
+        server.client.deploy("f", answer(5))
+    files = [p for p in (server.data / "artifacts").rglob("*") if p.is_file() and p.stat().st_size > 4096]
+    assert files
+    for path in files:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        path.chmod(0o600)
+        path.write_bytes(data)
+    with server:
+        assert server.client.result("f", "answer") == 5
+        assert compilations(server.client) == 1
+
+
+def deploy_until_it_dies(client, worker, first, sent, acknowledged):
+    """One worker's deploys, one after the other, each with another answer; what was sent and what was acknowledged, by name."""
+    for number in itertools.count(first):
+        name = f"w{worker}-{number % 5}"
+        sent[name] = number
+        try:
+            reply = client.deploy(name, answer_bytes(number), method="PUT")
+        except (OSError, http.client.HTTPException):
+            return
+        assert reply.status in (200, 201), reply
+        acknowledged[name] = number
+
+
+def test_kill_9_loses_nothing_that_was_acknowledged(server):
+    source, first = random.Random(42), 0
+    sent, acknowledged = {}, {}
+    for _ in range(8):
+        server.start()
+        before = dict(acknowledged)
+        threads = [threading.Thread(target=deploy_until_it_dies, args=(server.client, worker, first, sent, acknowledged)) for worker in range(3)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: sum(before.get(name) != number for name, number in acknowledged.items()) >= 4, 30, "four acknowledged deploys")
+        time.sleep(source.uniform(0, 0.05))  # somewhere within a deploy
+        server.kill()
+        for thread in threads:
+            thread.join()
+        server.start()
+        for name, number in acknowledged.items():
+            told = server.client.result(name, "answer")
+            assert told in (number, sent[name]), (name, told, number, sent[name])  # the last one may have become durable just before its answer
+            acknowledged[name] = told
+        server.stop()
+        first = max(sent.values()) + 1
+    assert len(acknowledged) == 15
+
+
+def test_sigterm_lets_running_calls_end(server):
+    wasm = wat('''(module (import "wasi:scheduler/host@0.1.0" "deadline-remaining-ms" (func $left (result i32))) (memory (export "memory") 1)
+        (func (export "work") (result i32) (local $until i32)
+          (local.set $until (i32.sub (call $left) (i32.const 600)))
+          (loop $l (br_if $l (i32.gt_s (call $left) (local.get $until)))) (i32.const 1)))''')
+    with server:
+        client = server.client
+        client.deploy("f", wasm)
+        told = []
+        thread = threading.Thread(target=lambda: told.append(client.call("f", "work")))
+        thread.start()
+        eventually(lambda: client.metric("tensor_wasm_http_requests_in_flight") >= 2)
+        server.process.send_signal(signal.SIGTERM)
+        thread.join(20)
+        assert told and told[0].status == 200 and told[0].json()["result"] == 1
+        assert server.process.wait(10 * SLOW) == 0
+
+
+def test_a_server_without_a_data_folder_keeps_nothing(tmp_path):
+    own = Server(tmp_path)
+    own.data = ":memory:"
+    for _ in range(2):
+        with own:
+            assert own.client.get("/functions").json()["functions"] == []
+            assert own.client.deploy("f", answer(3)).status == 201
+            assert own.client.result("f", "answer") == 3
+
+
+# ---- disks ----
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with 6 MiB of its own."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", path], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_a_full_disk_fails_deploys_and_nothing_else(small_disk):
+    with Server(small_disk.parent) as own:
+        pass
+    own = Server(small_disk.parent)
+    own.data = small_disk / "data"
+    with own:
+        client = own.client
+        assert client.deploy("before", answer(7)).status == 201
+        filler = small_disk / "filler"
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as f:
+            while True:
+                f.write(bytes(4096))
+        reply = client.deploy("during", answer(8))
+        assert reply.status == 503 and reply.kind == "store_unavailable" and "retry-after" in reply.headers, reply
+        assert client.get("/functions/during").kind == "not_found"
+        assert client.result("before", "answer") == 7
+        assert client.get("/healthz").status == 200
+        eventually(lambda: client.get("/readyz").status == 503, 5, "/readyz to notice")
+        assert client.metric("tensor_wasm_store_errors_total") > 0
+        filler.unlink()
+        assert client.deploy("during", answer(8)).status == 201
+        assert client.result("during", "answer") == 8
+        eventually(lambda: client.get("/readyz").status == 200, 5, "/readyz to recover")
+    with own:
+        assert own.client.result("during", "answer") == 8
+
+
+def test_a_start_on_a_full_disk_says_so(small_disk, tmp_path):
+    own = Server(tmp_path)
+    own.data = small_disk / "data"
+    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as f:
+        while True:
+            f.write(bytes(4096))
+    own.spawn()
+    eventually(lambda: own.has_ended or own.port, 20)
+    if own.has_ended:
+        assert own.process.returncode == 1 and "store_unavailable" in own.log, own.log
+        own.process = None
+    else:
+        own.kill()
+
+
+def test_a_disk_that_turns_read_only(small_disk, tmp_path):
+    own = Server(tmp_path)
+    own.data = small_disk / "data"
+    with own:
+        client = own.client
+        assert client.deploy("before", answer(7)).status == 201
+        done = subprocess.run(["mount", "-o", "remount,ro", small_disk], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"the file system cannot be made read-only: {done.stderr.strip()}")
+        reply = client.deploy("during", answer(8))
+        assert reply.status == 503 and reply.kind == "store_unavailable", reply
+        assert client.request("DELETE", "/functions/before").kind == "store_unavailable"
+        assert client.result("before", "answer") == 7
+        eventually(lambda: client.get("/readyz").status == 503, 5, "/readyz to notice")
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+        assert client.deploy("during", answer(8)).status == 201
+
+
+def test_functions_are_served_from_a_read_only_disk_after_a_start_or_the_start_says_why(small_disk, tmp_path):
+    own = Server(tmp_path)
+    own.data = small_disk / "data"
+    with own:
+        own.client.deploy("f", answer(7))
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    own.spawn()
+    eventually(lambda: own.has_ended or own.port, 20)
+    if own.has_ended:
+        assert own.process.returncode == 1 and "store_unavailable" in own.log, own.log
+        own.process = None
+    else:
+        own.kill()
+
+
+def test_two_servers_do_not_share_memory_of_a_data_folder_wrongly(server, tmp_path):
+    """A second server over the same folder either serves the same functions or refuses to start; it never spoils the first."""
+    with server:
+        server.client.deploy("f", answer(7))
+        other = Server(tmp_path / "other")
+        other.data = server.data
+        other.spawn()
+        eventually(lambda: other.has_ended or other.port, 20)
+        if not other.has_ended:
+            other.process.send_signal(signal.SIGTERM)
+            assert other.process.wait(20 * SLOW) == 0
+        assert server.client.result("f", "answer") == 7
+
+
+# ---- the compiler ----
+
+def deploy_in_background(client, name, wasm):
+    told = []
+    thread = threading.Thread(target=lambda: told.append(client.deploy(name, wasm)))
+    thread.start()
+    return thread, told
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGABRT, signal.SIGSTOP], ids=["killed", "crashed", "hung"])
+def test_a_compiler_that_dies_or_hangs_costs_one_deploy(server, how):
+    with server:
+        client = server.client
+        assert client.deploy("before", answer(1)).status == 201
+        idle = set(server.compilers())
+        thread, told = deploy_in_background(client, "during", big_module(1500, seed=3))
+        eventually(lambda: set(server.compilers()) - idle or told, 20, "a compiler at work")
+        victims = server.compilers()
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, how)
+        if how == signal.SIGSTOP:
+            assert client.result("before", "answer") == 1  # calls do not wait for compilers
+            assert client.get("/healthz").status == 200
+            for pid in victims:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        thread.join(60 * SLOW)
+        assert told, "the deploy was never answered"
+        assert told[0].status == 201 or told[0].kind == "compile_failed", told
+        assert client.result("before", "answer") == 1
+        after = client.deploy("after", answer(2))
+        assert after.status == 201, after
+        assert client.result("after", "answer") == 2
+        assert client.deploy("during", big_module(20, seed=4), method="PUT").status in (200, 201)
+
+
+def test_no_compiler_outlives_its_server(server):
+    server.start()
+    server.client.deploy("f", answer(1))
+    eventually(lambda: server.compilers(), 5)
+    compilers = server.compilers()
+    server.kill()
+
+    def gone():
+        return not any(os.path.exists(f"/proc/{pid}/exe") and "tensor-wasm-compiler" in os.readlink(f"/proc/{pid}/exe")
+                       for pid in compilers if os.path.exists(f"/proc/{pid}"))
+    eventually(lambda: _quiet(gone), 10, "the compilers' end")
+    server.process = None
+
+
+def _quiet(condition):
+    with contextlib.suppress(OSError):
+        return condition()
+    return True

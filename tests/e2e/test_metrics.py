@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The metrics: all declared ones are there, Prometheus' own tool likes them, and each moves when what it counts happens."""
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from twtest.build import big_module, example, guest, wat
+from twtest.client import Client
+from twtest.paths import ROOT
+from twtest.server import Server, eventually
+
+
+
+def declared():
+    """{name: (kind, labels)} of the table."""
+    text = (ROOT / "src/telemetry/metrics.def").read_text()
+    return {name: (kind, labels) for name, kind, labels in re.findall(r'TW_METRIC\(\w+,\s*"([^"]+)",\s*(\w+),\s*"([^"]*)"', text)}
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("metrics"), ["--kernel-timeout-ms", "500"]) as own:
+        yield own
+
+
+def change(client, name, act, labels=""):
+    """By how much a metric's samples (whose labels contain a text) grew while act() ran."""
+    def total():
+        return sum(v for k, v in client.metrics().items() if k.split("{")[0] == name and labels in k)
+    before = total()
+    act()
+    return total() - before
+
+
+def test_every_declared_metric_is_exposed_and_documented(busy):
+    text = busy.client.get("/metrics").body.decode()
+    for name, (kind, _) in declared().items():
+        assert f"# HELP {name} " in text and f"# TYPE {name} " in text, name
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_promtool_accepts_them(busy, accept):
+    reply = busy.client.get("/metrics", headers={"Accept": accept} if accept else {})
+    if accept:
+        assert reply.headers["content-type"].startswith("application/openmetrics-text") and reply.body.endswith(b"# EOF\n")
+        return  # promtool reads the plain format only
+    done = subprocess.run(["promtool", "check", "metrics"], input=reply.body, capture_output=True)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+
+
+def test_calls_and_instances(busy):
+    client = busy.client
+    assert change(client, "tensor_wasm_compile_seconds_count", lambda: client.deploy("hello", example("hello")), 'kind="wasm"') == 1
+    assert client.metric("tensor_wasm_functions") == 1
+    call = lambda: client.result("hello", "add", [1, 2])
+    assert change(client, "tensor_wasm_invokes_total", call, 'result="ok"') == 1
+    assert change(client, "tensor_wasm_invoke_phase_seconds_count", call, 'phase="run"') == 1
+    assert change(client, "tensor_wasm_pool_draws_total", call) == 1
+    route = 'route="/functions/:id/invoke",method="POST",status="200"'
+    assert change(client, "tensor_wasm_http_requests_total", call, route) == 1
+    assert change(client, "tensor_wasm_http_request_duration_seconds_count", call, route) == 1
+    assert client.metric("tensor_wasm_instance_spawns_total") >= 1
+    assert client.metric("tensor_wasm_active_instances") >= client.metric("tensor_wasm_pool_warm_instances") >= 1
+    assert client.metrics()['tensor_wasm_cpu_memory_bytes_per_tenant{tenant_id="0"}'] >= 65536
+    assert client.metric("tensor_wasm_instance_spawns_total") >= client.metric("tensor_wasm_instance_terminations_total")
+    assert change(client, "tensor_wasm_invokes_total", lambda: client.call("hello", "nosuch"), 'result="missing_export"') == 1
+    assert client.metric("tensor_wasm_build_info") == 1
+    assert client.metric("tensor_wasm_http_requests_in_flight") >= 1  # the one that asks
+    assert client.metric("tensor_wasm_http_connections") >= 1
+
+
+def test_instances_that_end_are_counted(busy):
+    client = Client(busy.port, tenant=77)
+    memory = lambda: client.metrics()['tensor_wasm_cpu_memory_bytes_per_tenant{tenant_id="77"}']
+    client.deploy("short", wat('(module (memory (export "memory") 3) (func (export "f") (drop (memory.grow (i32.const 5)))))'))
+    client.result("short", "f")
+    ended = "tensor_wasm_instance_terminations_total"
+    before = client.metric(ended)
+    assert memory() == 3 * 65536  # the warm instance, reset after the call
+    client.request("DELETE", "/functions/short")
+    eventually(lambda: client.metric(ended) > before, 5, "the warm instance's end")
+    assert memory() == 0
+
+
+def test_streamed_chunks(busy):
+    client = busy.client
+    client.deploy("hello", example("hello"))
+    assert change(client, "tensor_wasm_streaming_chunks_emitted_total",
+                  lambda: client.request("POST", "/functions/hello/invoke-stream", b"")) == 1
+
+
+def test_kernels(busy):
+    from test_cuda import IDENTITY as good, kernel as ptx
+    client = Client(busy.port, tenant=3)
+    client.deploy("cuda", guest("device.c"))
+    run = lambda text: client.raw("cuda", text.encode(), "run")
+    mine = 'tenant="3"'
+    assert change(client, "tensor_wasm_kernel_loads_total", lambda: run(good), 'result="compiled"') == 1
+    assert change(client, "tensor_wasm_kernel_loads_total", lambda: run(good), 'result="cached"') == 1
+    assert change(client, "tensor_wasm_kernel_loads_total", lambda: run("nonsense"), 'result="failed"') == 1
+    assert change(client, "tensor_wasm_kernel_dispatches_total", lambda: run(good), mine) == 1
+    assert change(client, "tensor_wasm_kernel_latency_seconds_count", lambda: run(good), mine) == 1
+    assert change(client, "tensor_wasm_kernel_failures_total", lambda: run(ptx("    trap;")), mine) == 1
+    assert client.metric("tensor_wasm_compile_seconds_count") >= 1
+
+
+def test_permits_and_device_memory_while_a_kernel_runs(busy):
+    from test_cuda import LOOP
+    client = Client(busy.port, tenant=3)
+    client.deploy("cuda", guest("device.c"))
+    at_rest = client.metrics()
+    assert at_rest["tensor_wasm_backpressure_permits_used"] == 0
+    thread = threading.Thread(target=lambda: client.raw("cuda", LOOP.encode(), "run"))
+    thread.start()
+    running = eventually(lambda: (lambda m: m if m["tensor_wasm_backpressure_permits_used"] else None)(client.metrics()), 5)
+    assert running["tensor_wasm_backpressure_permits_available"] == at_rest["tensor_wasm_backpressure_permits_available"] - 1
+    assert running["tensor_wasm_gpu_memory_used_bytes"] >= 256
+    assert running['tensor_wasm_gpu_memory_bytes_per_tenant{tenant_id="3"}'] >= 256
+    thread.join()
+    assert client.metric("tensor_wasm_backpressure_permits_used") == 0
+
+
+def test_refusals_are_counted_by_reason(busy):
+    def nonsense():
+        with socket.create_connection(("127.0.0.1", busy.port), timeout=10) as s, contextlib.suppress(ConnectionError):
+            s.sendall(b"NONSENSE\r\n\r\n")
+            while s.recv(4096):
+                pass
+    assert change(busy.client, "tensor_wasm_http_rejected_total", nonsense) >= 1
+
+
+def test_compilers_that_are_replaced_are_counted(busy):
+    client = busy.client
+    thread = threading.Thread(target=lambda: client.deploy("big", big_module(1500, seed=9)))
+    before = client.metric("tensor_wasm_compiler_restarts_total")
+    idle = set(busy.compilers())
+    thread.start()
+    eventually(lambda: set(busy.compilers()) - idle, 20, "a compiler at work")
+    for pid in busy.compilers():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    thread.join()
+    client.deploy("small", example("hello"))
+    assert client.metric("tensor_wasm_compiler_restarts_total") > before
+
+
+def test_tenants_and_labels_are_bounded(busy):
+    for tenant in range(1000, 1400):
+        Client(busy.port, tenant=tenant).get("/functions")
+    assert len(busy.client.get("/metrics").body) < 4 << 20
+    for path in ("/nothing-here", "/functions/a/b/c/d", "/x" * 100):
+        busy.client.get(path)
+    routes = {re.search('route="([^"]*)"', k).group(1) for k in busy.client.metrics() if k.startswith("tensor_wasm_http_requests_total")}
+    assert not any("nothing" in r or "/x/x" in r for r in routes)

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Deploying: what is refused and how it is said; images that are saved and opened again.
+
+#include "engine_test.h"
+
+static void check_refused(struct engine_test *test, const char *wat, enum tw_code code, const char *says) {
+    struct tw_error err = engine_test_refused(test, wat, NULL);
+    if (err.code != code || !strstr(err.message, says))
+        ck_abort_msg("%s: %s (wanted %s: …%s…)", tw_code_name(err.code), err.message, tw_code_name(code),
+                     says);
+}
+
+TW_TEST("imports that are not offered are named, with the nearest that is") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    check_refused(&test,
+                  "(module (import \"wasi_snapshot_preview1\" \"fd_wite\" (func (param i32 i32 i32 i32) "
+                  "(result i32))))",
+                  TW_ERR_UNKNOWN_IMPORT,
+                  "wasi_snapshot_preview1.fd_wite, which this host does not offer; did you mean "
+                  "wasi_snapshot_preview1.fd_write?");
+    check_refused(
+        &test, "(module (import \"wasi_unstable\" \"fd_write\" (func (param i32 i32 i32 i32) (result i32))))",
+        TW_ERR_UNKNOWN_IMPORT, "wasi_snapshot_preview1.fd_write?");
+    check_refused(&test, "(module (import \"env\" \"frobnicate_the_widget\" (func)))", TW_ERR_UNKNOWN_IMPORT,
+                  "env.frobnicate_the_widget");
+    check_refused(
+        &test, "(module (import \"wasi_cuda\" \"launch\" (func (param i64) (result i32))))",
+        TW_ERR_UNKNOWN_IMPORT,
+        "wasi_cuda.launch with another signature; it is (i64 i32 i32 i32 i32 i32 i32 i32 i32 i32) -> (i32)");
+    check_refused(&test, "(module (import \"env\" \"memory\" (memory 1)))", TW_ERR_UNKNOWN_IMPORT,
+                  "memory env.memory");
+    engine_test_close(&test);
+}
+
+TW_TEST("every function of the table links under all its names") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    uint32_t count;
+    const struct engine_import *imports = engine_imports(&count);
+    ck_assert_uint_gt(count, 150);
+    struct tw_buf text;
+    tw_buf_init(&text, 1 << 20);
+    ck_assert(tw_buf_printf(&text, "(module "));
+    for (uint32_t i = 0; i < count; i++) {
+        ck_assert(
+            tw_buf_printf(&text, "(import \"%s\" \"%s\" (func (param", imports[i].module, imports[i].name));
+        for (const char *c = imports[i].signature; *c; c++)
+            ck_assert(tw_buf_printf(&text, "%s", *c == ':' ? ") (result" : *c == 'I' ? " i64" : " i32"));
+        ck_assert(tw_buf_printf(&text, ")))\n"));
+    }
+    ck_assert(tw_buf_printf(&text, "(func (export \"f\") (result i32) (i32.const 9)))"));
+    struct tw_module *module = engine_test_module(&test, (const char *)text.data);
+    ck_assert_uint_eq(tw_module_import_count(module), count);
+    struct tw_str from, name;
+    tw_module_import_at(module, count - 1, &from, &name);
+    ck_assert(tw_str_equal(name, tw_str_from(imports[count - 1].name)));
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "f"), 9);
+    tw_buf_done(&text);
+    tw_module_unref(module);
+    engine_test_close(&test);
+}
+
+TW_TEST("bytes that are no module, and code that is not valid, are refused") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    struct tw_error err = {};
+    ck_assert_ptr_null(engine_test_try(&test, tw_span_of("hello", 5), NULL, &err));
+    ck_assert_int_eq(err.code, TW_ERR_INVALID_WASM);
+    // (func (result i32)) with an empty body: the structure is right, the types are not.
+    static const uint8_t untyped[] = {0, 'a',  's', 'm', 1, 0, 0,  0, 1, 5, 1, 0x60, 0,
+                                      1, 0x7f, 3,   2,   1, 0, 10, 4, 1, 2, 0, 0x0b};
+    ck_assert_ptr_null(engine_test_try(&test, tw_span_of(untyped, sizeof(untyped)), NULL, &err));
+    ck_assert_int_eq(err.code, TW_ERR_INVALID_WASM);
+    engine_test_close(&test);
+}
+
+TW_TEST("start code that traps, exits or never ends fails the deploy") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    check_refused(&test, "(module (func $boom unreachable) (start $boom))", TW_ERR_START_FAILED,
+                  "unreachable in boom");
+    check_refused(&test, "(module (func (export \"_initialize\") (unreachable)))", TW_ERR_START_FAILED,
+                  "_initialize failed");
+    check_refused(&test,
+                  "(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))"
+                  "(func $s (call $exit (i32.const 3))) (start $s))",
+                  TW_ERR_START_FAILED, "proc_exit(3)");
+    struct tw_module_limits limits = {.start_ms = 50};
+    struct tw_error err =
+        engine_test_refused(&test, "(module (func $s (loop $l (br $l))) (start $s))", &limits);
+    ck_assert_int_eq(err.code, TW_ERR_START_FAILED);
+    ck_assert_ptr_nonnull(strstr(err.message, "in time"));
+    check_refused(&test, "(module (memory 1) (data (i32.const 65535) \"ab\"))", TW_ERR_INVALID_WASM,
+                  "data segment of 2 bytes");
+    check_refused(&test, "(module (table 1 funcref) (func $f) (elem (i32.const 1) $f))", TW_ERR_START_FAILED,
+                  "element");
+    struct tw_engine_stats stats;
+    tw_engine_stats(test.engine, &stats);
+    ck_assert_uint_eq(stats.instances, 0);
+    engine_test_close(&test);
+}
+
+TW_TEST("memories and tables above the limits are refused at deploy and cannot be grown to") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    struct tw_module_limits limits = {.memory_bytes = 4 << 16, .table_elements = 10};
+    struct tw_error err = engine_test_refused(&test, "(module (memory 5))", &limits);
+    ck_assert_int_eq(err.code, TW_ERR_QUOTA);
+    ck_assert_ptr_nonnull(strstr(err.message, "327680"));
+    ck_assert_ptr_nonnull(strstr(err.message, "262144"));
+    err = engine_test_refused(&test, "(module (memory 3) (memory 2))", &limits);
+    ck_assert_int_eq(err.code, TW_ERR_QUOTA);
+    err = engine_test_refused(&test, "(module (table 11 funcref))", &limits);
+    ck_assert_int_eq(err.code, TW_ERR_QUOTA);
+    struct tw_span wasm = engine_test_wat(
+        "(module (memory $a 1) (memory $b 1) (table 1 funcref)"
+        "(func (export \"a\") (param i32) (result i32) (memory.grow $a (local.get 0)))"
+        "(func (export \"both\") (result i32) (drop (memory.grow $a (i32.const 1))) (memory.grow $b "
+        "(i32.const 2)))"
+        "(func (export \"table\") (param i32) (result i32) (table.grow (ref.null func) (local.get 0))))");
+    struct tw_module *module = engine_test_try(&test, wasm, &limits, &err);
+    ck_assert_ptr_nonnull(module);
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "a", 2), 1);
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "a", 3), -1);
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "a", 65535), -1);
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "both"), -1);
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "table", 9), 1);
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "table", 10), -1);
+    free((void *)(uintptr_t)wasm.data);
+    tw_module_unref(module);
+    engine_test_close(&test);
+}
+
+static const char *const stateful =
+    "(module (memory (export \"memory\") 3) (global $g (mut i64) (i64.const 1)) (global $v (mut v128) "
+    "(v128.const i64x2 1 2))"
+    "(global $f (mut f32) (f32.const 0.25)) (data (i32.const 65536) \"\\05\") (table 4 funcref)"
+    "(func $s (global.set $g (i64.const 40)) (i32.store (i32.const 4) (i32.const 11)) (global.set $v "
+    "(v128.const i64x2 3 4))) (start $s)"
+    "(func (export \"f\") (result i32) (i32.add (i32.add (i32.wrap_i64 (global.get $g)) (i32.load (i32.const "
+    "4)))"
+    " (i32.add (i32.load8_u (i32.const 65536)) (i32.add (i32.wrap_i64 (i64x2.extract_lane 1 (global.get $v)))"
+    "  (i32.trunc_f32_s (f32.mul (global.get $f) (f32.const 4))))))"
+    " (global.set $g (i64.const 0)) (i32.store8 (i32.const 65536) (i32.const 0)) (global.set $v (v128.const "
+    "i64x2 9 9))))";
+enum { STATEFUL_RESULT = 40 + 11 + 5 + 4 + 1 };
+
+static void save(const char *path, const struct tw_buf *image) {
+    struct tw_error err = {};
+    tw_assert_ok(tw_file_write(path, tw_buf_span(image), 0600, &err), &err);
+}
+
+TW_TEST("an image that was saved is opened again, without start code running") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    struct tw_error err = {};
+    struct tw_buf image;
+    char path[96];
+    tw_buf_init(&image, 64 << 20);
+    snprintf(path, sizeof(path), "%s/image", test.dir);
+    struct tw_span wasm = engine_test_wat(stateful);
+    struct tw_module *module;
+    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, &image, &err), &err);
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "f"), STATEFUL_RESULT);
+    tw_module_unref(module);
+    save(path, &image);
+    tw_assert_ok(module = tw_module_open(test.engine, wasm, path, NULL, &err), &err);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(ENGINE_CALL(&test, module, "f"), STATEFUL_RESULT);
+    tw_module_unref(module);
+    tw_buf_done(&image);
+    free((void *)(uintptr_t)wasm.data);
+    engine_test_close(&test);
+}
+
+TW_TEST("an image with any byte changed, cut short, or of another module is refused") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    struct tw_error err = {};
+    struct tw_buf image;
+    char path[96];
+    tw_buf_init(&image, 64 << 20);
+    snprintf(path, sizeof(path), "%s/image", test.dir);
+    struct tw_span wasm = engine_test_wat(stateful),
+                   other = engine_test_wat("(module (memory (export \"memory\") 3))");
+    struct tw_module *module;
+    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, &image, &err), &err);
+    tw_module_unref(module);
+    // All of the header and the lists (one memory, three globals, one table), then a sample of the rest. The
+    // padding between them means nothing.
+    enum { LISTS_END = 88 + 24 + 3 * 24 + 8 };
+    for (size_t at = 0; at < image.len; at += at < LISTS_END ? 1 : 1021) {
+        if (at >= LISTS_END && at < 4096)
+            continue;
+        image.data[at] ^= 0x40;
+        save(path, &image);
+        memset(&err, 0, sizeof(err));
+        module = tw_module_open(test.engine, wasm, path, NULL, &err);
+        if (module)
+            ck_abort_msg("byte %zu of %zu was changed and not noticed", at, image.len);
+        ck_assert_int_eq(err.code, TW_ERR_STORE);
+        image.data[at] ^= 0x40;
+    }
+    for (size_t len = 0; len < image.len; len += 1000) {
+        struct tw_buf cut = image;
+        cut.len = len;
+        save(path, &cut);
+        ck_assert_ptr_null(tw_module_open(test.engine, wasm, path, NULL, &err));
+    }
+    save(path, &image);
+    ck_assert_ptr_null(tw_module_open(test.engine, other, path, NULL, &err));
+    ck_assert_ptr_null(tw_module_open(test.engine, wasm, "/nonexistent/image", NULL, &err));
+    ck_assert_int_eq(err.code, TW_ERR_STORE);
+    tw_assert_ok(module = tw_module_open(test.engine, wasm, path, NULL, &err), &err);
+    tw_module_unref(module);
+    tw_buf_done(&image);
+    free((void *)(uintptr_t)wasm.data);
+    free((void *)(uintptr_t)other.data);
+    engine_test_close(&test);
+}
+
+TW_TEST("exports are listed with their signatures and without our own") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    struct tw_module *module =
+        engine_test_module(&test, "(module (memory (export \"memory\") 1) (func (export \"a\") (param i32 "
+                                  "f64) (result i64) (i64.const 0)) (func (export \"b\"))"
+                                  "(func $s) (start $s))");
+    ck_assert_uint_eq(tw_module_export_count(module), 2);
+    const struct tw_signature *a = tw_module_export_find(module, "a");
+    ck_assert_ptr_nonnull(a);
+    ck_assert_uint_eq(a->param_count, 2);
+    ck_assert(a->params[0] == TW_WASM_I32 && a->params[1] == TW_WASM_F64 && a->results[0] == TW_WASM_I64);
+    ck_assert_str_eq(tw_module_export_at(module, 1)->name, "b");
+    ck_assert_ptr_null(tw_module_export_find(module, "tw:start"));
+    ck_assert_ptr_null(tw_module_export_find(module, "memory"));
+    ck_assert_ptr_null(tw_module_export_find(module, NULL));
+    tw_module_unref(module);
+    engine_test_close(&test);
+}

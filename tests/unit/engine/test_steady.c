@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The steady path: a call on a warm instance asks the kernel to map, unmap or protect nothing. Counted by
+// standing in for the C library's functions (malloc's own mapping does not come this way).
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "engine_test.h"
+
+static int mappings; // changed on the one worker only while the test waits for it
+
+void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset) {
+    mappings++;
+    return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
+}
+
+int munmap(void *at, size_t len) {
+    mappings++;
+    return (int)syscall(SYS_munmap, at, len);
+}
+
+int mprotect(void *at, size_t len, int protection) {
+    mappings++;
+    return (int)syscall(SYS_mprotect, at, len, protection);
+}
+
+TW_TEST("a warm call makes no mapping, a call that grows its memory does") {
+    struct engine_test test;
+    struct tw_engine_options options = {.workers = 1, .warm_per_function = 1};
+    engine_test_open(&test, &options);
+    ck_assert_int_gt(mappings, 0); // it is counted
+    struct tw_module *module = engine_test_module(
+        &test,
+        "(module (import \"wasi_snapshot_preview1\" \"sched_yield\" (func $yield (result i32)))"
+        "(memory (export \"memory\") 4) (global $g (mut i32) (i32.const 5)) (data (i32.const 100) \"abc\")"
+        "(func (export \"f\") (result i32) (drop (call $yield)) (i32.store (i32.const 70000) (i32.const 1))"
+        " (i32.store8 (i32.const 100) (i32.const 1)) (global.set $g (i32.const 6)) (i32.const 3))"
+        "(func (export \"grow\") (result i32) (memory.grow (i32.const 1))))");
+    for (int i = 0; i < 10; i++)
+        ck_assert_int_eq(ENGINE_CALL(&test, module, "f"), 3);
+    int before = mappings;
+    for (int i = 0; i < 1000; i++)
+        ck_assert_int_eq(ENGINE_CALL(&test, module, "f"), 3);
+    struct tw_engine_stats stats;
+    tw_engine_stats(test.engine, &stats);
+    ck_assert_int_eq(mappings, before);
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "grow"), 4);
+    ck_assert_int_gt(mappings, before);
+    tw_module_unref(module);
+    engine_test_close(&test);
+}

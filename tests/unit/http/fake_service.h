@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A service that http's tests run the real gateway against: functions named after what they do, no guests.
+//
+//     echo      output is the input; JSON: {"function_id":"echo","result":<length of the body>}
+//     hold      runs until it is cancelled or fake_release
+//     size      output is `export` bytes of 'x'
+//     stream    emits `export` pieces of 1,000 bytes, the n-th made of the letter 'a' + n % 26
+//     tail      as stream, then holds until fake_release
+//     half      emits "half" and then traps
+//     teapot    status 418, content type text/tea
+//     inject    a content type with a line break in it
+//     trap      GUEST_TRAP with a detail
+//     busy      CAPACITY at once
+//     others    NOT_FOUND at once
+#pragma once
+
+#include "service/service.h"
+
+struct tw_service *fake_service_new(void);
+void fake_service_free(struct tw_service *service);
+void fake_release(struct tw_service *service);                        // every held call ends well
+unsigned fake_running(struct tw_service *service);                    // calls started and not ended
+unsigned fake_cancelled(struct tw_service *service);                  // calls that were cancelled
+bool fake_wait_cancelled(struct tw_service *service, unsigned count); // false after 10 s
+bool fake_wait_running(struct tw_service *service, unsigned count);

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// HTTP/2 with prior knowledge: streams, flow control, limits, cancelling, the known floods, drain.
+
+#include "harness/test.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "h2_client.h"
+#include "http/limits.h"
+
+static struct h2_client client;
+static struct gateway gateway;
+
+static void begin(const struct tw_http_options *options) {
+    gateway_start(&gateway, options, NULL);
+    h2_start(&client, &gateway);
+}
+
+static void end(void) {
+    h2_stop(&client);
+    gateway_stop(&gateway);
+}
+
+static void expect(struct h2_stream *stream, int status, const char *body) {
+    ck_assert_msg(h2_until(&client, &stream->is_closed), "the stream was not answered");
+    ck_assert_int_eq(stream->status, status);
+    ck_assert_uint_eq(stream->error_code, NGHTTP2_NO_ERROR);
+    if (body)
+        ck_assert_str_eq(stream->body.data ? (char *)stream->body.data : "", body);
+}
+
+TW_TEST("the same port answers HTTP/2 with prior knowledge") {
+    begin(NULL);
+    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, "{\"status\":\"ok\"}\n");
+    expect(h2_request(&client, "HEAD", "/healthz", NULL, 0, -1), 200, "");
+    expect(h2_request(&client, "GET", "/nothing", NULL, 0, -1), 404, NULL);
+    expect(h2_request(&client, "PUT", "/healthz", "x", 1, 1), 405, NULL);
+    expect(h2_request(&client, "POST", "/functions/echo/invoke", "hello", 5, 5), 200, "hello");
+    expect(h2_request(&client, "DELETE", "/functions/x", NULL, 0, -1), 204, "");
+    end();
+}
+
+TW_TEST("the preface may come byte by byte") {
+    gateway_start(&gateway, NULL, NULL);
+    static const uint8_t bytes[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+    int fd = client_connect(&gateway);
+    for (size_t i = 0; i < sizeof bytes - 1; i++)
+        client_send(fd, bytes + i, 1);
+    uint8_t head[9];
+    for (size_t at = 0; at < sizeof head;) {
+        ssize_t len = read(fd, head + at, sizeof head - at);
+        ck_assert_int_gt(len, 0);
+        at += (size_t)len;
+    }
+    ck_assert_uint_eq(head[3], NGHTTP2_SETTINGS);
+    close(fd);
+    gateway_stop(&gateway);
+}
+
+TW_TEST("100 streams at once are answered in whatever order they end") {
+    enum { COUNT = 100 };
+    begin(NULL);
+    struct h2_stream *held = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
+    struct h2_stream *streams[COUNT];
+    char bodies[COUNT][32];
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(bodies[i], sizeof bodies[i], "body %d", i);
+        streams[i] = h2_request(&client, "POST", "/functions/echo/invoke", bodies[i], strlen(bodies[i]), -1);
+    }
+    for (int i = 0; i < COUNT; i++)
+        expect(streams[i], 200, bodies[i]);
+    ck_assert(!held->is_closed);
+    fake_release(gateway.service);
+    expect(held, 200, NULL);
+    end();
+}
+
+TW_TEST("10 MiB go up and come back through the windows") {
+    enum { LEN = 10 << 20 };
+    begin(NULL);
+    uint8_t *bytes = malloc(LEN);
+    for (size_t i = 0; i < LEN; i++)
+        bytes[i] = (uint8_t)(i * 13 + (i >> 9));
+    struct h2_stream *stream = h2_request(&client, "POST", "/functions/echo/invoke", bytes, LEN, LEN);
+    expect(stream, 200, NULL);
+    ck_assert_uint_eq(stream->body.len, LEN);
+    ck_assert_mem_eq(stream->body.data, bytes, LEN);
+    free(bytes);
+    end();
+}
+
+TW_TEST("a streamed answer comes whole, and a broken one is reset") {
+    begin(NULL);
+    struct h2_stream *stream =
+        h2_request(&client, "POST", "/functions/stream/invoke-stream?export=3000", NULL, 0, -1);
+    expect(stream, 200, NULL);
+    ck_assert_uint_eq(stream->body.len, 3000000);
+    ck_assert_int_eq(stream->body.data[2999999], 'a' + 2999 % 26);
+    stream = h2_request(&client, "POST", "/functions/half/invoke-stream", NULL, 0, -1);
+    ck_assert(h2_until(&client, &stream->is_closed));
+    ck_assert_uint_ne(stream->error_code, NGHTTP2_NO_ERROR);
+    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
+    end();
+}
+
+TW_TEST("a refused upload is answered before it has come") {
+    begin(&(struct tw_http_options){.max_body_bytes = 1000});
+    struct h2_stream *stream = h2_request(&client, "POST", "/functions/echo/invoke", "x", 1, 1001);
+    stream->wants_body_held = true;
+    expect(stream, 413, NULL);
+    static uint8_t bytes[100000];
+    stream = h2_request(&client, "POST", "/functions/echo/invoke", bytes, sizeof bytes, -1); // not announced
+    expect(stream, 413, NULL);
+    stream = h2_request(&client, "POST", "/nothing", bytes, sizeof bytes, -1);
+    expect(stream, 404, NULL);
+    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
+    end();
+}
+
+TW_TEST("header sections and targets above the limits are refused") {
+    begin(NULL);
+    char *path = malloc(20001);
+    memset(path, 'x', 20000);
+    path[0] = '/';
+    path[20000] = '\0';
+    expect(h2_request(&client, "GET", path, NULL, 0, -1), 414, NULL);
+    nghttp2_nv fields[70] = {h2_pair(":method", "GET"), h2_pair(":scheme", "http"),
+                             h2_pair(":authority", "a"), h2_pair(":path", "/healthz")};
+    path[600] = '\0';
+    for (size_t i = 4; i < TW_COUNT(fields); i++)
+        fields[i] = h2_pair("a", path);
+    int32_t id = nghttp2_submit_request(client.session, NULL, fields, TW_COUNT(fields), NULL, NULL);
+    expect(&client.streams[id / 2], 431, NULL);
+    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
+    free(path);
+    end();
+}
+
+TW_TEST("a body that contradicts its content-length never reaches a handler") {
+    begin(NULL);
+    struct h2_stream *stream = h2_request(&client, "POST", "/functions/hold/invoke", "abc", 3, 5);
+    ck_assert(h2_until(&client, &stream->is_closed));
+    ck_assert_uint_eq(stream->error_code, NGHTTP2_PROTOCOL_ERROR);
+    stream = h2_request(&client, "POST", "/functions/hold/invoke", "abcdef", 6, 5);
+    ck_assert(h2_until(&client, &stream->is_closed));
+    ck_assert_uint_eq(stream->error_code, NGHTTP2_PROTOCOL_ERROR);
+    ck_assert_uint_eq(fake_running(gateway.service), 0);
+    end();
+}
+
+TW_TEST("resetting a stream cancels its call, and only its call") {
+    begin(NULL);
+    struct h2_stream *a = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
+    struct h2_stream *b = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
+    h2_flush(&client);
+    ck_assert(fake_wait_running(gateway.service, 2));
+    nghttp2_submit_rst_stream(client.session, NGHTTP2_FLAG_NONE, h2_stream_id(&client, a), NGHTTP2_CANCEL);
+    h2_flush(&client);
+    ck_assert(fake_wait_cancelled(gateway.service, 1));
+    fake_release(gateway.service);
+    expect(b, 200, NULL);
+    ck_assert_uint_eq(fake_cancelled(gateway.service), 1);
+    end();
+}
+
+TW_TEST("hanging up cancels all calls of the connection") {
+    begin(NULL);
+    for (int i = 0; i < 50; i++)
+        h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
+    h2_flush(&client);
+    ck_assert(fake_wait_running(gateway.service, 50));
+    h2_stop(&client);
+    ck_assert(fake_wait_cancelled(gateway.service, 50));
+    gateway_stop(&gateway);
+}
+
+TW_TEST("a client that gives no window loses its stream, not its connection") {
+    begin(&(struct tw_http_options){.write_stall_ms = 300});
+    nghttp2_settings_entry entry = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
+    nghttp2_submit_settings(client.session, NGHTTP2_FLAG_NONE, &entry, 1);
+    struct h2_stream *stream = h2_request(&client, "POST", "/functions/size/invoke?export=1000", NULL, 0, -1);
+    ck_assert(h2_until(&client, &stream->is_closed));
+    ck_assert_uint_eq(stream->error_code, NGHTTP2_CANCEL);
+    expect(h2_request(&client, "HEAD", "/healthz", NULL, 0, -1), 200, NULL);
+    end();
+}
+
+TW_TEST("an idle connection gets a goodbye and is closed") {
+    begin(&(struct tw_http_options){.idle_timeout_ms = 300});
+    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
+    bool never = false;
+    ck_assert(!h2_until(&client, &never));
+    ck_assert(client.is_closed);
+    ck_assert_uint_eq(client.goaways, 1);
+    end();
+}
+
+static void drain(void *context) {
+    tw_http_drain(context, tw_clock_ns() + 20 * TW_NS_PER_S);
+}
+
+TW_TEST("a drain says goodbye twice and lets streams end") {
+    struct tw_error err;
+    pthread_t thread;
+    begin(NULL);
+    struct h2_stream *stream = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
+    h2_flush(&client);
+    ck_assert(fake_wait_running(gateway.service, 1));
+    tw_assert_ok(tw_thread_start(&thread, "drainer", drain, gateway.http, &err), &err);
+    for (int i = 0; i < 100 && client.goaways < 1; i++)
+        h2_pump(&client, 20);
+    ck_assert_int_eq(client.last_goaway_id, INT32_MAX);
+    for (int i = 0; i < 100 && client.goaways < 2; i++)
+        h2_pump(&client, 20);
+    ck_assert_int_eq(client.last_goaway_id, h2_stream_id(&client, stream));
+    ck_assert(!stream->is_closed);
+    fake_release(gateway.service);
+    expect(stream, 200, NULL);
+    tw_thread_join(thread);
+    end();
+}
+
+// ---- attacks, frame by frame ----
+
+// An HPACK block: POST, http, /functions/hold/invoke, authority a (indexed names, plain values).
+static const uint8_t request_block[] = "\x83\x86\x04\x16/functions/hold/invoke\x01\x01"
+                                       "a";
+enum { BLOCK_LEN = sizeof request_block - 1, END_STREAM = 1, END_HEADERS = 4 };
+
+TW_TEST("rapid reset is closed, and leaves no call running") {
+    gateway_start(&gateway, NULL, NULL);
+    int fd = h2_raw_connect(&gateway);
+    static const uint8_t cancel[4] = {0, 0, 0, 8};
+    unsigned sent = 0;
+    bool ok = true;
+    for (; sent < 20000 && ok; sent++)
+        ok = h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 2 * sent + 1, request_block,
+                          BLOCK_LEN) &&
+             h2_raw_frame(fd, NGHTTP2_RST_STREAM, 0, 2 * sent + 1, cancel, sizeof cancel);
+    ck_assert(h2_raw_is_cut(fd, 5000));
+    close(fd);
+    for (int i = 0; i < 1000 && fake_running(gateway.service); i++)
+        usleep(1000);
+    ck_assert_uint_eq(fake_running(gateway.service), 0);
+    ck_assert_uint_le(fake_cancelled(gateway.service), 2000);
+    ck_assert_int_eq(client_status(&gateway, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+    gateway_stop(&gateway);
+}
+
+TW_TEST("streams above the limit are refused and start no call") {
+    gateway_start(&gateway, NULL, NULL);
+    int fd = h2_raw_connect(&gateway);
+    for (unsigned i = 0; i < 1000; i++)
+        if (!h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 2 * i + 1, request_block, BLOCK_LEN))
+            break;
+    ck_assert(fake_wait_running(gateway.service, HTTP2_STREAMS_MAX));
+    ck_assert_int_eq(client_status(&gateway, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+    ck_assert_uint_eq(fake_running(gateway.service), HTTP2_STREAMS_MAX);
+    close(fd);
+    gateway_stop(&gateway);
+}
+
+TW_TEST("a loop that has its fill of requests refuses more at once, but not probes") {
+    enum { FULL = HTTP_IN_FLIGHT_MAX / HTTP2_STREAMS_MAX };
+    gateway_start(&gateway, &(struct tw_http_options){.loops = 1}, NULL);
+    int fds[FULL];
+    for (size_t i = 0; i < FULL; i++) {
+        fds[i] = h2_raw_connect(&gateway);
+        for (unsigned k = 0; k < HTTP2_STREAMS_MAX; k++)
+            ck_assert(h2_raw_frame(fds[i], NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 2 * k + 1,
+                                   request_block, BLOCK_LEN));
+    }
+    ck_assert(fake_wait_running(gateway.service, HTTP_IN_FLIGHT_MAX));
+    struct answer answer = client_ask(&gateway, "GET /devices HTTP/1.1\r\nHost: a\r\n\r\n");
+    ck_assert_int_eq(answer.status, 503);
+    ck_assert_str_eq(answer_header(&answer, "Retry-After"), "1");
+    answer_done(&answer);
+    client_expect(&gateway, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 200, "ok");
+    fake_release(gateway.service);
+    for (int i = 0; i < 1000 && client_status(&gateway, "GET /devices HTTP/1.1\r\nHost: a\r\n\r\n") != 200;
+         i++)
+        usleep(1000);
+    client_expect(&gateway, "GET /devices HTTP/1.1\r\nHost: a\r\n\r\n", 200, "devices");
+    for (size_t i = 0; i < FULL; i++)
+        close(fds[i]);
+    gateway_stop(&gateway);
+}
+
+TW_TEST("floods of CONTINUATION, empty CONTINUATION, PING and SETTINGS are closed") {
+    gateway_start(&gateway, &(struct tw_http_options){.write_stall_ms = 500}, NULL);
+    static const uint8_t bytes[16384];
+    int fd = h2_raw_connect(&gateway);
+    ck_assert(h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM, 1, request_block, BLOCK_LEN));
+    unsigned sent = 0;
+    while (sent < 1000 && h2_raw_frame(fd, NGHTTP2_CONTINUATION, 0, 1, bytes, 1024))
+        sent++;
+    ck_assert(h2_raw_is_cut(fd, 5000));
+    close(fd);
+    fd = h2_raw_connect(&gateway);
+    ck_assert(h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM, 1, request_block, BLOCK_LEN));
+    for (sent = 0; sent < 1000 && h2_raw_frame(fd, NGHTTP2_CONTINUATION, 0, 1, NULL, 0);)
+        sent++;
+    ck_assert(h2_raw_is_cut(fd, 5000));
+    close(fd);
+    // Replies are not read meanwhile: the server stops reading too, and closes when the client has stalled
+    // for long enough.
+    static const uint8_t types[] = {NGHTTP2_PING, NGHTTP2_SETTINGS};
+    for (size_t i = 0; i < TW_COUNT(types); i++) {
+        fd = h2_raw_connect(&gateway);
+        bool ok = true;
+        for (sent = 0; sent < 3000000 && ok; sent++)
+            ok = h2_raw_frame(fd, types[i], 0, 0, bytes, types[i] == NGHTTP2_PING ? 8 : 0);
+        ck_assert_msg(!ok, "%u frames of type %u were taken", sent, types[i]);
+        close(fd);
+    }
+    ck_assert_int_eq(client_status(&gateway, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+    gateway_stop(&gateway);
+}
+
+TW_TEST("a header block that swells by references is reset") {
+    gateway_start(&gateway, NULL, NULL);
+    int fd = h2_raw_connect(&gateway);
+    // The request, a literal with indexing of "a" and 3,000 bytes, then 16,000-odd references to it (index
+    // 62).
+    uint8_t *block = malloc(30000);
+    size_t len = 0;
+    memcpy(block, request_block, BLOCK_LEN);
+    len += BLOCK_LEN;
+    static const uint8_t literal[] = {0x40, 1, 'a', 0x7F, 0xB9, 0x16}; // 3,000 = 127 + 0x39 + (0x16 << 7)
+    memcpy(block + len, literal, sizeof literal);
+    len += sizeof literal;
+    memset(block + len, 'v', 3000);
+    len += 3000;
+    memset(block + len, 0x80 | 62, 13000);
+    len += 13000;
+    ck_assert_uint_le(len, 16384);
+    ck_assert(h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 1, block, len));
+    free(block);
+    uint8_t head[9], payload[16384];
+    uint8_t type = 0;
+    for (int frames = 0; frames < 10 && type != NGHTTP2_RST_STREAM && type != NGHTTP2_GOAWAY; frames++) {
+        ck_assert_int_eq(recv(fd, head, sizeof head, 0x100 /* MSG_WAITALL */), 9);
+        size_t size = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
+        type = head[3];
+        if (size)
+            ck_assert_int_eq(recv(fd, payload, size, 0x100), (int)size);
+    }
+    ck_assert(type == NGHTTP2_RST_STREAM || type == NGHTTP2_GOAWAY);
+    ck_assert_uint_eq(fake_running(gateway.service), 0);
+    close(fd);
+    gateway_stop(&gateway);
+}
+
+TW_TEST("forbidden headers are reset by the framing layer") {
+    begin(NULL);
+    static const char *const names[] = {"Upper", "connection", "transfer-encoding", "te"};
+    static const char *const values[] = {"x", "close", "chunked", "gzip"};
+    for (size_t i = 0; i < TW_COUNT(names); i++) {
+        int fd = h2_raw_connect(&gateway);
+        uint8_t block[256];
+        size_t len = BLOCK_LEN;
+        memcpy(block, request_block, BLOCK_LEN);
+        block[len++] = 0;
+        block[len++] = (uint8_t)strlen(names[i]);
+        memcpy(block + len, names[i], strlen(names[i]));
+        len += strlen(names[i]);
+        block[len++] = (uint8_t)strlen(values[i]);
+        memcpy(block + len, values[i], strlen(values[i]));
+        len += strlen(values[i]);
+        ck_assert(h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 1, block, len));
+        uint8_t head[9], payload[16384], type = 0;
+        for (int frames = 0; frames < 10 && type != NGHTTP2_RST_STREAM && type != NGHTTP2_HEADERS; frames++) {
+            ck_assert_int_eq(recv(fd, head, sizeof head, 0x100), 9);
+            size_t size = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
+            type = head[3];
+            if (size)
+                ck_assert_int_eq(recv(fd, payload, size, 0x100), (int)size);
+        }
+        ck_assert_msg(type == NGHTTP2_RST_STREAM, "%s was taken", names[i]);
+        close(fd);
+    }
+    ck_assert_uint_eq(fake_running(gateway.service), 0);
+    end();
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Barriers, early ends, wrong guesses, warp operations, atomics, variables and traps, in small PTX kernels
+// against plain C.
+
+#include "harness/test.h"
+#include "kernel_run.h"
+
+#define HEAD ".version 7.8\n.target sm_80\n.address_size 64\n"
+// out + 4 × thread in %rd9, the thread's number in %r9
+#define PLACE                                                                                                \
+    "ld.param.u64 %rd9, [out];\nmov.u32 %r9, %tid.x;\nmov.u32 %r8, %ctaid.x;\nmov.u32 %r7, "                 \
+    "%ntid.x;\nmad.lo.u32 %r9, %r8, %r7, %r9;\n"                                                             \
+    "mul.wide.u32 %rd8, %r9, 4;\nadd.u64 %rd9, %rd9, %rd8;\n"
+#define ENTRY HEAD ".visible .entry k(.param .u64 out, .param .u32 n) {\n"
+#define REGS  ".reg .b32 %r<20>;\n.reg .b64 %rd<20>;\n.reg .pred %p<8>;\n"
+
+// Runs a kernel of (out, n); the words it wrote. 4 KiB of output.
+static uint32_t *run_text(struct rig *rig, const char *text, unsigned lanes, unsigned x_multiple,
+                          uint32_t grid, uint32_t block, uint32_t n, uint32_t want_status) {
+    struct kernel k;
+    struct {
+        uint64_t out;
+        uint32_t n;
+    } params = {.n = n};
+    params.out = rig_alloc(rig, 16384);
+    memset(rig_at(rig, params.out), 0, 16384);
+    kernel_from_ptx(rig, &k, text, "k", lanes, x_multiple);
+    uint32_t status = rig_launch(rig, &k, (uint32_t[3]){grid, 1, 1}, (uint32_t[3]){block, 1, 1}, 64, &params,
+                                 sizeof params);
+    ck_assert_uint_eq(status, want_status);
+    kernel_done(&k);
+    return rig_at(rig, params.out);
+}
+
+static void check_words(const uint32_t *got, uint32_t count, uint32_t (*want)(uint32_t)) {
+    for (uint32_t i = 0; i < count; i++)
+        ck_assert_msg(got[i] == want(i), "word %u is %u, not %u", i, got[i], want(i));
+}
+
+static uint32_t want_wrapped(uint32_t i) {
+    return i + 3 < 100 && i < 97 ? i * 2 + 1 : 0;
+}
+
+TW_TEST("an index that wraps below zero in some lanes is taken for what it is") {
+    static const char text[] = ENTRY REGS
+        "ld.param.u64 %rd1, [out];\nld.param.u32 %r1, [n];\nmov.u32 %r2, %tid.x;\nsub.u32 %r2, %r2, 3;\n"
+        "setp.ge.u32 %p1, %r2, %r1;\n@%p1 bra done;\n"
+        "cvt.u64.u32 %rd3, %r2;\nshr.u64 %rd3, %rd3, 32;\ncvt.u32.u64 %r4, %rd3;\n"
+        "mul.wide.u32 %rd2, %r2, 4;\nadd.u64 %rd1, %rd1, %rd2;\nshl.b32 %r3, %r2, 1;\nadd.u32 %r3, %r3, "
+        "1;\nadd.u32 %r3, %r3, %r4;\n"
+        "st.global.u32 [%rd1], %r3;\ndone:\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    for (unsigned level = 0; level < 2; level++) {
+        rig.opt_level = (int)level;
+        check_words(run_text(&rig, text, 32, 32, 1, 128, 97, TW_KERNEL_OK), 128, want_wrapped);
+        check_words(run_text(&rig, text, 8, 8, 1, 128, 97, TW_KERNEL_OK), 128, want_wrapped);
+        check_words(run_text(&rig, text, 32, 1, 1, 120, 97, TW_KERNEL_OK), 128, want_wrapped);
+    }
+}
+
+static uint32_t want_neighbour(uint32_t i) {
+    uint32_t left = i ? i - 1 : 127;
+    return i < 128 ? left * 10 + (left < 5 ? 0 : 1000) : 0;
+}
+
+TW_TEST("a warp that left its first version goes on behind barriers") {
+    // Thread i writes i × 10 to shared memory through an unsigned index that wraps for the first threads,
+    // adds 1000 above 4 in a loop, waits, reads its left neighbour.
+    static const char text[] =
+        HEAD ".visible .entry k(.param .u64 out, .param .u32 n) {\n.shared .align 4 .b8 s[512];\n" REGS PLACE
+             "mov.u64 %rd1, s;\nsub.u32 %r1, %r9, 5;\ncvt.u64.u32 %rd2, %r1;\nshr.u64 %rd5, %rd2, "
+             "32;\ncvt.u32.u64 %r10, %rd5;\nand.b64 %rd2, %rd2, 127;\n"
+             "setp.gt.u32 %p1, %r1, 200;\nmad.lo.u32 %r2, %r9, 10, %r10;\nmov.u32 %r3, 0;\n@%p1 bra "
+             "join;\nloop:\nadd.u32 %r2, %r2, 100;\nadd.u32 %r3, %r3, 1;\n"
+             "setp.lt.u32 %p2, %r3, 10;\n@%p2 bra loop;\njoin:\nbar.sync 0;\nshl.b64 %rd2, %rd2, 2;\nadd.u64 "
+             "%rd3, %rd1, %rd2;\nst.shared.u32 [%rd3], %r2;\n"
+             "bar.sync 0;\nsub.u32 %r4, %r9, 6;\nand.b32 %r4, %r4, 127;\nmul.wide.u32 %rd4, %r4, 4;\nadd.u64 "
+             "%rd4, %rd1, %rd4;\nld.shared.u32 %r5, [%rd4];\n"
+             "st.global.u32 [%rd9], %r5;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    for (unsigned level = 0; level < 2; level++) {
+        rig.opt_level = (int)level;
+        check_words(run_text(&rig, text, 32, 32, 1, 128, 0, TW_KERNEL_OK), 130, want_neighbour);
+        check_words(run_text(&rig, text, 16, 16, 1, 128, 0, TW_KERNEL_OK), 130, want_neighbour);
+        check_words(run_text(&rig, text, 32, 1, 1, 128, 0, TW_KERNEL_OK), 130, want_neighbour);
+    }
+}
+
+static uint32_t want_partners(uint32_t i) {
+    return i < 70 ? (69 - i) * 3 : 0;
+}
+
+TW_TEST("threads that ended early do not hold up a barrier") {
+    static const char text[] =
+        HEAD ".visible .entry k(.param .u64 out, .param .u32 n) {\n.shared .align 4 .b8 s[1024];\n" REGS PLACE
+             "ld.param.u32 %r1, [n];\nsetp.ge.u32 %p1, %r9, %r1;\n@%p1 ret;\nmov.u64 %rd1, s;\nadd.u64 %rd2, "
+             "%rd1, %rd8;\n"
+             "mul.lo.u32 %r2, %r9, 3;\nst.shared.u32 [%rd2], %r2;\nbarrier.sync 0;\nsub.u32 %r3, %r1, "
+             "%r9;\nsub.u32 %r3, %r3, 1;\n"
+             "mul.wide.u32 %rd3, %r3, 4;\nadd.u64 %rd3, %rd1, %rd3;\nld.shared.u32 %r4, "
+             "[%rd3];\nst.global.u32 [%rd9], %r4;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    check_words(run_text(&rig, text, 32, 32, 1, 128, 70, TW_KERNEL_OK), 130, want_partners);
+    check_words(run_text(&rig, text, 8, 8, 1, 128, 70, TW_KERNEL_OK), 130, want_partners);
+    check_words(run_text(&rig, text, 32, 1, 1, 100, 70, TW_KERNEL_OK), 130, want_partners);
+}
+
+static uint32_t want_reduction(uint32_t i) {
+    return i >= 100 ? 0 : 34 * 100 + 10 + 0; // 34 of 0 … 99 are multiples of 3; some are, not all are
+}
+
+TW_TEST("bar.red counts over the whole block") {
+    static const char text[] =
+        ENTRY REGS PLACE "rem.u32 %r1, %r9, 3;\nsetp.eq.u32 %p1, %r1, 0;\nbar.red.popc.u32 %r2, 0, "
+                         "%p1;\nbar.red.or.pred %p2, 0, %p1;\n"
+                         "bar.red.and.pred %p3, 0, %p1;\nselp.b32 %r3, 10, 0, %p2;\nselp.b32 %r4, 1, 0, "
+                         "%p3;\nmad.lo.u32 %r2, %r2, 100, %r3;\n"
+                         "add.u32 %r2, %r2, %r4;\nst.global.u32 [%rd9], %r2;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    check_words(run_text(&rig, text, 32, 1, 1, 100, 0, TW_KERNEL_OK), 101, want_reduction);
+    check_words(run_text(&rig, text, 16, 1, 1, 100, 0, TW_KERNEL_OK), 101, want_reduction);
+}
+
+TW_TEST("a trap ends the launch and says where") {
+    static const char text[] =
+        ENTRY REGS PLACE "setp.eq.u32 %p1, %r9, 40;\n@%p1 trap;\nst.global.u32 [%rd9], 7;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    const uint32_t *got = run_text(&rig, text, 32, 32, 1, 64, 0, TW_KERNEL_TRAP);
+    ck_assert_uint_eq(got[31], 7); // the first warp had run
+    ck_assert_uint_eq(got[33], 0);
+}
+
+TW_TEST("a wild address stays in the arena") {
+    // The address is far outside; masked it is the place n in the arena.
+    static const char text[] = ENTRY REGS
+        "ld.param.u32 %r1, [n];\ncvt.u64.u32 %rd1, %r1;\nadd.u64 %rd1, %rd1, 0x7f5500000000;\nmov.u32 %r2, "
+        "%tid.x;\n"
+        "mul.wide.u32 %rd2, %r2, 4;\nadd.u64 %rd1, %rd1, %rd2;\nst.global.u32 [%rd1], %r2;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    uint64_t place = rig_alloc(&rig, 4096);
+    (void)run_text(&rig, text, 32, 32, 1, 64, (uint32_t)place, TW_KERNEL_OK);
+    const uint32_t *got = rig_at(&rig, place);
+    for (uint32_t i = 0; i < 64; i++)
+        ck_assert_uint_eq(got[i], i);
+}
+
+static uint32_t want_tables(uint32_t i) {
+    static const uint32_t table[] = {100, 101, 102, 103, 104, 105, 106, 107};
+    uint32_t lane = i & 31, sum = 0;
+    for (uint32_t k = 0; k < 8; k++)
+        sum += (lane + k) * (k + 1);
+    return i >= 64 ? 0 : table[(i * 5) & 7] + sum;
+}
+
+TW_TEST("constants, pointers between variables and private arrays work") {
+    static const char text[] =
+        HEAD ".const .align 4 .u32 table[8] = {100, 101, 102, 103, 104, 105, 106, 107};\n.global .align 8 "
+             ".u64 pointer = generic(table);\n"
+             ".visible .entry k(.param .u64 out, .param .u32 n) {\n.local .align 4 .b8 own[32];\n" REGS PLACE
+             "mov.u64 %rd1, pointer;\nld.global.u64 %rd1, [%rd1];\nmul.lo.u32 %r1, %r9, 5;\nand.b32 %r1, "
+             "%r1, 7;\nmul.wide.u32 %rd2, %r1, 4;\nadd.u64 %rd2, %rd1, %rd2;\n"
+             "ld.u32 %r2, [%rd2];\nmov.u64 %rd3, own;\nand.b32 %r3, %r9, 31;\nmov.u32 %r4, 0;\n"
+             "fill:\nadd.u32 %r5, %r3, %r4;\nmul.wide.u32 %rd4, %r4, 4;\nadd.u64 %rd4, %rd3, "
+             "%rd4;\nst.local.u32 [%rd4], %r5;\nadd.u32 %r4, %r4, 1;\n"
+             "setp.lt.u32 %p1, %r4, 8;\n@%p1 bra fill;\nmov.u32 %r4, 0;\n"
+             "sum:\nmul.wide.u32 %rd4, %r4, 4;\nadd.u64 %rd4, %rd3, %rd4;\nld.local.u32 %r5, "
+             "[%rd4];\nadd.u32 %r4, %r4, 1;\nmad.lo.u32 %r2, %r5, %r4, %r2;\n"
+             "setp.lt.u32 %p1, %r4, 8;\n@%p1 bra sum;\nst.global.u32 [%rd9], %r2;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    check_words(run_text(&rig, text, 32, 32, 1, 64, 0, TW_KERNEL_OK), 65, want_tables);
+    check_words(run_text(&rig, text, 8, 1, 1, 64, 0, TW_KERNEL_OK), 65, want_tables);
+}
+
+TW_TEST("vectors of two and four move, side by side and scattered") {
+    static const char text[] = ENTRY REGS "ld.param.u64 %rd1, [out];\nmov.u32 %r1, %tid.x;\nmul.wide.u32 "
+                                          "%rd2, %r1, 16;\nadd.u64 %rd3, %rd1, %rd2;\n"
+                                          "add.u32 %r2, %r1, 1000;\nadd.u32 %r3, %r1, 2000;\nadd.u32 %r4, "
+                                          "%r1, 3000;\nst.global.v4.u32 [%rd3], {%r1, %r2, %r3, %r4};\n"
+                                          "ld.global.v4.u32 {%r5, %r6, %r7, %r8}, [%rd3];\nmul.wide.u32 "
+                                          "%rd4, %r1, 24;\nadd.u64 %rd4, %rd1, %rd4;\n"
+                                          "st.global.v2.u32 [%rd4+8192], {%r8, %r6};\nld.global.v2.u32 "
+                                          "{%r10, %r11}, [%rd4+8192];\nxor.b32 %r10, %r10, %r11;\n"
+                                          "st.global.u32 [%rd4+8208], %r10;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    for (unsigned lanes = 8; lanes <= 32; lanes *= 2) {
+        const uint32_t *got = run_text(&rig, text, lanes, lanes, 1, 64, 0, TW_KERNEL_OK);
+        for (uint32_t i = 0; i < 64; i++) {
+            for (uint32_t k = 0; k < 4; k++)
+                ck_assert_uint_eq(got[4 * i + k], i + 1000 * k);
+            ck_assert_uint_eq(got[2048 + 6 * i], i + 3000);
+            ck_assert_uint_eq(got[2048 + 6 * i + 1], i + 1000);
+            ck_assert_uint_eq(got[2048 + 6 * i + 4], (i + 3000) ^ (i + 1000));
+        }
+    }
+}
+
+static uint32_t want_case(uint32_t i) {
+    static const uint32_t by[] = {11, 22, 33};
+    return i < 64 ? by[i % 4 < 3 ? i % 4 : 2] + i : 0;
+}
+
+TW_TEST("an indexed branch sends each lane its way") {
+    static const char text[] = ENTRY REGS PLACE
+        "and.b32 %r1, %r9, 3;\nmin.u32 %r1, %r1, 2;\nts: .branchtargets a, b, c;\nbrx.idx %r1, ts;\n"
+        "a:\nadd.u32 %r2, %r9, 11;\nbra done;\nb:\nadd.u32 %r2, %r9, 22;\nbra done;\nc:\nadd.u32 %r2, %r9, "
+        "33;\ndone:\n"
+        "st.global.u32 [%rd9], %r2;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    check_words(run_text(&rig, text, 32, 32, 1, 64, 0, TW_KERNEL_OK), 65, want_case);
+}
+
+TW_TEST("what is not supported is refused by name and line") {
+    struct tw_error err = {};
+    struct rig rig;
+    rig_init(&rig);
+    static const char text[] =
+        ENTRY REGS "mov.u32 %r1, %tid.x;\nbar.sync %r1;\nret;\n}\n"; // each thread another barrier
+    ck_assert(!kernel_try(text, "k", 32, 32, &err));
+    ck_assert_int_eq(err.code, TW_ERR_CUDA_MALFORMED_PTX);
+    ck_assert_msg(strstr(err.message, "line 9") != NULL && strstr(err.message, "bar"), "%s", err.message);
+    err = (struct tw_error){};
+    static const char other[] = ENTRY "ret;\n}\n";
+    ck_assert(!kernel_try(other, "nothing", 32, 32, &err));
+    ck_assert_int_eq(err.code, TW_ERR_CUDA_INVALID_KERNEL);
+    ck_assert_msg(strstr(err.message, "has: k") != NULL, "%s", err.message);
+}
+
+static uint32_t want_pipeline(uint32_t i) {
+    // Consumers (threads 32 … 63) add up what the producer wrote in each of 5 rounds: round × 100 + lane.
+    uint32_t sum = 0;
+    for (uint32_t r = 0; r < 5; r++)
+        sum += r * 100 + (i & 31);
+    return i >= 32 && i < 64 ? sum : i < 32 ? 1 : 0;
+}
+
+TW_TEST("a producer and a consumer warp take turns through two named barriers") {
+    static const char text[] =
+        HEAD ".visible .entry k(.param .u64 out, .param .u32 n) {\n.shared .align 4 .b8 s[128];\n" REGS PLACE
+             "mov.u64 %rd1, s;\nand.b32 %r1, %r9, 31;\nmul.wide.u32 %rd2, %r1, 4;\nadd.u64 %rd1, %rd1, "
+             "%rd2;\nmov.u32 %r2, 0;\nmov.u32 %r3, 1;\nshr.u32 %r4, %r9, 5;\n"
+             "setp.ne.u32 %p1, %r4, 0;\n@%p1 bra consume;\nproduce:\nsetp.eq.u32 %p2, %r2, 0;\n@%p2 bra "
+             "first;\nbar.sync 2, 64;\nfirst:\nmad.lo.u32 %r5, %r2, 100, %r1;\n"
+             "st.shared.u32 [%rd1], %r5;\nbar.arrive 1, 64;\nadd.u32 %r2, %r2, 1;\nsetp.lt.u32 %p3, %r2, "
+             "5;\n@%p3 bra produce;\nbra done;\n"
+             "consume:\nmov.u32 %r3, 0;\nagain:\nbar.sync 1, 64;\nld.shared.u32 %r5, [%rd1];\nadd.u32 %r3, "
+             "%r3, %r5;\nadd.u32 %r2, %r2, 1;\nsetp.lt.u32 %p3, %r2, 5;\n"
+             "@!%p3 bra done;\nbar.arrive 2, 64;\nbra again;\ndone:\nst.global.u32 [%rd9], %r3;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    check_words(run_text(&rig, text, 32, 32, 1, 64, 0, TW_KERNEL_OK), 65, want_pipeline);
+}
+
+TW_TEST("warps that wait at different barriers for each other are deadlocked") {
+    static const char text[] =
+        ENTRY REGS PLACE "shr.u32 %r1, %r9, 5;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra two;\nbar.sync 1;\nbra "
+                         "done;\ntwo:\nbar.sync 2;\ndone:\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    (void)run_text(&rig, text, 32, 32, 1, 64, 0, TW_KERNEL_DEADLOCK);
+    (void)run_text(&rig, text, 32, 32, 1, 32, 0, TW_KERNEL_OK);
+}
+
+TW_TEST("a barrier in a loop of varying length works while warps stay whole, and fails when they tear") {
+    // Threads loop from their number to n in steps of 64: alike for all lanes when n is a multiple of 32.
+    static const char text[] = ENTRY REGS PLACE "ld.param.u32 %r1, [n];\nmov.u32 %r2, %r9;\nmov.u32 %r3, "
+                                                "0;\nsetp.ge.u32 %p1, %r2, %r1;\n@%p1 bra done;\nloop:\n"
+                                                "add.u32 %r3, %r3, 1;\nbar.sync 0;\nadd.u32 %r2, %r2, "
+                                                "64;\nsetp.lt.u32 %p1, %r2, %r1;\n@%p1 bra loop;\ndone:\n"
+                                                "st.global.u32 [%rd9], %r3;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    const uint32_t *got = run_text(&rig, text, 32, 32, 1, 64, 160, TW_KERNEL_OK);
+    for (uint32_t i = 0; i < 64; i++)
+        ck_assert_uint_eq(got[i], i < 32 ? 3 : 2);
+    (void)run_text(&rig, text, 32, 32, 1, 64, 150, TW_KERNEL_DEADLOCK);
+}
+
+TW_TEST("asynchronous copies bring their bytes and zeros beyond the source") {
+    static const char text[] =
+        HEAD ".visible .entry k(.param .u64 out, .param .u32 n) {\n.shared .align 16 .b8 s[512];\n" REGS
+             "ld.param.u64 %rd1, [out];\nmov.u32 %r1, %tid.x;\n"
+             "mul.wide.u32 %rd2, %r1, 16;\nadd.u64 %rd3, %rd1, %rd2;\nmov.u64 %rd4, s;\nadd.u64 %rd4, %rd4, "
+             "%rd2;\nadd.u32 %r2, %r1, 5;\nst.global.v4.u32 [%rd3], {%r2, %r2, %r2, %r2};\n"
+             "and.b32 %r3, %r1, 3;\nmul.lo.u32 %r3, %r3, 4;\ncvt.u32.u64 %r4, "
+             "%rd4;\ncp.async.cg.shared.global [%r4], [%rd3], 16, %r3;\ncp.async.wait_all;\n"
+             "ld.shared.v4.u32 {%r5, %r6, %r7, %r8}, [%rd4];\nst.global.v4.u32 [%rd3+2048], {%r5, %r6, %r7, "
+             "%r8};\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    const uint32_t *got = run_text(&rig, text, 32, 32, 1, 32, 0, TW_KERNEL_OK);
+    for (uint32_t i = 0; i < 32; i++)
+        for (uint32_t k = 0; k < 4; k++)
+            ck_assert_uint_eq(got[512 + 4 * i + k], k < (i & 3) ? i + 5 : 0);
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps docs true: fills the tables that stand between "<!-- table: NAME -->" and "<!-- end table -->" from the .def files they repeat.
+With --write it mends the files; without, it fails when one is out of date. Also checks that every folder of src/ has its page."""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HEADINGS = ["What", "Data", "Threads and ownership", "Invariants", "How to add one"]
+DOCS = ["README.md", "ARCHITECTURE.md", "docs/functions.md", "docs/operations.md", "docs/api.md"]
+
+
+def rows_of(path, macro):
+    """The arguments of every MACRO(…) in a .def file, as lists of texts without quotes."""
+    text = "\n".join(l for l in (ROOT / path).read_text().splitlines() if not l.lstrip().startswith("//"))
+    rows, position = [], 0
+    while (found := re.compile(r"\b" + macro + r"\(").search(text, position)):
+        depth, start, at, args, quoted = 1, found.end(), found.end(), [], False
+        while depth:
+            c = text[at]
+            if quoted:
+                at += c == "\\"
+                quoted = c != '"'
+            elif c == '"':
+                quoted = True
+            elif c in "([{":
+                depth += 1
+            elif c in ")]}":
+                depth -= 1
+            if (c == "," and depth == 1 and not quoted) or depth == 0:
+                args.append(text[start:at].strip())
+                start = at + 1
+            at += 1
+        position = at
+        rows.append([" ".join(re.sub(r'"\s*"', "", a).split()).strip('"').replace('\\"', '"') for a in args])
+    return rows
+
+
+def table(header, rows):
+    clean = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(["| " + " | ".join(header) + " |", "|" + "---|" * len(header)] + ["| " + " | ".join(row) + " |" for row in clean])
+
+
+def errors():
+    rows = rows_of("src/base/error.def", "TW_ERROR")
+    return table(["status", "kind", "meaning", "try again"],
+                 [[r[1], f"`{r[3]}`", r[4], "yes" if r[2] == "true" else "no"] for r in rows])
+
+
+def settings():
+    rows = rows_of("src/cli/options.def", "TW_OPTION")
+    return table(["variable", "flag", "default", "what it sets"],
+                 [[f"`{r[1]}`", f"`--{r[2]}`", f"`{r[4]}`" if r[4] else "", r[7]] for r in rows])
+
+
+def commands():
+    rows = rows_of("src/cli/commands.def", "TW_COMMAND")
+    return table(["command", "arguments", "what it does"], [[f"`{r[0]}`", f"`{r[2]}`" if r[2] else "", r[3]] for r in rows])
+
+
+def metrics():
+    rows = rows_of("src/telemetry/metrics.def", "TW_METRIC")
+    kinds = {"COUNTER": "counter", "GAUGE": "gauge"}
+    return table(["metric", "kind", "labels", "what it counts"],
+                 [[f"`{r[1]}`", kinds.get(r[2], "histogram"), r[3].replace(",", ", "), r[4]] for r in rows])
+
+
+def routes():
+    rows = rows_of("src/http/routes.def", "ROUTE")
+    return table(["method", "path", "token's role"],
+                 [[r[0], f"`{r[1].replace(':id', '{id}')}`", "none" if r[3] == "PUBLIC" else r[4].lower()] for r in rows])
+
+
+def instructions():
+    names = sorted({r[0] for r in rows_of("src/ptx/isa.def", "PTX_INST")})
+    return ", ".join(f"`{n}`" for n in names)
+
+
+TABLES = {f.__name__: f for f in (errors, settings, commands, metrics, routes, instructions)}
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end table -->)", re.S)
+
+
+def main():
+    write = "--write" in sys.argv
+    problems = []
+    for name in DOCS:
+        path = ROOT / name
+        if not path.exists():
+            problems.append(f"{name} is missing")
+            continue
+        text = path.read_text()
+        filled = BLOCK.sub(lambda m: m.group(1) + TABLES[m.group(2)]() + "\n" + m.group(4), text)
+        if filled != text:
+            if write:
+                path.write_text(filled)
+            else:
+                problems.append(f"{name}: a table is out of date; python3 tools/check_docs.py --write mends it")
+    for folder in sorted(p for p in (ROOT / "src").iterdir() if p.is_dir() and any(p.glob("*.[ch]"))):
+        page = folder / "README.md"
+        found = re.findall(r"^## (.+)$", page.read_text(), re.M) if page.exists() else []
+        if found[:5] != HEADINGS:
+            problems.append(f"src/{folder.name}/README.md has to have the headings {', '.join(HEADINGS)}")
+    for problem in problems:
+        print(problem)
+    print(f"docs: {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
