@@ -106,9 +106,8 @@ static bool dump(struct tw_kir_module *module, const struct tw_compile_request *
            tw_kir_print(module, out, err);
 }
 
-// ---- INFO:
+// ---- INFO ----
 // [{"name":…,"params":[{"name":…,"type":…,"offset":…,"size":…,"pointer":…}…],"required_block":[…],"max_block":[…]}…]
-// ----
 
 static void write_dims(struct tw_json_writer *json, const char *key, const uint32_t dims[3]) {
     tw_json_write_key(json, key);

@@ -2,10 +2,9 @@
 //
 // Runs tenants' Wasm: modules with their images, instances on memory that we own, host functions, deadlines.
 //
-//     struct tw_module *module = tw_module_build(engine, wasm, &limits, &image, &err);     // deploy:
-//     rewrite, compile, start once, capture struct tw_invoke invoke = {.module = module, .tenant = 7, .input
-//     = body, .deadline_ns = …, .done = on_done}; tw_engine_submit(engine, &invoke, &err); // on_done runs on
-//     a worker
+//     struct tw_module *module = tw_module_build(engine, wasm, &limits, &image, &err); // rewrite, compile, start once
+//     struct tw_invoke invoke = {.module = module, .tenant = 7, .input = body, .deadline_ns = …, .done = on_done};
+//     tw_engine_submit(engine, &invoke, &err);                                         // on_done runs on a worker
 //
 // Every call runs on a fresh instance made from the image: no byte that one call wrote is ever seen by the
 // next.
@@ -83,7 +82,7 @@ enum { TW_INVOKE_VALUES_MAX = 64, TW_CONTENT_TYPE_MAX = 128 };
 
 struct tw_invoke_times {
     int64_t queued_ns, started_ns, running_ns,
-        ended_ns; // monotonic: submitted, taken by a worker, guest entered, guest left
+        ended_ns; // monotonic: submitted, taken, guest entered, guest left
     uint64_t kernel_ns;
 };
 
@@ -138,9 +137,9 @@ void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret
 [[nodiscard]] bool tw_module_prewarm(struct tw_engine *engine, struct tw_module *module, uint64_t tenant,
                                      uint32_t count, uint32_t *ret_warm, struct tw_error *err);
 
-// ---- in the compiler process: rewritten Wasm → serialized code, with the same settings as the server's
-// engine ---- Makes what compiling needs, so that it can be called after the process has locked itself down.
-// Once, before the first compilation.
+// ---- in the compiler process: rewritten Wasm → serialized code, with the settings of the server's engine ----
+// Makes what compiling needs, so that it can be called after the process has locked itself down. Once, before
+// the first compilation.
 [[nodiscard]] bool tw_engine_precompile_init(struct tw_error *err);
 // INVALID_WASM when it is not valid, COMPILE_FAILED when the code does not fit `out`. `interrupt`: enum
 // tw_interrupt. Confined to one thread.

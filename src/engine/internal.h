@@ -17,8 +17,8 @@
 struct engine_call;
 struct engine_instance;
 
-// ---- timers (timer.c): one thread that runs what is due. A timer is embedded; guarded by the timers' lock.
-// ----
+// ---- timers (timer.c): one thread that runs what is due ----
+// A timer is embedded; guarded by the timers' lock.
 struct engine_timer {
     int64_t due_ns;
     size_t slot;                              // in the heap, from 1; 0: not set

@@ -3,8 +3,7 @@
 // One request and its answer, whatever the protocol version: what handlers see.
 //
 //     void http_devices_list(struct http_exchange *x) {
-//         http_run_blocking(x, list);               // `list` runs on the service's pool, then calls
-//         http_respond
+//         http_run_blocking(x, list); // `list` runs on the service's pool, then calls http_respond
 //     }
 //
 // Life: the connection makes it and fills the request part (loop thread); the handler owns it from its call

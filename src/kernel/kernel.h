@@ -11,8 +11,7 @@
 // conversions are moves.
 //
 //     struct tw_arena arena; struct tw_kir_module *m; struct tw_error err = {};
-//     if (tw_ptx_parse(&arena, text, &m, &err) && tw_kir_verify(m, &err) && tw_kir_inline(&arena, m, f,
-//     &err)) …
+//     if (tw_ptx_parse(&arena, text, &m, &err) && tw_kir_verify(m, &err) && tw_kir_inline(&arena, m, f, &err)) …
 //
 // Everything of a module lives in the arena it was built in. Confined to one thread.
 #pragma once

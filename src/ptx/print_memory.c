@@ -271,8 +271,7 @@ static bool atomic(struct ptx_printer *p, struct tw_kir_operand *src) {
     return ptx_put(p, ";\n");
 }
 
-// ---- cp.async: in the IR the copy is done at once; here it is before the next statement that could see it
-// ----
+// ---- cp.async: in the IR the copy is done at once; here it is before the next statement that could see it ----
 
 bool ptx_print_copies_end(struct ptx_printer *p) {
     if (!p->copies_pending)

@@ -4,9 +4,8 @@
 // translate.
 //
 //     struct tw_service *service = tw_service_new(&options, &err);
-//     tw_service_deploy(service, &caller, &request, &out, &err);         // blocks: call it on
-//     tw_service_pool tw_service_invoke(service, &caller, &call, &err);                  // returns at once;
-//     call.done runs on a worker
+//     tw_service_deploy(service, &caller, &request, &out, &err); // blocks: call it on tw_service_pool
+//     tw_service_invoke(service, &caller, &call, &err);          // returns at once; call.done runs on a worker
 //
 // Answers are JSON text in a tw_buf, in the wire's format. Another tenant's things are NOT_FOUND. Any thread.
 #pragma once
@@ -57,8 +56,8 @@ struct tw_deploy {
     struct tw_str name;           // [A-Za-z0-9][A-Za-z0-9._-]*, at most TW_FUNCTION_NAME_MAX
     struct tw_span wasm;          // binary
     const struct tw_json *config; // {"memory_bytes","timeout_ms","env":{…},"args":[…]} or NULL
-    bool replace; // PUT: a new version; else an existing name is CONFLICT (same bytes and config: the same
-                  // answer again)
+    // PUT: a new version; else an existing name is CONFLICT (same bytes and config: the same answer again).
+    bool replace;
 };
 // Blocks. Writes {id, name, version, digest, exports, imports, …}.
 [[nodiscard]] bool tw_service_deploy(struct tw_service *service, const struct tw_caller *caller,
@@ -72,8 +71,7 @@ struct tw_deploy {
                                            struct tw_str id_or_name, struct tw_buf *out,
                                            struct tw_error *err);
 [[nodiscard]] bool tw_service_function_delete(struct tw_service *service, const struct tw_caller *caller,
-                                              struct tw_str id_or_name,
-                                              struct tw_error *err); // blocks
+                                              struct tw_str id_or_name, struct tw_error *err); // blocks
 [[nodiscard]] bool tw_service_prewarm(struct tw_service *service, const struct tw_caller *caller,
                                       struct tw_str id_or_name, uint32_t count, struct tw_buf *out,
                                       struct tw_error *err); // blocks
@@ -92,10 +90,9 @@ struct tw_service_call {
     void (*done)(struct tw_service_call *call);                       // on a worker, once
     void *context;
 
-    struct tw_error
-        error; // TW_OK: `body_out` is the answer; else tw_service_call_problem writes the error body
-    struct tw_buf body_out; // JSON mode: {function_id, result}; raw mode: the guest's output. The caller does
-                            // tw_buf_done
+    struct tw_error error; // TW_OK: `body_out` is the answer; else tw_service_call_detail adds to the problem
+    // JSON mode: {function_id, result}; raw mode: the guest's output. The caller does tw_buf_done.
+    struct tw_buf body_out;
     char content_type[TW_CONTENT_TYPE_MAX];
     int status;                 // 200, or what the guest set (raw mode)
     struct tw_invoke invoke;    // the service's

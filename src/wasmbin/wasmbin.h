@@ -4,8 +4,7 @@
 // interrupted from outside.
 //
 //     struct tw_wasm wasm;
-//     if (tw_wasm_parse(&arena, bytes, &wasm, &err) && tw_wasm_rewrite(&wasm, &options, &out, &rewritten,
-//     &err)) …
+//     if (tw_wasm_parse(&arena, bytes, &wasm, &err) && tw_wasm_rewrite(&wasm, &options, &out, &rewritten, &err)) …
 //
 // Parsing checks everything the rewrite relies on (structure, index ranges, instruction boundaries, limits);
 // full validation of types is the engine's, in the compiler process. All results live in the arena and borrow
