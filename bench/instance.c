@@ -57,6 +57,7 @@ static int64_t time_ours(struct tw_engine *engine, const struct guest *guest, in
     for (int i = 0; i < calls; i++) {
         struct tw_invoke invoke;
         invoke.module = guest->ours;
+        invoke.instance = NULL;
         invoke.tenant = 0;
         invoke.export = "f";
         invoke.arg_count = 0;

@@ -191,7 +191,9 @@ static bool begin(struct engine_call *call, struct tw_error *err) {
         return tw_fail(err, TW_ERR_CANCELLED, "the call was cancelled before it began");
     if (invoke->times.started_ns >= invoke->deadline_ns)
         return tw_fail(err, TW_ERR_TIMEOUT, "the call waited in the queue until its deadline");
-    call->instance = engine_pool_take(invoke->module, invoke->tenant, invoke->deadline_ns, err);
+    call->instance = invoke->instance
+                         ? engine_kept_take(call, err)
+                         : engine_pool_take(invoke->module, invoke->tenant, invoke->deadline_ns, err);
     if (!call->instance)
         return false;
     call->instance->call = call;
@@ -256,7 +258,7 @@ static void end_guest(struct engine_call *call) {
     if (instance->gpu) {
         struct tw_gpu_usage usage;
         tw_gpu_context_usage(instance->gpu, &usage);
-        call->invoke->times.kernel_ns = usage.kernel_ns;
+        call->invoke->times.kernel_ns = usage.kernel_ns - instance->kernel_ns_before;
     }
     engine_outcome(call, stopped || late);
     if (!call->invoke->error.code && !call->exited)
@@ -268,14 +270,17 @@ static void end(struct engine_call *call) {
     struct tw_invoke *invoke = call->invoke;
     struct tw_module *module = invoke->module;
     uint64_t tenant = invoke->tenant;
-    if (call->instance)
+    bool was_kept = invoke->instance;
+    if (invoke->instance)
+        engine_kept_give(call);
+    else if (call->instance)
         engine_pool_give(call->instance);
     if (!invoke->times.ended_ns)
         invoke->times.ended_ns = tw_clock_ns();
     part(call);
     if (invoke->done)
         invoke->done(invoke); // the invoke may be gone afterwards
-    if (module->single_use)
+    if (module->single_use && !was_kept)
         engine_pool_refill(module, tenant);
     tw_module_unref(module);
     free(call);
@@ -354,7 +359,7 @@ bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct
     prepare(invoke);
     invoke->engine_state = call;
     tw_module_ref(invoke->module);
-    if (engine_sched_push(&engine->sched, call, true, err))
+    if (invoke->instance ? engine_kept_submit(call, err) : engine_sched_push(&engine->sched, call, true, err))
         return true;
     invoke->engine_state = NULL;
     tw_module_unref(invoke->module);
@@ -364,6 +369,7 @@ bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct
 
 void tw_engine_run(struct tw_engine *engine, struct tw_invoke *invoke) {
     prepare(invoke);
+    invoke->instance = NULL;
     struct engine_call *call = engine_call_new(engine, invoke, &invoke->error);
     if (!call) {
         if (invoke->done)

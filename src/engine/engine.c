@@ -16,6 +16,7 @@ static void set_defaults(struct tw_engine_options *options) {
 static void collect(void *context) {
     struct tw_engine *engine = context;
     tw_metric_set(TW_METRIC_ACTIVE_INSTANCES, tw_labels(), tw_counter_get(&engine->instances));
+    tw_metric_set(TW_METRIC_KEPT_INSTANCES, tw_labels(), tw_counter_get(&engine->kept));
     tw_metric_set(TW_METRIC_POOL_WARM, tw_labels(), tw_counter_get(&engine->warm));
 }
 
@@ -55,7 +56,8 @@ struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct 
     engine->blocking = tw_pool_new("tw-load", ENGINE_BLOCKING_THREADS, engine->options.max_instances, err);
     bool timers = engine_timers_init(&engine->timers, err);
     bool sched = engine_sched_init(engine, engine->options.workers, engine->options.max_queued, err);
-    if (engine->blocking && timers && sched && start_wasmtime(engine, err)) {
+    bool keeper = engine_keeper_init(engine, err);
+    if (engine->blocking && timers && sched && keeper && start_wasmtime(engine, err)) {
         tw_metrics_on_collect(collect, engine);
         return engine;
     }
@@ -67,6 +69,7 @@ void tw_engine_free(struct tw_engine *engine) {
     if (!engine)
         return;
     tw_metrics_off_collect(collect, engine);
+    engine_keeper_done(engine);
     engine_sched_done(&engine->sched);
     tw_pool_free(engine->blocking);
     engine_timers_done(&engine->timers);
@@ -84,6 +87,7 @@ void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret
     *ret_stats = (struct tw_engine_stats){
         .instances = (uint32_t)tw_counter_get(&engine->instances),
         .warm = (uint32_t)tw_counter_get(&engine->warm),
+        .kept = (uint32_t)tw_counter_get(&engine->kept),
         .running = (uint32_t)tw_counter_get(&engine->sched.running),
         .queued = engine_sched_queued(&engine->sched),
         .reset_method = engine->resetter.pagemap >= 0 ? "pagemap_scan" : "madvise",

@@ -89,7 +89,8 @@ struct tw_invoke_times {
 // One call. The caller owns it and fills the first part; from submit until `done` it is the engine's; then
 // the second part is valid.
 struct tw_invoke {
-    struct tw_module *module; // referenced by the caller for the duration
+    struct tw_module *module;     // referenced by the caller for the duration
+    struct tw_instance *instance; // one of that module's, which keeps its state; NULL: a fresh one
     uint64_t tenant;
     const char *export;          // NULL: the default
     const struct tw_value *args; // types already matched to the export's signature
@@ -121,14 +122,40 @@ struct tw_invoke {
 // Queues the call. CAPACITY when the queue is full; MISSING_EXPORT, INVALID_ARGS at once. On false `done` is
 // not called.
 [[nodiscard]] bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct tw_error *err);
-// Runs it on the calling thread (the CLI's `run`); `done` may be NULL.
+// Runs it on the calling thread (the CLI's `run`), on a fresh instance; `done` may be NULL.
 void tw_engine_run(struct tw_engine *engine, struct tw_invoke *invoke);
 // Stops a submitted call soon with CANCELLED; harmless when it has ended. Any thread, as long as the invoke
 // and its module are there.
 void tw_invoke_cancel(struct tw_invoke *invoke);
 
+// ---- instances that keep their state between calls ----
+// Memory, globals, tables, device buffers, kernels and streams live on; input, output, standard streams and
+// the last device error are a call's own. One call at a time: others wait, first come first served, until
+// their deadlines. A call that traps, exits or is stopped ends the instance: what it left half done is not to
+// be trusted.
+struct tw_instance; // counted references; any thread
+
+// Begins as the module's image. Blocks (start code may run). Ends by itself after `idle_ns` without a call.
+// CAPACITY, QUOTA, START_FAILED.
+[[nodiscard]] struct tw_instance *tw_instance_new(struct tw_module *module, uint64_t tenant, int64_t idle_ns,
+                                                  struct tw_error *err);
+struct tw_instance *tw_instance_ref(struct tw_instance *instance);
+void tw_instance_unref(struct tw_instance *instance);
+// Ends it and says why in `reason`, which later calls get to see; a running call is cancelled, waiting ones
+// fail. Nothing happens if it has ended already.
+void tw_instance_end(struct tw_instance *instance, const char *reason);
+struct tw_instance_state {
+    bool has_ended, is_running;
+    uint32_t waiting; // calls
+    uint64_t calls;   // that ran
+    uint64_t memory_bytes;
+    int64_t used_ns;                   // monotonic: made, or the last call's end, or its own
+    char reason[TW_ERROR_MESSAGE_MAX]; // why it ended, else ""
+};
+void tw_instance_look(struct tw_instance *instance, struct tw_instance_state *ret_state);
+
 struct tw_engine_stats {
-    uint32_t instances, warm, running, queued;
+    uint32_t instances, warm, kept, running, queued;
     const char *reset_method; // "pagemap_scan" or "madvise"
 };
 void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret_stats);

@@ -273,6 +273,19 @@ static bool shrink(struct engine_instance *instance, uint32_t index) {
     return !error;
 }
 
+void engine_instance_end_call(struct engine_instance *instance) {
+    instance->call = NULL;
+    instance->host.input_at = 0;
+    instance->host.emitted = 0;
+    instance->host.closed_fds = 0;
+    instance->host.gpu_error_len = 0;
+    if (instance->gpu) {
+        struct tw_gpu_usage usage;
+        tw_gpu_context_usage(instance->gpu, &usage);
+        instance->kernel_ns_before = usage.kernel_ns;
+    }
+}
+
 bool engine_instance_reset(struct engine_instance *instance) {
     const struct tw_module *module = instance->module;
     if (module->single_use)
@@ -291,9 +304,6 @@ bool engine_instance_reset(struct engine_instance *instance) {
     }
     if (!set_globals(instance))
         return false;
-    instance->host.input_at = 0;
-    instance->host.emitted = 0;
-    instance->host.closed_fds = 0;
-    instance->host.gpu_error_len = 0;
+    engine_instance_end_call(instance);
     return true;
 }

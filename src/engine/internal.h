@@ -177,6 +177,7 @@ struct engine_instance {
     struct engine_call *call; // NULL: idle
     struct engine_host host;
     bool poll_mapped, poll_closed;
+    uint64_t kernel_ns_before; // of calls before this one, on an instance that is kept
 };
 // Made from the module's image, or (image not mapped yet) with zeros. Runs start code where the image says
 // so, until `deadline_ns`.
@@ -186,10 +187,16 @@ void engine_instance_free(struct engine_instance *instance);
 // Start function and `_initialize`. START_FAILED.
 [[nodiscard]] bool engine_instance_start(struct engine_instance *instance, int64_t deadline_ns,
                                          struct tw_error *err);
+// What one call leaves and the next must not see even where memory lives on: input, output, streams, last error.
+void engine_instance_end_call(struct engine_instance *instance);
+uint64_t engine_instance_memory(const struct engine_instance *instance); // bytes of all its memories
 // As fresh as new. False: it must be freed.
 [[nodiscard]] bool engine_instance_reset(struct engine_instance *instance);
 // A warm one of that tenant, or a new one. CAPACITY at the cap.
 [[nodiscard]] struct engine_instance *engine_pool_take(struct tw_module *module, uint64_t tenant,
+                                                       int64_t deadline_ns, struct tw_error *err);
+// A new one; at the cap some function's warm one makes room.
+[[nodiscard]] struct engine_instance *engine_pool_make(struct tw_module *module, uint64_t tenant,
                                                        int64_t deadline_ns, struct tw_error *err);
 // Resets it and keeps it warm, or frees it.
 void engine_pool_give(struct engine_instance *instance);
@@ -201,6 +208,26 @@ static inline uint8_t *engine_guest(const struct engine_instance *instance, uint
     const struct engine_region *memory = instance->memory;
     return memory && ptr + len <= memory->size ? memory->base + ptr : NULL;
 }
+
+// ---- instances that keep their state (kept.c) ----
+// To the run queue, or behind the instance's other calls. On false the call is still the caller's.
+[[nodiscard]] bool engine_kept_submit(struct engine_call *call, struct tw_error *err);
+// The guest, for the call whose turn it is. CONFLICT when the instance has ended.
+[[nodiscard]] struct engine_instance *engine_kept_take(struct engine_call *call, struct tw_error *err);
+// The call is over, whether it got the guest or not: the next one's turn.
+void engine_kept_give(struct engine_call *call);
+// Ends those that nobody has called for too long.
+void engine_kept_expire(struct tw_engine *engine, int64_t now_ns);
+
+// ---- the keeper (keeper.c): a thread that looks after what nobody uses. Guarded by its lock. ----
+struct engine_keeper {
+    struct tw_lock lock;
+    struct tw_cond changed;
+    bool stopping, started;
+    pthread_t thread;
+};
+[[nodiscard]] bool engine_keeper_init(struct tw_engine *engine, struct tw_error *err);
+void engine_keeper_done(struct tw_engine *engine);
 
 // ---- calls (call.c) ----
 // RUNNING: on a thread. ARMED: on a thread, and somebody will wake it. PARKED: on none. WOKEN: what it waited
@@ -216,7 +243,8 @@ struct engine_call {
     enum tw_code stop_code;   // written before `stopping` is raised
     struct engine_timer deadline, sleep;
 
-    struct engine_call *next; // of the queue
+    struct engine_call *next;         // of the queue
+    struct engine_call *waits_before; // of those that wait for the same kept instance
     struct tw_engine *engine;
     struct tw_invoke *invoke;
     struct engine_instance *instance;
@@ -331,8 +359,10 @@ struct tw_engine {
     struct engine_timers timers;
     struct engine_sched sched;
     struct tw_pool *blocking; // kernels that are being compiled
-    struct tw_counter instances, warm;
+    struct engine_keeper keeper;
+    struct tw_counter instances, warm, kept;
     struct tw_series *hits, *misses; // of pool draws
-    struct tw_lock lock;             // guards the list of modules
+    struct tw_lock lock;             // guards the lists of modules and of kept instances
     struct tw_module *newest;
+    struct tw_instance *newest_kept;
 };

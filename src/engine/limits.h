@@ -27,7 +27,9 @@ enum {
     ENGINE_STACKS_KEPT_MAX = 1'024,
     ENGINE_BLOCKING_THREADS = 4,      // kernels that are being compiled for guests at once
     ENGINE_SUBSCRIPTIONS_MAX = 1'024, // of one poll_oneoff: each is a clock
-    ENGINE_RESTOP_NS = 10'000'000,    // how often a stopped guest's kernels are cancelled again
+    ENGINE_KEPT_WAITING_MAX = 64,     // calls that wait for one kept instance: each holds its request's body
+    ENGINE_KEEPER_PERIOD_NS = 250'000'000, // how often idle things are looked for
+    ENGINE_RESTOP_NS = 10'000'000,         // how often a stopped guest's kernels are cancelled again
 };
 
 #define ENGINE_MEMORY_DEFAULT (256ULL << 20)

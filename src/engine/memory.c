@@ -51,6 +51,13 @@ void engine_region_count(struct engine_region *region, uint64_t bytes) {
     region->counted = bytes;
 }
 
+uint64_t engine_instance_memory(const struct engine_instance *instance) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < instance->regions_made; i++)
+        sum += instance->regions[i].size;
+    return sum;
+}
+
 static wasmtime_error_t *grow_region(void *env, size_t new_size) {
     struct engine_region *region = env;
     if (new_size + taken_beside(region) > region->limit) {

@@ -33,19 +33,22 @@ static bool make_room(struct tw_engine *engine) {
     return victim != NULL;
 }
 
-struct engine_instance *engine_pool_take(struct tw_module *module, uint64_t tenant, int64_t deadline_ns,
+struct engine_instance *engine_pool_make(struct tw_module *module, uint64_t tenant, int64_t deadline_ns,
                                          struct tw_error *err) {
-    struct engine_instance *instance = take_warm(module, &tenant);
-    tw_series_add(instance ? module->engine->hits : module->engine->misses, 1);
-    if (instance)
-        return instance;
     struct tw_error first = {};
-    instance = engine_instance_new(module, tenant, deadline_ns, &first);
+    struct engine_instance *instance = engine_instance_new(module, tenant, deadline_ns, &first);
     if (!instance && first.code == TW_ERR_CAPACITY && make_room(module->engine))
         return engine_instance_new(module, tenant, deadline_ns, err);
     if (!instance)
         *err = first;
     return instance;
+}
+
+struct engine_instance *engine_pool_take(struct tw_module *module, uint64_t tenant, int64_t deadline_ns,
+                                         struct tw_error *err) {
+    struct engine_instance *instance = take_warm(module, &tenant);
+    tw_series_add(instance ? module->engine->hits : module->engine->misses, 1);
+    return instance ? instance : engine_pool_make(module, tenant, deadline_ns, err);
 }
 
 static bool keep(struct engine_instance *instance) {
