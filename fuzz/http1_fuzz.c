@@ -35,8 +35,8 @@ static void check_head(const struct http_h1 *h1, const struct http_exchange *x) 
 static void use_head(struct http_exchange *x, struct http_h1 *h1) {
     struct tw_error err;
     struct tw_str value;
-    if (!http_target_split(tw_str_of((const char *)x->head.data, h1->target_len), x->method, &x->path,
-                           &x->query, &err))
+    if (!http_target_split(tw_str_of((const char *)x->head.data, h1->target_len), x->method, &x->authority,
+                           &x->path, &x->query, &err))
         return;
     (void)http_route_find(x, &err);
     (void)http_query_find(x, TW_STR("name"), &value, &err);

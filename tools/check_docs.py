@@ -69,7 +69,7 @@ def metrics():
 def routes():
     rows = rows_of("src/http/routes.def", "ROUTE")
     return table(["method", "path", "token's role"],
-                 [[r[0], f"`{r[1].replace(':id', '{id}')}`", "none" if r[3] == "PUBLIC" else r[4].lower()] for r in rows])
+                 [[r[0], f"`{r[1].replace(':id', '{id}')}`", r[4].lower() if r[3] == "TOKEN" else "none"] for r in rows])
 
 
 def instructions():

@@ -28,6 +28,18 @@ static struct tw_service_options service_options(const struct config *config) {
     };
 }
 
+static struct tw_http_options http_options(const struct config *config) {
+    return (struct tw_http_options){
+        .address = config->texts[CONFIG_ADDR],
+        .loops = (unsigned)config->numbers[CONFIG_THREADS],
+        .trusted_hosts = config->texts[CONFIG_TRUSTED_HOSTS],
+        .cors_origins = config->texts[CONFIG_CORS_ORIGINS],
+        .metrics_token = config->texts[CONFIG_METRICS_TOKEN],
+        .max_connections = (uint32_t)config->numbers[CONFIG_MAX_CONNECTIONS],
+        .max_connections_per_address = (uint32_t)config->numbers[CONFIG_CONNECTIONS_PER_ADDRESS],
+    };
+}
+
 static bool check_words(const struct config *config, struct tw_error *err) {
     const char *interrupt = config->texts[CONFIG_INTERRUPT], *format = config->texts[CONFIG_LOG_FORMAT];
     if (strcmp(interrupt, "poll") != 0 && strcmp(interrupt, "epoch") != 0)
@@ -127,12 +139,11 @@ static bool serve(const struct config *config, struct tw_error *err) {
         tenant_options.data_dir = tw_service_path(service);
     struct tw_tenants *tenants = service ? tw_tenants_new(&tenant_options, err) : NULL;
     struct tw_audit *audit = tenants ? tw_audit_new(config->texts[CONFIG_AUDIT], err) : NULL;
-    struct tw_http_options http_options = {.address = config->texts[CONFIG_ADDR],
-                                           .loops = (unsigned)config->numbers[CONFIG_THREADS],
-                                           .service = service,
-                                           .tenants = tenants,
-                                           .audit = audit};
-    struct tw_http *http = audit ? tw_http_start(&http_options, err) : NULL;
+    struct tw_http_options options_of_http = http_options(config);
+    options_of_http.service = service;
+    options_of_http.tenants = tenants;
+    options_of_http.audit = audit;
+    struct tw_http *http = audit ? tw_http_start(&options_of_http, err) : NULL;
     if (http)
         serve_until_signal(http, service, audit, tenants, config, &signals);
     bool ok = http;

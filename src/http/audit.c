@@ -10,7 +10,7 @@
 #include "http/internal.h"
 
 static bool is_change(const struct http_exchange *x) {
-    if (!x->route || x->route->is_public)
+    if (!x->route || x->route->access != HTTP_TOKEN)
         return false;
     return x->method == HTTP_PUT_ || x->method == HTTP_DELETE_ || x->method == HTTP_PATCH_ ||
            (x->method == HTTP_POST_ && x->route->role != TW_ROLE_INVOKE);

@@ -55,10 +55,12 @@ void http_conn_close(struct http_conn *conn) {
     conn->prev = NULL;
     conn->next = loop->buried;
     loop->buried = conn;
-    if (conn->is_turned_away)
+    if (conn->is_turned_away) {
         loop->turned_away--;
-    else
+    } else {
         tw_counter_add(&loop->http->conn_count, -1);
+        http_peers_leave(loop->http->peers, &conn->peer);
+    }
     tw_counter_add(&loop->conn_count, -1);
 }
 
@@ -77,14 +79,19 @@ void http_conn_linger(struct http_conn *conn) {
         http_mark_ready(conn);
 }
 
-void http_conn_turn_away(struct http_loop *loop, int fd) {
-    static const char text[] =
+void http_conn_turn_away(struct http_loop *loop, int fd, bool is_peer) {
+    static const char full[] =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
         "Content-Length: 87\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
         "{\"error\":{\"kind\":\"capacity_exhausted\",\"message\":\"the server has no free connections\"}}\n";
-    http_meter_reject("connections");
+    static const char too_many[] =
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n"
+        "Content-Length: 85\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        "{\"error\":{\"kind\":\"rate_limited\",\"message\":\"too many connections from this address\"}}\n";
+    const char *text = is_peer ? too_many : full;
+    http_meter_reject(is_peer ? "connections_of_address" : "connections");
     bool told = loop->turned_away < HTTP_TURNED_AWAY_MAX &&
-                send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0 && http_conn_open(loop, fd);
+                send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) > 0 && http_conn_open(loop, fd);
     if (!told) {
         close(fd);
         return;

@@ -83,7 +83,7 @@ static void clean(struct http_exchange *x) {
     tw_buf_done(&x->chunk);
     http_stream_clean(x);
     x->reply = (struct http_reply){};
-    x->path = x->query = (struct tw_str){};
+    x->path = x->query = x->authority = (struct tw_str){};
     x->params[0] = x->params[1] = (struct tw_str){};
     x->field_count = x->out_count = 0;
     x->route = NULL;
@@ -99,7 +99,7 @@ static void clean(struct http_exchange *x) {
     x->body_seen = 0;
     x->body_charged = x->body_ns = 0;
     x->sent = x->header_bytes = 0;
-    x->path_at = x->path_len = 0;
+    x->path_at = x->path_len = x->authority_at = x->authority_len = 0;
     x->caller = (struct tw_caller){};
     x->request_id[0] = x->trace_id[0] = '\0';
 }
@@ -160,8 +160,30 @@ static bool check_length(const struct http_exchange *x, struct tw_error *err) {
                    x->content_length, max);
 }
 
+static bool check_host(const struct http_exchange *x, struct tw_error *err) {
+    const struct http_allow *hosts = &x->loop->http->hosts;
+    if (!hosts->count || x->route->access == HTTP_PROBE || http_host_is_allowed(hosts, x->authority))
+        return true;
+    return tw_fail(err, TW_ERR_MISDIRECTED, "this server does not answer for the host '%.*s'",
+                   (int)(x->authority.len < 100 ? x->authority.len : 100), x->authority.data);
+}
+
+// The token of /metrics, where one is set.
+static bool authorise_scrape(const struct http_exchange *x, struct tw_error *err) {
+    struct tw_str wanted = tw_str_from(x->loop->http->options.metrics_token);
+    struct tw_str header = http_header_find(x, TW_STR("authorization"));
+    struct tw_str scheme = tw_str_cut(&header, ' '), given = tw_str_trim(header);
+    if (!wanted.len || (tw_str_equal_nocase(scheme, TW_STR("bearer")) &&
+                        tw_equal_constant_time(tw_key_str(given), tw_key_str(wanted))))
+        return true;
+    return tw_fail(err, TW_ERR_UNAUTHORIZED,
+                   "the metrics are behind a token of their own; send it as Authorization: Bearer");
+}
+
 static bool authorise(struct http_exchange *x, struct tw_error *err) {
-    if (x->route->is_public)
+    if (x->route->access == HTTP_SCRAPE)
+        return authorise_scrape(x, err);
+    if (x->route->access != HTTP_TOKEN)
         return true;
     return tw_tenants_authorise(x->loop->http->options.tenants, http_header_find(x, TW_STR("authorization")),
                                 http_header_find(x, TW_STR("x-tensorwasm-tenant")), &x->caller, err) &&
@@ -175,8 +197,8 @@ void http_exchange_head(struct http_exchange *x, struct tw_str target) {
     struct tw_error *err = &x->refusal;
     if (err->code != TW_OK)
         return;
-    bool ok = http_target_split(target, x->method, &x->path, &x->query, err) && http_route_find(x, err) &&
-              authorise(x, err) && check_length(x, err);
+    bool ok = http_target_split(target, x->method, &x->authority, &x->path, &x->query, err) &&
+              http_route_find(x, err) && check_host(x, err) && authorise(x, err) && check_length(x, err);
     http_audit_begin(x);
     // One block for a body of known, modest size instead of many that double.
     enum { RESERVE_MAX = 1 << 20 };
@@ -232,7 +254,7 @@ void http_exchange_refuse(struct http_exchange *x) {
 
 // Probes and metrics are answered however busy we are: being full is no reason to be taken for dead.
 static bool check_room(const struct http_exchange *x, struct tw_error *err) {
-    return x->route->is_public || tw_counter_get(&x->loop->in_flight) < HTTP_IN_FLIGHT_MAX ||
+    return x->route->access != HTTP_TOKEN || tw_counter_get(&x->loop->in_flight) < HTTP_IN_FLIGHT_MAX ||
            tw_fail(err, TW_ERR_CAPACITY, "%d requests are being worked on; try again later",
                    HTTP_IN_FLIGHT_MAX);
 }
@@ -256,6 +278,7 @@ static void answer(struct http_exchange *x) {
     tw_counter_add(&x->loop->in_flight, -1);
     x->stage = HTTP_ANSWERING;
     http_audit_end(x);
+    http_cors_answer(x);
     if (!x->conn || x->stream_id < 0)
         http_exchange_free(x);
     else if (x->conn->kind == HTTP_TWO)

@@ -44,6 +44,9 @@ struct http_header {
     struct tw_str value; // static, or in the exchange's arena
 };
 
+// The request headers that an answer depends on.
+enum http_vary { HTTP_VARY_ORIGIN = 1, HTTP_VARY_ENCODING = 2, HTTP_VARY_ACCEPT = 4 };
+
 // What is sent back. The handler fills it; `{}` plus a status is an empty answer.
 struct http_reply {
     int status;
@@ -52,6 +55,7 @@ struct http_reply {
     struct tw_span borrowed;    // static, or in the exchange's arena
     struct http_header extra[HTTP_REPLY_HEADERS_MAX];
     unsigned extra_count;
+    unsigned vary; // of enum http_vary
 };
 
 // Something a loop is told from another thread. Embedded; must not be posted twice before it ran.
@@ -78,6 +82,7 @@ struct http_exchange {
     // ---- the request ----
     enum http_method method;
     struct tw_str path, query; // not decoded
+    struct tw_str authority;   // of the target, :authority or Host
     struct http_field fields[HTTP_HEADERS_MAX];
     unsigned field_count;
     struct tw_buf head; // what the fields point into
@@ -115,11 +120,11 @@ struct http_exchange {
     struct http_stream stream;
     bool is_streaming;
     bool head_done, is_whole, expects_continue, close_after, is_http10, was_aborted;
-    uint32_t path_at, path_len; // HTTP/2: the :path in `head`
-    size_t header_bytes;        // HTTP/2
-    uint64_t content_length;    // UINT64_MAX: not said
-    uint64_t body_seen;         // bytes, kept or thrown away
-    int64_t body_charged;       // of the server's body memory
+    uint32_t path_at, path_len, authority_at, authority_len; // HTTP/2: :path and :authority in `head`
+    size_t header_bytes;                                     // HTTP/2
+    uint64_t content_length;                                 // UINT64_MAX: not said
+    uint64_t body_seen;                                      // bytes, kept or thrown away
+    int64_t body_charged;                                    // of the server's body memory
     int64_t started_ns, body_ns, progress_ns;
     struct tw_buf out_head; // the answer's status line and header section
     struct tw_span out[4];  // what is still to be written (HTTP/1)

@@ -37,6 +37,7 @@ static void refuse_and_close(struct http_exchange *x) {
 }
 
 static void on_head(struct http_conn *conn, struct http_exchange *x) {
+    x->authority = http_header_find(x, TW_STR("host"));
     http_exchange_head(x, tw_str_of((const char *)x->head.data, conn->h1.target_len));
     if (x->refusal.code != TW_OK && !may_discard(x))
         refuse_and_close(x);

@@ -31,15 +31,17 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
-static void take_path(struct http_exchange *x, struct tw_str value, struct tw_error *err) {
+// :path or :authority, into `head`.
+static void take_pseudo(struct http_exchange *x, struct tw_str value, uint32_t *ret_at, uint32_t *ret_len) {
     size_t at = x->head.len;
     if (value.len > HTTP_TARGET_MAX) {
-        tw_fail(err, TW_ERR_URI_TOO_LONG, "the request target is longer than %d bytes", HTTP_TARGET_MAX);
+        tw_fail(&x->refusal, TW_ERR_URI_TOO_LONG, "the request target is longer than %d bytes",
+                HTTP_TARGET_MAX);
     } else if (!tw_buf_append_str(&x->head, value)) {
-        tw_fail(err, TW_ERR_CAPACITY, "no memory for the request's headers");
+        tw_fail(&x->refusal, TW_ERR_CAPACITY, "no memory for the request's headers");
     } else {
-        x->path_at = (uint32_t)at;
-        x->path_len = (uint32_t)value.len;
+        *ret_at = (uint32_t)at;
+        *ret_len = (uint32_t)value.len;
     }
 }
 
@@ -49,9 +51,11 @@ static void take_field(struct http_exchange *x, struct tw_str name, struct tw_st
     if (tw_str_equal(name, TW_STR(":method")))
         x->method = http_method_of(value);
     else if (tw_str_equal(name, TW_STR(":path")))
-        take_path(x, value, err);
+        take_pseudo(x, value, &x->path_at, &x->path_len);
+    else if (tw_str_equal(name, TW_STR(":authority")))
+        take_pseudo(x, value, &x->authority_at, &x->authority_len);
     else if (tw_str_starts(name, TW_STR(":")))
-        return; // nghttp2 has checked :scheme and :authority; nothing here depends on them
+        return; // nghttp2 has checked :scheme; nothing here depends on it
     else if (http_exchange_field(x, name, value, err) && tw_str_equal(name, TW_STR("content-length")) &&
              tw_str_u64(value, &length))
         x->content_length = length;
@@ -75,9 +79,20 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
+// Who is asked for: :authority or Host; when both are there they have to agree (RFC 9113, 8.3.1).
+static void find_authority(struct http_exchange *x) {
+    struct tw_str host = http_header_find(x, TW_STR("host"));
+    x->authority = tw_str_of((const char *)x->head.data + x->authority_at, x->authority_len);
+    if (!x->authority.len)
+        x->authority = host;
+    else if (host.len && !tw_str_equal_nocase(host, x->authority) && x->refusal.code == TW_OK)
+        tw_fail(&x->refusal, TW_ERR_INVALID_REQUEST,
+                ":authority and the Host header differ; send one of them");
+}
+
 static void on_head(struct http_exchange *x) {
-    struct tw_str target = tw_buf_str(&x->head);
-    http_exchange_head(x, tw_str_of(target.data + x->path_at, x->path_len));
+    find_authority(x);
+    http_exchange_head(x, tw_str_of((const char *)x->head.data + x->path_at, x->path_len));
     if (x->refusal.code != TW_OK && !x->is_whole)
         http_exchange_refuse(x);
 }

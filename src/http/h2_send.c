@@ -7,7 +7,7 @@
 
 #include "http/internal.h"
 
-enum { NAME_MAX_BYTES = 32, FIELDS_MAX = 6 + HTTP_REPLY_HEADERS_MAX, FRAME_MAX = (16 << 10) + 9 };
+enum { NAME_MAX_BYTES = 40, FIELDS_MAX = 7 + HTTP_REPLY_HEADERS_MAX, FRAME_MAX = (16 << 10) + 9 };
 
 // ---- header blocks ----
 
@@ -70,6 +70,8 @@ void http_h2_send(struct http_exchange *x) {
         add(&block, "content-length", tw_str_of(length, (size_t)length_len));
     add(&block, "x-request-id", tw_str_of(x->request_id, 16));
     add(&block, "x-trace-id", tw_str_of(x->trace_id, 32));
+    if (x->reply.vary)
+        add(&block, "vary", http_reply_vary(&x->reply));
     for (unsigned i = 0; i < x->reply.extra_count; i++)
         add(&block, x->reply.extra[i].name, x->reply.extra[i].value);
     x->progress_ns = x->loop->now_ns;

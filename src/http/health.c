@@ -73,6 +73,7 @@ static void write_metrics(struct http_exchange *x) {
         return;
     }
     x->reply.status = 200;
+    x->reply.vary |= HTTP_VARY_ACCEPT;
     x->reply.content_type = openmetrics ? TW_STR("application/openmetrics-text; version=1.0.0; charset=utf-8")
                                         : TW_STR("text/plain; version=0.0.4; charset=utf-8");
     http_respond(x);

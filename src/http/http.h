@@ -17,7 +17,11 @@ struct tw_http_options {
     struct tw_tenants *tenants; // borrowed
     struct tw_audit *audit;     // borrowed; NULL: none
     uint64_t max_body_bytes;    // 0: 64 MiB
+    const char *trusted_hosts;  // "a.example, *.b.example:8080": others are told 421; NULL or empty: any
+    const char *cors_origins;   // "https://a.example, …" or "*": whose pages may read answers; NULL: none
+    const char *metrics_token;  // asked for on /metrics; NULL or empty: nothing is
     uint32_t max_connections;   // 0: 10,000
+    uint32_t max_connections_per_address; // 0: as many as there may be
     unsigned header_timeout_ms; // 0: 10,000: from a request's first byte to the end of its header section
     unsigned idle_timeout_ms;   // 0: 75,000: keep-alive without a request
     unsigned body_min_rate;     // 0: 1,024 bytes a second, after a grace of 5 s

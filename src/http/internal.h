@@ -20,6 +20,19 @@ enum http_kind {
     HTTP_CLOSED, // buried: freed at the end of the batch
 };
 
+// A list of hosts or of origins that an operator allows. Frozen.
+struct http_allow {
+    char *text; // what the items point into
+    struct tw_str items[HTTP_ALLOW_MAX];
+    unsigned count;
+};
+
+// The address that a connection is counted for: an IPv4 address, or an IPv6 /64.
+struct http_peer {
+    uint8_t len; // 0: not counted
+    uint8_t bytes[8];
+};
+
 // A client's connection. Confined to its loop.
 struct http_conn {
     struct http_loop *loop;
@@ -40,6 +53,7 @@ struct http_conn {
     unsigned exchange_count;
     struct http_h1 h1;
     struct nghttp2_session *h2;
+    struct http_peer peer;
     int64_t goaway_ns; // the first GOAWAY went out; 0: none
     bool final_goaway;
 };
@@ -72,6 +86,8 @@ struct http_loop {
 // Frozen once started, but for the counters, the flags and what `lock` guards.
 struct tw_http {
     struct tw_http_options options; // frozen; defaults filled in
+    struct http_allow hosts, origins;
+    struct http_peers *peers; // NULL: not counted
     uint16_t port;
     unsigned loop_count;
     struct tw_counter body_bytes, conn_count;
@@ -102,7 +118,8 @@ void http_stop_listening(struct http_loop *loop);
 [[nodiscard]] bool http_conn_open(struct http_loop *loop, int fd);
 void http_conn_close(struct http_conn *conn); // aborts what is in flight; freed at the end of the batch
 void http_conn_linger(struct http_conn *conn);
-void http_conn_turn_away(struct http_loop *loop, int fd);
+// Tells a client that there is no room: of the whole server, or (`is_peer`) for its address.
+void http_conn_turn_away(struct http_loop *loop, int fd, bool is_peer);
 void http_conn_event(struct http_conn *conn, uint32_t events);
 void http_conn_read(struct http_conn *conn);
 void http_conn_sweep(struct http_conn *conn); // deadlines
@@ -162,6 +179,7 @@ void http_stream_take(struct http_exchange *x, bool *ret_ended);
 void http_reply_problem(struct http_reply *reply, const struct tw_error *err, struct tw_str detail);
 struct tw_span http_reply_body(const struct http_exchange *x);
 bool http_status_has_body(int status);
+struct tw_str http_reply_vary(const struct http_reply *reply); // the header's value; empty: none
 const char *http_date(struct http_loop *loop);
 
 // ---- router.c ----
@@ -170,26 +188,60 @@ void http_audit_begin(struct http_exchange *x);                        // once t
 void http_audit_object(struct http_exchange *x, struct tw_str object); // what the change is about
 void http_audit_end(struct http_exchange *x);                          // the answer is decided
 
+enum http_access {
+    HTTP_TOKEN,
+    HTTP_PUBLIC,
+    HTTP_PROBE,  // public, and for any Host: orchestrators ask by address
+    HTTP_SCRAPE, // public unless a metrics token is set
+};
+
 struct http_route {
     const char *method, *template;
     void (*handler)(struct http_exchange *x);
     enum tw_role role;
-    bool is_public, takes_body;
+    enum http_access access;
+    bool takes_body;
     unsigned index;
 };
 unsigned http_route_count(void);
-// Fills x->route, x->params; NOT_FOUND or METHOD (with Allow) otherwise.
+// Fills x->route, x->params; NOT_FOUND or METHOD (with Allow) otherwise. OPTIONS has a route on every path that
+// has one, and on "*".
 [[nodiscard]] bool http_route_find(struct http_exchange *x, struct tw_error *err);
 enum http_method http_method_of(struct tw_str name);
 const char *http_method_name(enum http_method method);
 
 // ---- target.c ----
-// Splits the request target into path and query; checks its form. INVALID_REQUEST.
-[[nodiscard]] bool http_target_split(struct tw_str target, enum http_method method, struct tw_str *ret_path,
+// Splits the request target into path and query; checks its form. INVALID_REQUEST. `ret_authority` is changed
+// only by a target that has one.
+[[nodiscard]] bool http_target_split(struct tw_str target, enum http_method method,
+                                     struct tw_str *ret_authority, struct tw_str *ret_path,
                                      struct tw_str *ret_query, struct tw_error *err);
 // Percent-decodes into the arena. INVALID_REQUEST for bad escapes and NUL.
 [[nodiscard]] bool http_percent_decode(struct tw_arena *arena, struct tw_str text, bool plus_is_space,
                                        struct tw_str *ret_text, struct tw_error *err);
+
+// ---- allow.c ----
+// "a, b": INVALID_REQUEST names the entry that is none. `{}` allows nothing and holds nothing.
+[[nodiscard]] bool http_hosts_parse(struct http_allow *allow, const char *text, struct tw_error *err);
+[[nodiscard]] bool http_origins_parse(struct http_allow *allow, const char *text, struct tw_error *err);
+void http_allow_done(struct http_allow *allow);
+// `authority` as in Host: a name or address and perhaps a port.
+bool http_host_is_allowed(const struct http_allow *allow, struct tw_str authority);
+bool http_origin_is_allowed(const struct http_allow *allow, struct tw_str origin);
+
+// ---- cors.c ----
+void http_options(struct http_exchange *x);     // the handler of every OPTIONS
+void http_cors_answer(struct http_exchange *x); // adds what lets a page of an allowed origin read the answer
+
+// ---- peers.c ----
+struct http_peers;
+[[nodiscard]] struct http_peers *http_peers_new(uint32_t connections_max, uint32_t per_address,
+                                                struct tw_error *err);
+void http_peers_free(struct http_peers *peers);
+// Counts a connection of the descriptor's peer. False when the address has as many as it may, or without
+// memory. `ret_peer` is for http_peers_leave.
+[[nodiscard]] bool http_peers_enter(struct http_peers *peers, int fd, struct http_peer *ret_peer);
+void http_peers_leave(struct http_peers *peers, const struct http_peer *peer);
 
 // ---- trace.c ----
 void http_trace_begin(struct http_exchange *x); // request id, and the trace id: traceparent's or a new one

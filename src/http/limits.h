@@ -15,7 +15,7 @@ enum {
     HTTP_ARENA_MAX = 256 << 10,       // what a handler may take for one request, the body aside
     HTTP_BODY_KEEP = 64 << 10,        // a recycled request keeps a body buffer up to this
     HTTP_DISCARD_MAX = 64 << 10,      // a refused body up to this is read, so that the connection lives on
-    HTTP_REPLY_HEADERS_MAX = 4,       // Retry-After, WWW-Authenticate, Allow, one more
+    HTTP_REPLY_HEADERS_MAX = 12,      // of a handler, and what CORS and caching add
     HTTP_REPLY_HEAD_MAX = 4 << 10,    // status line and header section of an answer
 
     // ---- a loop ----
@@ -25,6 +25,7 @@ enum {
     HTTP_ACCEPTS_PER_TURN = 64, // a storm of new clients does not keep the old ones waiting
     HTTP_SPARE_EXCHANGES = 512, // recycled requests kept: 512 × about 5 KiB
     HTTP_IN_FLIGHT_MAX = 4096,  // requests being worked on; one more is told 503 at once
+    HTTP_ALLOW_MAX = 64,        // hosts, or origins, that an operator may name
     HTTP_TURNED_AWAY_MAX = 64,  // connections above the cap that are told 503; more are just closed
     HTTP_SWEEP_MS = 100,        // how late a deadline may strike
 

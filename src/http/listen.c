@@ -125,11 +125,19 @@ static bool accept_one(struct http_loop *loop) {
         return shed(loop);
     if (fd < 0)
         return errno == EINTR || errno == ECONNABORTED;
-    if (!tw_counter_add_below(&http->conn_count, 1, http->options.max_connections)) {
-        http_conn_turn_away(loop, fd);
+    struct http_peer peer = {};
+    bool has_room = tw_counter_add_below(&http->conn_count, 1, http->options.max_connections);
+    if (!has_room) {
+        http_conn_turn_away(loop, fd, false);
+    } else if (!http_peers_enter(http->peers, fd, &peer)) {
+        tw_counter_add(&http->conn_count, -1);
+        http_conn_turn_away(loop, fd, true);
     } else if (!http_conn_open(loop, fd)) {
         tw_counter_add(&http->conn_count, -1);
+        http_peers_leave(http->peers, &peer);
         close(fd);
+    } else {
+        loop->conns->peer = peer;
     }
     return true;
 }

@@ -24,6 +24,7 @@ static const struct {
     {413, "Content Too Large"},
     {414, "URI Too Long"},
     {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
     {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},
     {500, "Internal Server Error"},
@@ -47,6 +48,13 @@ bool http_status_has_body(int status) {
 
 struct tw_span http_reply_body(const struct http_exchange *x) {
     return x->reply.body.len ? tw_buf_span(&x->reply.body) : x->reply.borrowed;
+}
+
+struct tw_str http_reply_vary(const struct http_reply *reply) {
+    static const char *const values[] = {
+        "",       "Origin",         "Accept-Encoding",         "Origin, Accept-Encoding",
+        "Accept", "Origin, Accept", "Accept-Encoding, Accept", "Origin, Accept-Encoding, Accept"};
+    return tw_str_from(values[reply->vary]);
 }
 
 const char *http_date(struct http_loop *loop) {
@@ -86,6 +94,7 @@ bool http_reply_head(struct http_exchange *x, bool keep_alive, bool is_chunked) 
     tw_buf_reset(out);
     bool ok = tw_buf_printf(out, "HTTP/1.1 %d %s\r\n", x->reply.status, reason_of(x->reply.status)) &&
               put(out, "Date", tw_str_from(http_date(x->loop))) &&
+              (!x->reply.vary || put(out, "Vary", http_reply_vary(&x->reply))) &&
               (!x->reply.content_type.len || put(out, "Content-Type", x->reply.content_type)) &&
               put_framing(x, is_chunked) && put(out, "X-Request-Id", tw_str_of(x->request_id, 16)) &&
               put(out, "X-Trace-Id", tw_str_of(x->trace_id, 32)) && put_connection(x, keep_alive);

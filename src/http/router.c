@@ -6,7 +6,7 @@
 #include "http/handlers.h"
 #include "http/internal.h"
 
-enum { PUBLIC = 1, TOKEN = 0, BODY = 1, NO_BODY = 0 };
+enum { BODY = 1, NO_BODY = 0 };
 
 // Numbers the rows.
 enum row {
@@ -18,10 +18,14 @@ enum row {
 
 static const struct http_route routes[ROW_COUNT] = {
 #define ROUTE(method, template, handler, access, role, body)                                                 \
-    {method, template, handler, TW_ROLE_##role, access == PUBLIC, body == BODY, ROW_##handler},
+    {method, template, handler, TW_ROLE_##role, HTTP_##access, body == BODY, ROW_##handler},
 #include "http/routes.def"
 #undef ROUTE
 };
+
+// Counted with what has no route.
+static const struct http_route options_route = {"OPTIONS",   "other", http_options, TW_ROLE_INVOKE,
+                                                HTTP_PUBLIC, false,   ROW_COUNT};
 
 unsigned http_route_count(void) {
     return ROW_COUNT;
@@ -77,39 +81,44 @@ static bool decode_params(struct http_exchange *x, struct tw_error *err) {
     return true;
 }
 
-// 405 with the methods that the path does take.
-static bool wrong_method(struct http_exchange *x, struct tw_error *err) {
-    char allow[64] = "";
-    size_t len = 0;
+// The methods that the path takes, as an Allow header; false when it takes none.
+static bool put_allow(struct http_exchange *x, struct tw_str *ret_allow) {
+    char allow[64] = "OPTIONS";
+    size_t len = strlen(allow);
+    bool is_path = false, is_any = tw_str_equal(x->path, TW_STR("*"));
     struct tw_str params[HTTP_PATH_PARAMS_MAX];
-    for (unsigned i = 0; i < ROW_COUNT; i++) {
+    for (unsigned i = 0; i < ROW_COUNT && !is_any; i++) {
         if (!fits(routes[i].template, x->path, params))
             continue;
         bool is_get = strcmp(routes[i].method, "GET") == 0;
-        int more = snprintf(allow + len, sizeof allow - len, "%s%s%s", len ? ", " : "", routes[i].method,
-                            is_get ? ", HEAD" : "");
+        int more =
+            snprintf(allow + len, sizeof allow - len, ", %s%s", routes[i].method, is_get ? ", HEAD" : "");
         len += (size_t)more;
+        is_path = true;
     }
-    const char *text = tw_arena_str(&x->arena, tw_str_of(allow, len));
+    if (is_any)
+        len = (size_t)snprintf(allow, sizeof allow, "OPTIONS, GET, HEAD, POST, PUT, DELETE");
+    const char *text = is_path || is_any ? tw_arena_str(&x->arena, tw_str_of(allow, len)) : NULL;
+    *ret_allow = tw_str_of(text, text ? len : 0);
     if (text)
-        http_reply_header(&x->reply, "Allow", tw_str_of(text, len));
-    return tw_fail(err, TW_ERR_METHOD, "this path takes %s", allow);
+        http_reply_header(&x->reply, "Allow", *ret_allow);
+    return is_path || is_any;
 }
 
 bool http_route_find(struct http_exchange *x, struct tw_error *err) {
-    bool is_path = false;
+    struct tw_str allow;
     for (unsigned i = 0; i < ROW_COUNT; i++) {
         struct tw_str params[HTTP_PATH_PARAMS_MAX] = {};
-        if (!fits(routes[i].template, x->path, params))
-            continue;
-        is_path = true;
-        if (!takes_method(&routes[i], x->method))
+        if (!takes_method(&routes[i], x->method) || !fits(routes[i].template, x->path, params))
             continue;
         x->route = &routes[i];
         memcpy(x->params, params, sizeof params);
         return decode_params(x, err);
     }
-    if (is_path)
-        return wrong_method(x, err);
-    return tw_fail(err, TW_ERR_NOT_FOUND, "there is nothing at this path");
+    if (!put_allow(x, &allow))
+        return tw_fail(err, TW_ERR_NOT_FOUND, "there is nothing at this path");
+    if (x->method != HTTP_OPTIONS_)
+        return tw_fail(err, TW_ERR_METHOD, "this path takes %.*s", TW_STR_ARG(allow));
+    x->route = &options_route;
+    return true;
 }

@@ -23,7 +23,19 @@ static void fill_defaults(struct tw_http_options *options) {
     options->write_stall_ms = or_default(options->write_stall_ms, 30000);
 }
 
+static bool read_options(struct tw_http *http, struct tw_error *err) {
+    const struct tw_http_options *options = &http->options;
+    if (!http_hosts_parse(&http->hosts, options->trusted_hosts, err) ||
+        !http_origins_parse(&http->origins, options->cors_origins, err))
+        return false;
+    if (options->max_connections_per_address)
+        http->peers = http_peers_new(options->max_connections, options->max_connections_per_address, err);
+    return !options->max_connections_per_address || http->peers;
+}
+
 static bool start(struct tw_http *http, struct tw_error *err) {
+    if (!read_options(http, err))
+        return false;
     for (unsigned i = 0; i < http->loop_count; i++)
         if (!http_loop_init(&http->loops[i], http, i, err))
             return false;
@@ -104,6 +116,9 @@ void tw_http_free(struct tw_http *http) {
     for (unsigned i = 0; i < http->loop_count; i++)
         http_loop_done(&http->loops[i]);
     free(http->loops);
+    http_allow_done(&http->hosts);
+    http_allow_done(&http->origins);
+    http_peers_free(http->peers);
     tw_cond_done(&http->empty);
     tw_lock_done(&http->lock);
     free(http);

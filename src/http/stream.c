@@ -23,6 +23,8 @@ static void on_note(struct http_note *note) {
     }
     bool is_h2 = x->conn->kind == HTTP_TWO;
     if (begins)
+        http_cors_answer(x);
+    if (begins)
         (is_h2 ? http_h2_send : http_h1_send)(x);
     else
         (is_h2 ? http_h2_stream : http_h1_stream)(x);

@@ -44,8 +44,8 @@ bool http_percent_decode(struct tw_arena *arena, struct tw_str text, bool plus_i
     return true;
 }
 
-// Cuts "http://authority" off; the server answers for whatever authority it is asked.
-static bool cut_authority(struct tw_str *target) {
+// Cuts "http://authority" off.
+static bool cut_authority(struct tw_str *target, struct tw_str *ret_authority) {
     size_t start = tw_str_starts(*target, TW_STR("http://"))    ? 7
                    : tw_str_starts(*target, TW_STR("https://")) ? 8
                                                                 : 0;
@@ -56,12 +56,13 @@ static bool cut_authority(struct tw_str *target) {
         end++;
     if (end == start)
         return false;
+    *ret_authority = tw_str_of(target->data + start, end - start);
     *target = tw_str_of(target->data + end, target->len - end);
     return true;
 }
 
-bool http_target_split(struct tw_str target, enum http_method method, struct tw_str *ret_path,
-                       struct tw_str *ret_query, struct tw_error *err) {
+bool http_target_split(struct tw_str target, enum http_method method, struct tw_str *ret_authority,
+                       struct tw_str *ret_path, struct tw_str *ret_query, struct tw_error *err) {
     for (size_t i = 0; i < target.len; i++) {
         unsigned char c = (unsigned char)target.data[i];
         if (c <= 0x20 || c >= 0x7F || c == '#')
@@ -70,7 +71,7 @@ bool http_target_split(struct tw_str target, enum http_method method, struct tw_
                            i, c);
     }
     bool is_star = method == HTTP_OPTIONS_ && tw_str_equal(target, TW_STR("*"));
-    if (!is_star && !tw_str_starts(target, TW_STR("/")) && !cut_authority(&target))
+    if (!is_star && !tw_str_starts(target, TW_STR("/")) && !cut_authority(&target, ret_authority))
         return tw_fail(err, TW_ERR_INVALID_REQUEST, "the request target has to begin with / or http://");
     struct tw_str rest = target;
     struct tw_str path = tw_str_cut(&rest, '?');

@@ -61,7 +61,7 @@ TW_TEST("errors are problem bodies with the headers their status asks for") {
     answer_done(&answer);
     answer = client_ask(&gateway, "PATCH /functions/x HTTP/1.1\r\n" H "\r\n");
     ck_assert_int_eq(answer.status, 405);
-    ck_assert_str_eq(answer_header(&answer, "Allow"), "GET, HEAD, PUT, DELETE");
+    ck_assert_str_eq(answer_header(&answer, "Allow"), "OPTIONS, GET, HEAD, PUT, DELETE");
     answer_done(&answer);
     answer = client_ask(
         &gateway,

@@ -6,11 +6,11 @@
 
 #include "internal.h"
 
-static struct tw_str path, query;
+static struct tw_str authority, path, query;
 static struct tw_error err;
 
 static bool split(const char *target, enum http_method method) {
-    return http_target_split(tw_str_from(target), method, &path, &query, &err);
+    return http_target_split(tw_str_from(target), method, &authority, &path, &query, &err);
 }
 
 static void check(const char *target, const char *wanted_path, const char *wanted_query) {
