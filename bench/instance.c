@@ -128,7 +128,7 @@ static struct tw_module *new_module(struct tw_engine *engine, struct tw_span was
     struct tw_error err = {};
     struct tw_buf image;
     tw_buf_init(&image, 64 << 20);
-    struct tw_module *module = tw_module_build(engine, wasm, NULL, &image, &err);
+    struct tw_module *module = tw_module_build(engine, wasm, NULL, NULL, &image, &err);
     tw_buf_done(&image);
     if (!module)
         die("building", err.message);

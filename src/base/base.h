@@ -3,6 +3,7 @@
 // All of base/ in one include, for rooms that use most of it.
 #pragma once
 
+#include "base/account.h"
 #include "base/arena.h"
 #include "base/atomic.h"
 #include "base/buf.h"

@@ -48,6 +48,7 @@ static void append(char *line, const char *text) {
 
 static void fill(struct tw_error *err, enum tw_code code, const char *line) {
     err->code = code;
+    err->retry_after_s = 0;
     memcpy(err->message, line, strlen(line) + 1);
 }
 
@@ -90,7 +91,16 @@ bool tw_wrap(struct tw_error *err, const char *format, ...) {
     va_end(args);
     append(line, ": ");
     append(line, err->message);
+    uint32_t retry_after_s = err->retry_after_s;
     fill(err, err->code, line);
+    err->retry_after_s = retry_after_s;
+    return false;
+}
+
+bool tw_retry_after(struct tw_error *err, int64_t wait_ns) {
+    int64_t second_ns = 1'000'000'000, wait_s = wait_ns > 0 ? (wait_ns - 1) / second_ns + 1 : 1;
+    if (err)
+        err->retry_after_s = wait_s < UINT32_MAX ? (uint32_t)wait_s : UINT32_MAX;
     return false;
 }
 

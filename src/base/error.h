@@ -23,6 +23,7 @@ enum { TW_ERROR_MESSAGE_MAX = 240 };
 // Confined. Untouched on success. `{}` is no error.
 struct tw_error {
     enum tw_code code;
+    uint32_t retry_after_s; // when asking again may help; 0: not known
     char message[TW_ERROR_MESSAGE_MAX];
 };
 
@@ -35,6 +36,9 @@ struct tw_error {
 
 // Prefixes the message that is already there ("restoring x: …") and returns false.
 [[gnu::format(printf, 2, 3)]] bool tw_wrap(struct tw_error *err, const char *format, ...);
+
+// Says when asking again may help, rounded up to seconds, and returns false.
+bool tw_retry_after(struct tw_error *err, int64_t wait_ns);
 
 // The table's columns. `code` must not be TW_OK for the first two.
 int tw_code_status(enum tw_code code);

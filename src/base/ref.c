@@ -16,6 +16,10 @@ void tw_ref_up(struct tw_ref *ref) {
     TW_ASSERT(before != 0 && before != UINT32_MAX);
 }
 
+bool tw_ref_is_shared(const struct tw_ref *ref) {
+    return atomic_load_explicit(&ref->count, memory_order_acquire) > 1;
+}
+
 bool tw_ref_down(struct tw_ref *ref) {
     // Both orders in one operation: ThreadSanitizer does not understand a fence in the last holder.
     uint32_t before = atomic_fetch_sub_explicit(&ref->count, 1, memory_order_acq_rel);

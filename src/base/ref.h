@@ -13,4 +13,5 @@ struct tw_ref {
 
 void tw_ref_init(struct tw_ref *ref);
 void tw_ref_up(struct tw_ref *ref);
-bool tw_ref_down(struct tw_ref *ref); // true: this was the last one, free the object
+bool tw_ref_is_shared(const struct tw_ref *ref); // somebody beside the asker, a holder, has one
+bool tw_ref_down(struct tw_ref *ref);            // true: this was the last one, free the object

@@ -191,9 +191,9 @@ static bool begin(struct engine_call *call, struct tw_error *err) {
         return tw_fail(err, TW_ERR_CANCELLED, "the call was cancelled before it began");
     if (invoke->times.started_ns >= invoke->deadline_ns)
         return tw_fail(err, TW_ERR_TIMEOUT, "the call waited in the queue until its deadline");
-    call->instance = invoke->instance
-                         ? engine_kept_take(call, err)
-                         : engine_pool_take(invoke->module, invoke->tenant, invoke->deadline_ns, err);
+    call->instance = invoke->instance ? engine_kept_take(call, err)
+                                      : engine_pool_take(invoke->module, invoke->tenant, invoke->account,
+                                                         invoke->deadline_ns, err);
     if (!call->instance)
         return false;
     call->instance->call = call;
@@ -271,6 +271,7 @@ static void end(struct engine_call *call) {
     struct tw_module *module = invoke->module;
     uint64_t tenant = invoke->tenant;
     bool was_kept = invoke->instance;
+    struct tw_account *account = module->single_use ? tw_account_ref(invoke->account) : NULL;
     if (invoke->instance)
         engine_kept_give(call);
     else if (call->instance)
@@ -281,7 +282,8 @@ static void end(struct engine_call *call) {
     if (invoke->done)
         invoke->done(invoke); // the invoke may be gone afterwards
     if (module->single_use && !was_kept)
-        engine_pool_refill(module, tenant);
+        engine_pool_refill(module, tenant, account);
+    tw_account_unref(account);
     tw_module_unref(module);
     free(call);
 }

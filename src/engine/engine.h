@@ -2,7 +2,7 @@
 //
 // Runs tenants' Wasm: modules with their images, instances on memory that we own, host functions, deadlines.
 //
-//     struct tw_module *module = tw_module_build(engine, wasm, &limits, &image, &err); // rewrite, compile, start once
+//     struct tw_module *module = tw_module_build(engine, wasm, &limits, NULL, &image, &err); // rewrite, compile, start
 //     struct tw_invoke invoke = {.module = module, .tenant = 7, .input = body, .deadline_ns = …, .done = on_done};
 //     tw_engine_submit(engine, &invoke, &err);                                         // on_done runs on a worker
 //
@@ -43,8 +43,10 @@ struct tw_module; // counted references; frozen
 // `_initialize`, captures the image into `image` (an opaque file format: page-aligned, to be kept and given
 // to tw_module_open). Blocks: worker threads only. INVALID_WASM, UNKNOWN_IMPORT (names module and function,
 // suggests near ones), COMPILE_FAILED, START_FAILED (trap or timeout in start code), QUOTA, MODULE_TOO_LARGE.
+// What the first instance takes counts for `account` (may be NULL).
 [[nodiscard]] struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
-                                                const struct tw_module_limits *limits, struct tw_buf *image,
+                                                const struct tw_module_limits *limits,
+                                                struct tw_account *account, struct tw_buf *image,
                                                 struct tw_error *err);
 // From what an earlier build left: the code comes from the artifact cache (compiled again only if it is not
 // there), the image is mapped from `image_path`.
@@ -92,6 +94,7 @@ struct tw_invoke {
     struct tw_module *module;     // referenced by the caller for the duration
     struct tw_instance *instance; // one of that module's, which keeps its state; NULL: a fresh one
     uint64_t tenant;
+    struct tw_account *account;  // the tenant's; borrowed until `done`; NULL: without limits
     const char *export;          // NULL: the default
     const struct tw_value *args; // types already matched to the export's signature
     uint32_t arg_count;
@@ -137,7 +140,8 @@ struct tw_instance; // counted references; any thread
 
 // Begins as the module's image. Blocks (start code may run). Ends by itself after `idle_ns` without a call.
 // CAPACITY, QUOTA, START_FAILED.
-[[nodiscard]] struct tw_instance *tw_instance_new(struct tw_module *module, uint64_t tenant, int64_t idle_ns,
+[[nodiscard]] struct tw_instance *tw_instance_new(struct tw_module *module, uint64_t tenant,
+                                                  struct tw_account *account, int64_t idle_ns,
                                                   struct tw_error *err);
 struct tw_instance *tw_instance_ref(struct tw_instance *instance);
 void tw_instance_unref(struct tw_instance *instance);
@@ -162,7 +166,8 @@ void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret
 
 // Instances made ahead for the next calls; how many are warm now.
 [[nodiscard]] bool tw_module_prewarm(struct tw_engine *engine, struct tw_module *module, uint64_t tenant,
-                                     uint32_t count, uint32_t *ret_warm, struct tw_error *err);
+                                     struct tw_account *account, uint32_t count, uint32_t *ret_warm,
+                                     struct tw_error *err);
 
 // ---- in the compiler process: rewritten Wasm → serialized code, with the settings of the server's engine ----
 // Makes what compiling needs, so that it can be called after the process has locked itself down. Once, before

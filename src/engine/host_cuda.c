@@ -65,7 +65,7 @@ static struct tw_gpu_context *context_of(struct engine_instance *instance, struc
         tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE, "this host has no device");
         return NULL;
     }
-    struct tw_gpu_limits limits = {};
+    struct tw_gpu_limits limits = {.account = instance->account};
     struct tw_gpu_context *context =
         tw_gpu_context_new(device, instance->arena, instance->tenant, &limits, err);
     TW_LOCK_SCOPE(&instance->gpu_lock);

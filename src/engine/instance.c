@@ -58,6 +58,20 @@ static wasmtime_error_t *on_epoch(wasmtime_context_t *context, void *env, uint64
     return NULL;
 }
 
+static bool fail_denied(const struct engine_instance *instance, uint32_t memory, struct tw_error *err) {
+    if (instance->regions[memory].denied == ENGINE_DENIED_BY_FUNCTION)
+        return tw_fail(err, TW_ERR_QUOTA,
+                       "memory %" PRIu32 " of the module begins with more than the limit of %" PRIu64
+                       " bytes; raise the function's memory limit or declare less",
+                       memory, instance->module->limits.memory_bytes);
+    struct tw_account_use use = tw_account_use(instance->account, TW_RESOURCE_CPU_MEMORY);
+    return tw_fail(err, TW_ERR_QUOTA,
+                   "an instance needs %" PRIu64 " bytes of memory, tenant %" PRIu64 " uses %" PRIu64
+                   " of its %" PRIu64 " %s; run fewer at once, or have the limit raised",
+                   instance->regions[memory].image_size, instance->tenant, use.now, use.limit,
+                   tw_resource_name(TW_RESOURCE_CPU_MEMORY));
+}
+
 static bool instantiate(struct engine_instance *instance, struct tw_error *err) {
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error = NULL;
@@ -71,10 +85,7 @@ static bool instantiate(struct engine_instance *instance, struct tw_error *err) 
     for (uint32_t i = 0; i < instance->regions_made; i++) {
         if (instance->regions[i].denied) {
             wasmtime_error_delete(error);
-            return tw_fail(err, TW_ERR_QUOTA,
-                           "memory %" PRIu32 " of the module begins with more than the limit of %" PRIu64
-                           " bytes; raise the function's memory limit or declare less",
-                           i, instance->module->limits.memory_bytes);
+            return fail_denied(instance, i, err);
         }
     }
     if (trap) {
@@ -154,17 +165,32 @@ static bool make_store(struct engine_instance *instance, struct tw_error *err) {
     return true;
 }
 
-struct engine_instance *engine_instance_new(struct tw_module *module, uint64_t tenant, int64_t deadline_ns,
+// Counts one more for the server and the tenant.
+static bool count_instance(struct tw_engine *engine, struct tw_account *account, struct tw_error *err) {
+    if (!tw_account_take(account, TW_RESOURCE_INSTANCES, 1, err))
+        return false;
+    if (tw_counter_add_below(&engine->instances, 1, engine->options.max_instances))
+        return true;
+    tw_account_give(account, TW_RESOURCE_INSTANCES, 1);
+    return tw_fail(err, TW_ERR_CAPACITY,
+                   "all %" PRIu32 " instances are in use; try again, or raise the limit",
+                   engine->options.max_instances);
+}
+
+static void uncount_instance(struct tw_engine *engine, struct tw_account *account) {
+    tw_counter_add(&engine->instances, -1);
+    tw_account_give(account, TW_RESOURCE_INSTANCES, 1);
+}
+
+struct engine_instance *engine_instance_new(struct tw_module *module, uint64_t tenant,
+                                            struct tw_account *account, int64_t deadline_ns,
                                             struct tw_error *err) {
     struct tw_engine *engine = module->engine;
-    if (!tw_counter_add_below(&engine->instances, 1, engine->options.max_instances)) {
-        tw_fail(err, TW_ERR_CAPACITY, "all %" PRIu32 " instances are in use; try again, or raise the limit",
-                engine->options.max_instances);
+    if (!count_instance(engine, account, err))
         return NULL;
-    }
     struct engine_instance *instance = tw_alloc_zero(1, sizeof(*instance));
     if (!instance) {
-        tw_counter_add(&engine->instances, -1);
+        uncount_instance(engine, account);
         tw_fail(err, TW_ERR_CAPACITY, "no memory for an instance");
         return NULL;
     }
@@ -172,6 +198,7 @@ struct engine_instance *engine_instance_new(struct tw_module *module, uint64_t t
     tw_lock_init(&instance->gpu_lock);
     instance->module = module;
     instance->tenant = tenant;
+    instance->account = tw_account_ref(account);
     bool ok = make_store(instance, err) && instantiate(instance, err) && look_up(instance, err);
     if (ok && !set_globals(instance))
         ok = tw_fail(err, TW_ERR_INTERNAL, "the image does not fit the module");
@@ -199,8 +226,9 @@ void engine_instance_free(struct engine_instance *instance) {
     free(instance->globals);
     free(instance->exports);
     tw_lock_done(&instance->gpu_lock);
+    uncount_instance(engine, instance->account);
+    tw_account_unref(instance->account);
     free(instance);
-    tw_counter_add(&engine->instances, -1);
     tw_metric_add(TW_METRIC_INSTANCE_TERMINATIONS, tw_labels(), 1);
 }
 
@@ -227,7 +255,11 @@ static bool run_start(struct engine_instance *instance, const char *export, cons
         item.kind != WASMTIME_EXTERN_FUNC)
         return tw_fail(err, TW_ERR_INTERNAL, "the rewritten module lacks %s", export);
     struct tw_invoke invoke = {
-        .module = instance->module, .tenant = instance->tenant, .deadline_ns = deadline_ns};
+        .module = instance->module,
+        .tenant = instance->tenant,
+        .account = instance->account,
+        .deadline_ns = deadline_ns,
+    };
     tw_buf_init(&invoke.output, ENGINE_STDERR_MAX);
     tw_buf_init(&invoke.stderr_text, ENGINE_STDERR_MAX);
     tw_buf_init(&invoke.backtrace, ENGINE_BACKTRACE_MAX);
@@ -264,7 +296,7 @@ static bool shrink(struct engine_instance *instance, uint32_t index) {
     if (madvise(end, grown, MADV_DONTNEED) != 0 || mprotect(end, grown, PROT_NONE) != 0)
         return false;
     region->size = region->image_size;
-    engine_region_count(region, region->size);
+    (void)engine_region_count(region, region->size); // giving back is never refused
     // Growing by nothing makes Wasmtime read the size again.
     uint64_t before;
     wasmtime_error_t *error = wasmtime_memory_grow(instance->context, &instance->memories[index], 0, &before);

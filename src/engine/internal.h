@@ -96,10 +96,14 @@ struct engine_region {
     const uint8_t *image; // its bytes in the mapped image
     uint64_t image_bytes; // how many; zeros follow
     uint64_t counted;     // bytes that the tenant's memory gauge has of it
-    bool denied;          // growth met the limit; for the error message
+    enum {
+        ENGINE_NOT_DENIED,
+        ENGINE_DENIED_BY_FUNCTION,
+        ENGINE_DENIED_BY_TENANT
+    } denied; // whose limit it met
 };
-// Makes the tenant's memory gauge say `bytes` for this memory.
-void engine_region_count(struct engine_region *region, uint64_t bytes);
+// Counts `bytes` for this memory in the tenant's account and gauge. False when the account has no more.
+[[nodiscard]] bool engine_region_count(struct engine_region *region, uint64_t bytes);
 void engine_memory_configure(wasm_config_t *config);
 // The instance whose memories Wasmtime asks for on this thread; NULL: none.
 void engine_memory_creating(struct engine_instance *instance);
@@ -159,6 +163,7 @@ struct engine_instance {
     struct engine_instance *next; // of the warm list
     struct tw_module *module;     // its pool's owner; borrowed while warm, referenced by the call else
     uint64_t tenant;
+    struct tw_account *account; // NULL: none; holds a reference
     struct tw_gpu_arena *arena;
     wasmtime_store_t *store;
     wasmtime_context_t *context;
@@ -182,7 +187,8 @@ struct engine_instance {
 // Made from the module's image, or (image not mapped yet) with zeros. Runs start code where the image says
 // so, until `deadline_ns`.
 [[nodiscard]] struct engine_instance *engine_instance_new(struct tw_module *module, uint64_t tenant,
-                                                          int64_t deadline_ns, struct tw_error *err);
+                                                          struct tw_account *account, int64_t deadline_ns,
+                                                          struct tw_error *err);
 void engine_instance_free(struct engine_instance *instance);
 // Start function and `_initialize`. START_FAILED.
 [[nodiscard]] bool engine_instance_start(struct engine_instance *instance, int64_t deadline_ns,
@@ -192,16 +198,18 @@ void engine_instance_end_call(struct engine_instance *instance);
 uint64_t engine_instance_memory(const struct engine_instance *instance); // bytes of all its memories
 // As fresh as new. False: it must be freed.
 [[nodiscard]] bool engine_instance_reset(struct engine_instance *instance);
-// A warm one of that tenant, or a new one. CAPACITY at the cap.
+// A warm one of that tenant, or a new one. CAPACITY at the cap, QUOTA at the account's limits.
 [[nodiscard]] struct engine_instance *engine_pool_take(struct tw_module *module, uint64_t tenant,
-                                                       int64_t deadline_ns, struct tw_error *err);
-// A new one; at the cap some function's warm one makes room.
+                                                       struct tw_account *account, int64_t deadline_ns,
+                                                       struct tw_error *err);
+// A new one; at the caps warm ones make room.
 [[nodiscard]] struct engine_instance *engine_pool_make(struct tw_module *module, uint64_t tenant,
-                                                       int64_t deadline_ns, struct tw_error *err);
+                                                       struct tw_account *account, int64_t deadline_ns,
+                                                       struct tw_error *err);
 // Resets it and keeps it warm, or frees it.
 void engine_pool_give(struct engine_instance *instance);
 // For modules whose instances serve once: makes the next one ahead.
-void engine_pool_refill(struct tw_module *module, uint64_t tenant);
+void engine_pool_refill(struct tw_module *module, uint64_t tenant, struct tw_account *account);
 void engine_pool_drain(struct tw_module *module);
 // len bytes at ptr in the guest's memory as it is now; NULL when they are not all there.
 static inline uint8_t *engine_guest(const struct engine_instance *instance, uint32_t ptr, uint64_t len) {

@@ -39,14 +39,14 @@ struct remains {
 
 // ---- life ----
 
-struct tw_instance *tw_instance_new(struct tw_module *module, uint64_t tenant, int64_t idle_ns,
-                                    struct tw_error *err) {
+struct tw_instance *tw_instance_new(struct tw_module *module, uint64_t tenant, struct tw_account *account,
+                                    int64_t idle_ns, struct tw_error *err) {
     struct tw_instance *instance = tw_alloc_zero(1, sizeof(*instance));
     if (!instance) {
         tw_fail(err, TW_ERR_CAPACITY, "no memory for an instance");
         return NULL;
     }
-    struct engine_instance *guest = engine_pool_make(module, tenant, TW_NO_DEADLINE, err);
+    struct engine_instance *guest = engine_pool_make(module, tenant, account, TW_NO_DEADLINE, err);
     if (!guest) {
         free(instance);
         return NULL;

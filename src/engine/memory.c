@@ -43,12 +43,18 @@ static uint64_t taken_beside(const struct engine_region *region) {
     return sum;
 }
 
-void engine_region_count(struct engine_region *region, uint64_t bytes) {
+bool engine_region_count(struct engine_region *region, uint64_t bytes) {
     if (!region->instance || bytes == region->counted)
-        return;
+        return true;
+    struct tw_account *account = region->instance->account;
+    if (bytes < region->counted)
+        tw_account_give(account, TW_RESOURCE_CPU_MEMORY, region->counted - bytes);
+    else if (!tw_account_take(account, TW_RESOURCE_CPU_MEMORY, bytes - region->counted, NULL))
+        return false;
     tw_metric_add(TW_METRIC_CPU_MEMORY_TENANT, tw_labels_tenant(region->instance->tenant),
                   (int64_t)(bytes - region->counted));
     region->counted = bytes;
+    return true;
 }
 
 uint64_t engine_instance_memory(const struct engine_instance *instance) {
@@ -61,14 +67,19 @@ uint64_t engine_instance_memory(const struct engine_instance *instance) {
 static wasmtime_error_t *grow_region(void *env, size_t new_size) {
     struct engine_region *region = env;
     if (new_size + taken_beside(region) > region->limit) {
-        region->denied = true;
+        region->denied = ENGINE_DENIED_BY_FUNCTION;
         return wasmtime_error_new("the memory limit is reached");
     }
+    if (!engine_region_count(region, new_size)) {
+        region->denied = ENGINE_DENIED_BY_TENANT;
+        return wasmtime_error_new("the tenant's memory limit is reached");
+    }
     if (new_size > region->size &&
-        mprotect(region->base + region->size, new_size - region->size, PROT_READ | PROT_WRITE) != 0)
+        mprotect(region->base + region->size, new_size - region->size, PROT_READ | PROT_WRITE) != 0) {
+        (void)engine_region_count(region, region->size); // giving back is never refused
         return wasmtime_error_new("no memory to grow into");
+    }
     region->size = new_size;
-    engine_region_count(region, new_size);
     return NULL;
 }
 
@@ -147,14 +158,18 @@ static wasmtime_error_t *make_region(struct engine_instance *instance, size_t mi
     region->image_size = region->size;
     if (region->size + taken_beside(region) > region->limit) {
         region->size = 0;
-        region->denied = true;
+        region->denied = ENGINE_DENIED_BY_FUNCTION;
         return wasmtime_error_new("the memory limit is reached");
+    }
+    if (!engine_region_count(region, region->size)) {
+        region->size = 0;
+        region->denied = ENGINE_DENIED_BY_TENANT;
+        return wasmtime_error_new("the tenant's memory limit is reached");
     }
     bool ok = image->mapping ? fill(region, image, index)
                              : mprotect(region->base, region->size, PROT_READ | PROT_WRITE) == 0;
     if (!ok)
         return wasmtime_error_new("no memory for an instance");
-    engine_region_count(region, region->size);
     ret_memory->env = region;
     ret_memory->get_memory = get_region;
     ret_memory->grow_memory = grow_region;
@@ -247,7 +262,7 @@ void engine_memory_configure(wasm_config_t *config) {
 void engine_memories_done(struct engine_instance *instance) {
     for (uint32_t i = 0; i < instance->regions_made; i++) {
         struct engine_region *region = &instance->regions[i];
-        engine_region_count(region, 0);
+        (void)engine_region_count(region, 0); // giving back is never refused
         if (region->own_bytes) {
             munmap(region->base, region->own_bytes);
         } else if (region->base) {

@@ -263,10 +263,11 @@ static bool write_data(struct engine_instance *instance, const struct tw_wasm *w
 
 // Runs start code once, to see that it works, and captures the image after it, or before it where instances
 // serve once.
-static bool capture(struct tw_module *module, const struct build *build, struct tw_buf *image,
-                    struct tw_error *err) {
+static bool capture(struct tw_module *module, const struct build *build, struct tw_account *account,
+                    struct tw_buf *image, struct tw_error *err) {
     bool replay = module->single_use;
-    struct engine_instance *instance = engine_instance_new(module, 0, TW_NO_DEADLINE, err);
+    uint64_t tenant = account ? tw_account_tenant(account) : 0;
+    struct engine_instance *instance = engine_instance_new(module, tenant, account, TW_NO_DEADLINE, err);
     if (!instance)
         return false;
     bool ok = write_data(instance, &build->wasm, err) &&
@@ -282,24 +283,24 @@ static void build_done(struct build *build) {
     tw_arena_done(&build->arena);
 }
 
-static bool build_image(struct tw_module *module, const struct build *build, struct tw_buf *image,
-                        struct tw_error *err) {
-    if (!capture(module, build, image, err))
+static bool build_image(struct tw_module *module, const struct build *build, struct tw_account *account,
+                        struct tw_buf *image, struct tw_error *err) {
+    if (!capture(module, build, account, image, err))
         return false;
     int fd = tw_file_memfd("tw-image", tw_buf_span(image), err);
     return fd >= 0 && engine_image_map(fd, &module->digest, &module->image, err);
 }
 
 struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
-                                  const struct tw_module_limits *limits, struct tw_buf *image,
-                                  struct tw_error *err) {
+                                  const struct tw_module_limits *limits, struct tw_account *account,
+                                  struct tw_buf *image, struct tw_error *err) {
     struct tw_module *module = module_new(engine, limits, err);
     if (!module)
         return NULL;
     struct build build = {};
     tw_arena_init(&build.arena, MODULE_ARENA_MAX);
     tw_buf_init(&build.bytes, REWRITTEN_MAX);
-    bool ok = prepare(module, wasm, &build, err) && build_image(module, &build, image, err);
+    bool ok = prepare(module, wasm, &build, err) && build_image(module, &build, account, image, err);
     build_done(&build);
     if (ok)
         return module;

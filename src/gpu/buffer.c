@@ -14,8 +14,12 @@ bool gpu_memory_take(struct tw_gpu_context *context, uint64_t size, uint64_t *re
                        "%" PRIu64 " bytes of device memory asked, %" PRIu64 " of the instance's %" PRIu64
                        " are in use; free some",
                        size, context->allocated_bytes, total);
-    if (!context->device->hooks->alloc(context, size, ret_address, err))
+    if (!tw_account_take(context->tenant->account, TW_RESOURCE_DEVICE_MEMORY, size, err))
         return false;
+    if (!context->device->hooks->alloc(context, size, ret_address, err)) {
+        tw_account_give(context->tenant->account, TW_RESOURCE_DEVICE_MEMORY, size);
+        return false;
+    }
     context->allocated_bytes += size;
     tw_metric_add(TW_METRIC_GPU_MEMORY_USED, tw_labels(), (int64_t)size);
     tw_series_add(context->tenant->memory, (int64_t)size);
@@ -24,6 +28,7 @@ bool gpu_memory_take(struct tw_gpu_context *context, uint64_t size, uint64_t *re
 
 static void count_down(struct tw_gpu_context *context, uint64_t size) {
     context->allocated_bytes -= size;
+    tw_account_give(context->tenant->account, TW_RESOURCE_DEVICE_MEMORY, size);
     tw_metric_add(TW_METRIC_GPU_MEMORY_USED, tw_labels(), -(int64_t)size);
     tw_series_add(context->tenant->memory, -(int64_t)size);
 }

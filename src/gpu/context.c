@@ -19,6 +19,7 @@ static struct tw_gpu_limits fill_limits(const struct tw_gpu_limits *limits) {
         .handles = handles < GPU_HANDLES_MAX ? handles : GPU_HANDLES_MAX,
         .kernels = kernels < GPU_HANDLES_MAX ? kernels : GPU_HANDLES_MAX,
         .ptx_bytes = or_default(given.ptx_bytes, GPU_PTX_BYTES_DEFAULT),
+        .account = given.account,
     };
 }
 
@@ -34,7 +35,7 @@ struct tw_gpu_context *tw_gpu_context_new(struct tw_gpu_device *device, struct t
     context->gpu = device->gpu;
     context->arena = arena;
     context->limits = fill_limits(limits);
-    context->tenant = gpu_tenant_take(context->gpu->permits, tenant, err);
+    context->tenant = gpu_tenant_take(context->gpu->permits, tenant, context->limits.account, err);
     if (!context->tenant) {
         free(context);
         return NULL;
@@ -107,20 +108,6 @@ bool tw_gpu_context_reset(struct tw_gpu_context *context, struct tw_error *err) 
     tw_counter_set(&context->kernel_ns, 0);
     tw_counter_set(&context->launches, 0);
     context->used = false;
-    return true;
-}
-
-bool tw_gpu_context_set_tenant(struct tw_gpu_context *context, uint64_t tenant, struct tw_error *err) {
-    if (context->tenant->id == tenant)
-        return true;
-    struct gpu_tenant *now = gpu_tenant_take(context->gpu->permits, tenant, err);
-    if (!now)
-        return false;
-    gpu_context_wait_idle(context);
-    tw_series_add(context->tenant->memory, -(int64_t)context->allocated_bytes);
-    tw_series_add(now->memory, (int64_t)context->allocated_bytes);
-    gpu_tenant_give(context->gpu->permits, context->tenant);
-    context->tenant = now;
     return true;
 }
 

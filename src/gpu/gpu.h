@@ -75,6 +75,8 @@ struct tw_gpu_limits {
     uint32_t handles;     // 0: 4,096
     uint32_t kernels;     // 0: 256
     uint64_t ptx_bytes;   // all loads; 0: 512 MiB
+    struct tw_account
+        *account; // the tenant's, for memory, launches and time; NULL: none. A reference is taken
 };
 struct tw_gpu_context;
 // Makes nothing on the device until first use. `arena` is borrowed for the context's life.
@@ -87,9 +89,6 @@ void tw_gpu_context_free(struct tw_gpu_context *context);
 // was written reads as zeros if allocated again. False: it cannot be reused. Cheap (a load and a compare)
 // when the context was not used.
 [[nodiscard]] bool tw_gpu_context_reset(struct tw_gpu_context *context, struct tw_error *err);
-// From now on launches and memory count for this tenant. CAPACITY without memory.
-[[nodiscard]] bool tw_gpu_context_set_tenant(struct tw_gpu_context *context, uint64_t tenant,
-                                             struct tw_error *err);
 
 // Kernels. load_ptx blocks while it compiles (milliseconds; cached: microseconds): call it on a thread that
 // may block.

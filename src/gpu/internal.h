@@ -128,6 +128,7 @@ void gpu_loaded_free(struct tw_gpu_context *context, struct gpu_loaded *loaded);
 // Guarded by the permits' lock; counted by the contexts that belong to it.
 struct gpu_tenant {
     uint64_t id;
+    struct tw_account *account; // NULL: none; holds a reference
     uint32_t users;
     uint32_t in_flight;
     uint32_t workers;             // device threads busy for it; guarded by the pool's lock
@@ -139,7 +140,7 @@ struct gpu_permits;
 [[nodiscard]] struct gpu_permits *gpu_permits_new(unsigned permits, struct tw_error *err);
 void gpu_permits_free(struct gpu_permits *permits);
 [[nodiscard]] struct gpu_tenant *gpu_tenant_take(struct gpu_permits *permits, uint64_t id,
-                                                 struct tw_error *err);
+                                                 struct tw_account *account, struct tw_error *err);
 void gpu_tenant_give(struct gpu_permits *permits, struct gpu_tenant *tenant);
 enum gpu_permit { GPU_PERMIT_GRANTED, GPU_PERMIT_QUEUED, GPU_PERMIT_REFUSED };
 enum gpu_permit gpu_permit_ask(struct gpu_permits *permits, struct gpu_job *job);

@@ -5,9 +5,9 @@
 //
 //     ring of tenants that wait:   7 → 3 → 12        each with its own first-in-first-out queue of jobs
 //
-// One tenant never holds more than three quarters of them, so another's first launch finds one. Invariant:
-// while a permit is free, every tenant in the ring holds all it may. Tenants live here while contexts belong
-// to them.
+// One tenant never holds more than three quarters of them, nor more than its account allows, so another's
+// first launch finds one. Invariant: while a permit is free, every tenant in the ring holds all it may (a limit
+// that was raised counts from the tenant's next return on). Tenants live here while contexts belong to them.
 
 #include "gpu/internal.h"
 
@@ -56,7 +56,8 @@ static struct gpu_tenant *tenant_new(uint64_t id) {
     return tenant;
 }
 
-struct gpu_tenant *gpu_tenant_take(struct gpu_permits *permits, uint64_t id, struct tw_error *err) {
+struct gpu_tenant *gpu_tenant_take(struct gpu_permits *permits, uint64_t id, struct tw_account *account,
+                                   struct tw_error *err) {
     TW_LOCK_SCOPE(&permits->lock);
     struct tw_span key = tw_span_of(&id, sizeof(id));
     struct gpu_tenant *tenant = tw_map_find(&permits->tenants, key);
@@ -70,6 +71,8 @@ struct gpu_tenant *gpu_tenant_take(struct gpu_permits *permits, uint64_t id, str
             return NULL;
         }
     }
+    if (!tenant->account)
+        tenant->account = tw_account_ref(account);
     tenant->users++;
     return tenant;
 }
@@ -82,6 +85,7 @@ void gpu_tenant_give(struct gpu_permits *permits, struct gpu_tenant *tenant) {
         return;
     TW_ASSERT(tenant->in_flight == 0 && !tenant->first);
     tw_map_remove(&permits->tenants, tw_span_of(&tenant->id, sizeof(tenant->id)));
+    tw_account_unref(tenant->account);
     free(tenant);
 }
 
@@ -104,21 +108,25 @@ static struct gpu_tenant *ring_pop_locked(struct gpu_permits *permits) {
     return tenant;
 }
 
-static void grant_locked(struct gpu_permits *permits, struct gpu_tenant *tenant, struct gpu_job *job) {
+// False when the tenant has all it may.
+static bool grant_locked(struct gpu_permits *permits, struct gpu_tenant *tenant, struct gpu_job *job) {
+    if (tenant->in_flight >= permits->tenant_max || !tw_account_try(tenant->account, TW_RESOURCE_LAUNCHES, 1))
+        return false;
     permits->used++;
     tenant->in_flight++;
     job->has_permit = true;
+    return true;
 }
 
 enum gpu_permit gpu_permit_ask(struct gpu_permits *permits, struct gpu_job *job) {
     struct gpu_tenant *tenant = job->context->tenant;
     TW_LOCK_SCOPE(&permits->lock);
     // By the invariant nobody is passed over: whoever waits while a permit is free may not have it.
-    if (!tenant->first && permits->used < permits->max && tenant->in_flight < permits->tenant_max) {
-        grant_locked(permits, tenant, job);
+    if (!tenant->first && permits->used < permits->max && grant_locked(permits, tenant, job))
         return GPU_PERMIT_GRANTED;
-    }
-    if (permits->waiting >= GPU_PERMIT_QUEUE_MAX)
+    // Who may have none would wait for ever.
+    bool may_none = tenant->account && tw_account_use(tenant->account, TW_RESOURCE_LAUNCHES).limit == 0;
+    if (may_none || permits->waiting >= GPU_PERMIT_QUEUE_MAX)
         return GPU_PERMIT_REFUSED;
     permits->waiting++;
     job->next_in_queue = NULL;
@@ -144,13 +152,11 @@ struct gpu_job *gpu_permit_return(struct gpu_permits *permits, struct gpu_tenant
     TW_LOCK_SCOPE(&permits->lock);
     permits->used--;
     tenant->in_flight--;
+    tw_account_give(tenant->account, TW_RESOURCE_LAUNCHES, 1);
     for (uint32_t turns = permits->ring_count; turns > 0; turns--) {
         struct gpu_tenant *next = ring_pop_locked(permits);
-        struct gpu_job *job = NULL;
-        if (next->in_flight < permits->tenant_max) {
-            job = queue_pop_locked(permits, next);
-            grant_locked(permits, next, job);
-        }
+        struct gpu_job *job =
+            grant_locked(permits, next, next->first) ? queue_pop_locked(permits, next) : NULL;
         if (next->first)
             ring_push_locked(permits, next);
         if (job)

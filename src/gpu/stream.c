@@ -88,7 +88,10 @@ void gpu_job_begin(struct gpu_job *job, int64_t now_ns) {
     job->limit_ns = limit_ns < job->deadline_ns ? limit_ns : job->deadline_ns;
 }
 
-static bool fail_refused(struct tw_error *err) {
+static bool fail_refused(const struct gpu_job *job, struct tw_error *err) {
+    struct tw_account *account = job->context->tenant->account;
+    if (account && tw_account_use(account, TW_RESOURCE_LAUNCHES).limit == 0)
+        return tw_account_take(account, TW_RESOURCE_LAUNCHES, 1, err); // counts and words the refusal
     return tw_fail(err, TW_ERR_CUDA_QUOTA,
                    "%d launches wait for a permit already; try again later, or raise the dispatch permits",
                    GPU_PERMIT_QUEUE_MAX);
@@ -107,7 +110,7 @@ static bool submit_locked(struct gpu_job *job, enum gpu_permit *ret_permit, stru
     if (*ret_permit != GPU_PERMIT_REFUSED)
         return true;
     jobs_remove_locked(context, job);
-    return fail_refused(err);
+    return fail_refused(job, err);
 }
 
 bool gpu_job_submit(struct gpu_job *job, enum gpu_start how, bool *ret_ended, struct tw_error *err) {
@@ -170,6 +173,7 @@ static void count(struct gpu_job *job) {
     tw_series_add(context->tenant->dispatches, 1);
     tw_series_observe(context->tenant->latency, (double)ns * 1e-9);
     tw_counter_add(&context->kernel_ns, ns);
+    tw_account_charge_cpu(context->tenant->account, (uint64_t)ns);
     gpu_kernel_ran(context->gpu->kernels, job->loaded->kernel, job->code, ns);
 }
 
@@ -225,7 +229,7 @@ static void leave_locked(struct gpu_job *job, struct aftermath *after) {
         if (permit == GPU_PERMIT_GRANTED)
             after->start = next;
         if (permit == GPU_PERMIT_REFUSED && gpu_job_stop(next, GPU_STOP_FAULT)) {
-            fail_refused(&next->error);
+            fail_refused(next, &next->error);
             after->end = next;
         } else if (permit == GPU_PERMIT_REFUSED) {
             after->end = next;

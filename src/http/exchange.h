@@ -55,7 +55,8 @@ struct http_reply {
     struct tw_span borrowed;    // static, or in the exchange's arena
     struct http_header extra[HTTP_REPLY_HEADERS_MAX];
     unsigned extra_count;
-    unsigned vary; // of enum http_vary
+    unsigned vary;        // of enum http_vary
+    char retry_after[12]; // what a header in `extra` may point to
 };
 
 // Something a loop is told from another thread. Embedded; must not be posted twice before it ran.

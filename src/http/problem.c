@@ -34,8 +34,11 @@ void http_reply_problem(struct http_reply *reply, const struct tw_error *err, st
         reply->status = 503;
         reply->borrowed = tw_span_of(spare, sizeof spare - 1);
     }
-    if (reply->status == 429 || reply->status == 503)
-        http_reply_header(reply, "Retry-After", TW_STR("1"));
+    if (reply->status == 429 || reply->status == 503) {
+        uint32_t wait_s = err->retry_after_s ? err->retry_after_s : 1;
+        snprintf(reply->retry_after, sizeof reply->retry_after, "%" PRIu32, wait_s);
+        http_reply_header(reply, "Retry-After", tw_str_from(reply->retry_after));
+    }
     if (reply->status == 401)
         http_reply_header(reply, "WWW-Authenticate", TW_STR("Bearer"));
 }

@@ -109,7 +109,11 @@ static void set_identity(struct service_function *function, const struct service
 static bool build(struct tw_service *service, const struct tw_deploy *deploy,
                   struct service_function *function, struct tw_buf *image, struct tw_error *err) {
     struct tw_module_limits limits = service_function_limits(service, &function->config);
-    struct tw_module *module = tw_module_build(service->engine, deploy->wasm, &limits, image, err);
+    struct tw_account *account = tw_quota_account(service->quotas, function->tenant, err);
+    struct tw_module *module = NULL;
+    if (account && tw_account_may_compute(account, err)) // start code runs
+        module = tw_module_build(service->engine, deploy->wasm, &limits, account, image, err);
+    tw_account_unref(account);
     if (!module)
         return false;
     function->exports = exports_json(module, err);
@@ -165,10 +169,10 @@ static bool make_within_limits(struct tw_service *service, const struct tw_deplo
                                struct tw_buf *out, struct tw_error *err) {
     struct service_deploy_leases leases = {};
     uint64_t had = old ? old->wasm_bytes : 0, wants = function->wasm_bytes;
-    bool ok = tw_quota_take(service->quotas, function->tenant, TW_LIMIT_FUNCTIONS, old ? 0 : 1,
+    bool ok = tw_quota_take(service->quotas, function->tenant, TW_RESOURCE_FUNCTIONS, old ? 0 : 1,
                             &leases.functions, err) &&
-              tw_quota_take(service->quotas, function->tenant, TW_LIMIT_STORED, wants > had ? wants - had : 0,
-                            &leases.bytes, err) &&
+              tw_quota_take(service->quotas, function->tenant, TW_RESOURCE_STORED,
+                            wants > had ? wants - had : 0, &leases.bytes, err) &&
               make(service, deploy, function, old, err) && service_function_json(function, out, err);
     if (ok)
         ok = service_registry_put(service, function, &leases, err);
@@ -284,7 +288,10 @@ bool tw_service_prewarm(struct tw_service *service, const struct tw_caller *call
     uint32_t warm = 0;
     struct service_function *function = service_registry_get(service, caller->tenant, id_or_name, err);
     struct tw_module *module = function ? service_function_open(service, function, err) : NULL;
-    bool ok = module && tw_module_prewarm(service->engine, module, caller->tenant, count, &warm, err);
+    struct tw_account *account = module ? tw_quota_account(service->quotas, caller->tenant, err) : NULL;
+    bool ok =
+        account && tw_module_prewarm(service->engine, module, caller->tenant, account, count, &warm, err);
+    tw_account_unref(account);
     if (ok)
         ok = tw_buf_printf(out, "{\"function_id\":\"%s\",\"warm\":%" PRIu32 "}", function->id, warm) ||
              tw_fail(err, TW_ERR_INTERNAL, "the answer does not fit its buffer");

@@ -194,6 +194,7 @@ static bool hand_over(struct call_state *state, struct tw_error *err) {
     if (!invoke->module || !read_body(state, &args, err) || !read_args(state, args, err))
         return false;
     invoke->tenant = state->function->tenant;
+    invoke->account = state->lease.account;
     invoke->input = call->is_json ? (struct tw_span){} : call->body;
     invoke->deadline_ns = deadline_of(state);
     invoke->trace_id = call->trace_id;

@@ -74,9 +74,9 @@ static bool account(struct tw_service *service, const struct service_function *o
     int64_t count = (new ? 1 : 0) - (old ? 1 : 0);
     int64_t bytes = (int64_t)(new ? new->wasm_bytes : 0) - (int64_t)(old ? old->wasm_bytes : 0);
     // The second cannot fail: the first has put the tenant into the table.
-    return tw_quota_settle(service->quotas, tenant, TW_LIMIT_FUNCTIONS, count,
+    return tw_quota_settle(service->quotas, tenant, TW_RESOURCE_FUNCTIONS, count,
                            leases ? &leases->functions : NULL, err) &&
-           tw_quota_settle(service->quotas, tenant, TW_LIMIT_STORED, bytes, leases ? &leases->bytes : NULL,
+           tw_quota_settle(service->quotas, tenant, TW_RESOURCE_STORED, bytes, leases ? &leases->bytes : NULL,
                            err);
 }
 

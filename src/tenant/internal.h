@@ -62,13 +62,14 @@ struct tenant_settings {
     uint64_t limits[TW_LIMIT_COUNT]; // of those that are its own
 };
 
-// Guarded by the quotas' lock. In the table while it has a record, use, or a rate to remember; else it may be
-// forgotten when room is wanted.
-struct tw_quota_tenant {
+// Guarded by the quotas' lock. In the table while it has a record, use, an account that somebody else refers to,
+// or a rate to remember; else it may be forgotten when room is wanted.
+struct tenant_entry {
     uint64_t id;
     bool has_record;
     struct tenant_settings settings;
-    uint64_t use[TW_LIMIT_COUNT], peak[TW_LIMIT_COUNT], refused[TW_LIMIT_COUNT];
+    struct tw_account *account; // holds a reference
+    uint64_t rate_refused;
     int64_t next_ns; // when the next request would come at the steady rate (monotonic)
 };
 
@@ -76,19 +77,20 @@ struct tw_quota_tenant {
 struct tw_quotas {
     struct tw_quotas_options options;
     struct tw_lock write_lock, lock;
-    struct tw_map by_id;   // lock: id → struct tw_quota_tenant, owned
+    struct tw_map by_id;   // lock: id → struct tenant_entry, owned
     size_t evict_position; // lock: where the search for one to forget goes on
 };
 
 const char *tenant_limit_name(enum tw_limit limit);
 uint64_t tenant_limit_max(enum tw_limit limit); // the largest number taken for it
 // The limit in effect.
-uint64_t tenant_limit(const struct tw_quotas *quotas, const struct tw_quota_tenant *tenant,
-                      enum tw_limit limit);
+uint64_t tenant_limit(const struct tw_quotas *quotas, const struct tenant_entry *tenant, enum tw_limit limit);
 // NULL: not in the table. The caller holds the lock.
-struct tw_quota_tenant *tenant_find_locked(const struct tw_quotas *quotas, uint64_t id);
+struct tenant_entry *tenant_find_locked(const struct tw_quotas *quotas, uint64_t id);
 // Makes it when it is not there; CAPACITY. The caller holds the lock.
-[[nodiscard]] struct tw_quota_tenant *tenant_get_locked(struct tw_quotas *quotas, uint64_t id,
-                                                        struct tw_error *err);
+[[nodiscard]] struct tenant_entry *tenant_get_locked(struct tw_quotas *quotas, uint64_t id,
+                                                     struct tw_error *err);
+// Makes the account's limits and weight those of the settings. The caller holds the lock.
+void tenant_apply_locked(const struct tw_quotas *quotas, struct tenant_entry *tenant);
 // Reads every record into the table.
 [[nodiscard]] bool tenant_load_records(struct tw_quotas *quotas, struct tw_error *err);

@@ -11,7 +11,7 @@ enum {
     TENANT_TOKEN_MAX = 512,        // characters: more than any bearer token in use
     TENANT_ADMIN_TOKEN_BYTES = 32, // of randomness in the token made at the first start
     TENANT_CONFIG_MAX = 4 << 20,   // bytes of TENSOR_WASM_API_TOKENS, and of its file
-    TENANT_TABLE_MAX = 100000,     // tenants in memory, about 300 bytes each
+    TENANT_TABLE_MAX = 100000,     // tenants in memory, about 700 bytes each
     TENANT_EVICT_STEPS = 64,       // tenants looked at to find one that can be forgotten: bounded work a call
     AUDIT_QUEUE = 4096,            // lines that wait for the disk: seconds of the busiest server
     AUDIT_OBJECT_MAX = 256,        // bytes of an object's name: more than any name of ours

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The table of tenants: what each may use, uses now, used at most, and was refused. One lock guards it: every
-// step is a lookup and a few additions.
+// The table of tenants: the settings and the account of each. One lock guards it: every step is a lookup and
+// a few additions. What a tenant holds lies in its account, which other rooms change under no lock of ours.
 //
 // The rate is a token bucket in its form without a counter (GCRA, ITU-T I.371): `next_ns` is when the next
 // request would come at the steady rate; a request may come early by (burst - 1) intervals.
@@ -13,6 +13,9 @@ static const struct {
     const char *name;
     uint64_t max;
 } limits[TW_LIMIT_COUNT] = {
+#define TW_RESOURCE(id, name, code, help) {name, INT64_MAX},
+#include "base/account.def"
+#undef TW_RESOURCE
 #define TW_LIMIT(id, name, max, help) {name, max},
 #include "tenant/quota.def"
 #undef TW_LIMIT
@@ -26,7 +29,7 @@ uint64_t tenant_limit_max(enum tw_limit limit) {
     return limits[limit].max;
 }
 
-uint64_t tenant_limit(const struct tw_quotas *quotas, const struct tw_quota_tenant *tenant,
+uint64_t tenant_limit(const struct tw_quotas *quotas, const struct tenant_entry *tenant,
                       enum tw_limit limit) {
     return tenant && tenant->settings.is_own[limit] ? tenant->settings.limits[limit]
                                                     : quotas->options.limits[limit];
@@ -38,16 +41,23 @@ static struct tw_span key_of(const uint64_t *id) {
     return tw_span_of(id, sizeof *id);
 }
 
-struct tw_quota_tenant *tenant_find_locked(const struct tw_quotas *quotas, uint64_t id) {
+struct tenant_entry *tenant_find_locked(const struct tw_quotas *quotas, uint64_t id) {
     return tw_map_find(&quotas->by_id, key_of(&id));
 }
 
 // Nothing would be lost by forgetting it but its peaks and refusals.
-static bool is_idle(const struct tw_quota_tenant *tenant, int64_t now_ns) {
-    bool is_used = tenant->has_record || tenant->next_ns > now_ns;
-    for (unsigned i = 0; i < TW_LIMIT_COUNT; i++)
-        is_used = is_used || tenant->use[i] > 0;
+static bool is_idle(const struct tenant_entry *tenant, int64_t now_ns) {
+    bool is_used = tenant->has_record || tenant->next_ns > now_ns || tw_account_is_shared(tenant->account) ||
+                   tw_account_cpu(tenant->account).now > 0;
+    for (unsigned i = 0; i < TW_RESOURCE_COUNT; i++)
+        is_used = is_used || tw_account_use(tenant->account, (enum tw_resource)i).now > 0;
     return !is_used;
+}
+
+static void entry_free(struct tenant_entry *tenant) {
+    if (tenant)
+        tw_account_unref(tenant->account);
+    free(tenant);
 }
 
 static void forget_one_locked(struct tw_quotas *quotas) {
@@ -59,29 +69,46 @@ static void forget_one_locked(struct tw_quotas *quotas) {
             quotas->evict_position = 0;
             continue;
         }
-        struct tw_quota_tenant *tenant = value;
+        struct tenant_entry *tenant = value;
         if (is_idle(tenant, now_ns)) {
             tw_map_remove(&quotas->by_id, key_of(&tenant->id));
-            free(tenant);
+            entry_free(tenant);
             return;
         }
     }
 }
 
-struct tw_quota_tenant *tenant_get_locked(struct tw_quotas *quotas, uint64_t id, struct tw_error *err) {
-    struct tw_quota_tenant *tenant = tenant_find_locked(quotas, id);
+void tenant_apply_locked(const struct tw_quotas *quotas, struct tenant_entry *tenant) {
+    struct tw_account *account = tenant->account;
+    for (unsigned i = 0; i < TW_RESOURCE_COUNT; i++)
+        tw_account_set_limit(account, (enum tw_resource)i, tenant_limit(quotas, tenant, (enum tw_limit)i));
+    tw_account_set_cpu_limit(account, tenant_limit(quotas, tenant, TW_LIMIT_CPU));
+    tw_account_set_weight(account, tenant->settings.weight);
+    tenant->next_ns = 0; // a new rate begins with a full bucket
+}
+
+static struct tenant_entry *entry_new(const struct tw_quotas *quotas, uint64_t id, struct tw_error *err) {
+    struct tenant_entry *tenant = tw_alloc_zero(1, sizeof *tenant);
+    struct tw_account *account = tenant ? tw_account_new(id, err) : NULL;
+    if (!account) {
+        free(tenant);
+        return NULL;
+    }
+    *tenant = (struct tenant_entry){.id = id, .settings.weight = 1, .account = account};
+    tenant_apply_locked(quotas, tenant);
+    return tenant;
+}
+
+struct tenant_entry *tenant_get_locked(struct tw_quotas *quotas, uint64_t id, struct tw_error *err) {
+    struct tenant_entry *tenant = tenant_find_locked(quotas, id);
     if (tenant)
         return tenant;
     if (quotas->by_id.count >= TENANT_TABLE_MAX)
         forget_one_locked(quotas);
-    tenant = tw_alloc_zero(1, sizeof *tenant);
-    if (tenant) {
-        tenant->id = id;
-        tenant->settings.weight = 1;
-        if (tw_map_put(&quotas->by_id, key_of(&id), tenant))
-            return tenant;
-        free(tenant);
-    }
+    tenant = entry_new(quotas, id, err);
+    if (tenant && tw_map_put(&quotas->by_id, key_of(&id), tenant))
+        return tenant;
+    entry_free(tenant);
     tw_fail(err, TW_ERR_CAPACITY, "no room for one more tenant; this server keeps %d", TENANT_TABLE_MAX);
     return NULL;
 }
@@ -109,7 +136,7 @@ void tw_quotas_free(struct tw_quotas *quotas) {
     void *value;
     struct tw_span key;
     while (tw_map_next(&quotas->by_id, &position, &key, &value))
-        free(value);
+        entry_free(value);
     tw_map_done(&quotas->by_id);
     tw_lock_done(&quotas->lock);
     tw_lock_done(&quotas->write_lock);
@@ -118,132 +145,133 @@ void tw_quotas_free(struct tw_quotas *quotas) {
 
 // ---- taking and giving ----
 
-static bool refuse(const struct tw_quotas *quotas, struct tw_quota_tenant *tenant, enum tw_limit limit,
-                   uint64_t amount, struct tw_error *err) {
-    uint64_t max = tenant_limit(quotas, tenant, limit), now = tenant->use[limit];
-    tenant->refused[limit]++;
-    if (limit == TW_LIMIT_REQUESTS || limit == TW_LIMIT_BURST)
-        return tw_fail(err, TW_ERR_RATE_LIMITED,
-                       "tenant %" PRIu64 " may start %" PRIu64 " calls a second; try again later", tenant->id,
-                       max);
-    if (limit == TW_LIMIT_CONCURRENT)
-        return tw_fail(err, TW_ERR_CONCURRENCY,
-                       "tenant %" PRIu64 " has %" PRIu64 " calls running, the limit is %" PRIu64
-                       "; try again when one has ended",
-                       tenant->id, now, max);
-    return tw_fail(err, TW_ERR_QUOTA,
-                   "tenant %" PRIu64 " has %" PRIu64 " %s, %" PRIu64 " more would pass the limit of %" PRIu64
-                   "; delete some functions",
-                   tenant->id, now, tenant_limit_name(limit), amount, max);
-}
-
-// The locked part of taking: nothing is changed but `refused` when it fails.
-static bool take_locked(struct tw_quotas *quotas, struct tw_quota_tenant *tenant, enum tw_limit limit,
-                        uint64_t amount, struct tw_lease *lease, struct tw_error *err) {
-    uint64_t max = tenant_limit(quotas, tenant, limit), *use = &tenant->use[limit];
-    if (amount > 0 && (*use > max || amount > max - *use))
-        return refuse(quotas, tenant, limit, amount, err);
-    *use += amount;
-    if (*use > tenant->peak[limit])
-        tenant->peak[limit] = *use;
-    *lease = (struct tw_lease){quotas, tenant, limit, amount};
-    return true;
-}
-
 static void count_refusal(uint64_t tenant, enum tw_limit limit) {
     struct tw_labels labels = tw_labels_tenant(tenant);
     labels.values[1] = tenant_limit_name(limit);
     tw_metric_add(TW_METRIC_TENANT_REFUSALS, labels, 1);
 }
 
-bool tw_quota_take(struct tw_quotas *quotas, uint64_t id, enum tw_limit limit, uint64_t amount,
+struct tw_account *tw_quota_account(struct tw_quotas *quotas, uint64_t id, struct tw_error *err) {
+    TW_LOCK_SCOPE(&quotas->lock);
+    struct tenant_entry *tenant = tenant_get_locked(quotas, id, err);
+    return tenant ? tw_account_ref(tenant->account) : NULL;
+}
+
+static bool take(struct tw_account *account, enum tw_resource resource, uint64_t amount,
+                 struct tw_lease *ret_lease, struct tw_error *err) {
+    if (!tw_account_take(account, resource, amount, err))
+        return false;
+    *ret_lease = (struct tw_lease){account, resource, amount};
+    return true;
+}
+
+bool tw_quota_take(struct tw_quotas *quotas, uint64_t id, enum tw_resource resource, uint64_t amount,
                    struct tw_lease *ret_lease, struct tw_error *err) {
     *ret_lease = (struct tw_lease){};
     if (amount == 0)
         return true;
     tw_lock_take(&quotas->lock);
-    struct tw_quota_tenant *tenant = tenant_get_locked(quotas, id, err);
-    bool ok = tenant && take_locked(quotas, tenant, limit, amount, ret_lease, err);
+    struct tenant_entry *tenant = tenant_get_locked(quotas, id, err);
+    bool ok = tenant && take(tenant->account, resource, amount, ret_lease, err);
     tw_lock_give(&quotas->lock);
     if (tenant && !ok)
-        count_refusal(id, limit);
+        count_refusal(id, (enum tw_limit)resource);
     return ok;
 }
 
-// May a request come now? Its new `next_ns` if so.
-static bool rate_allows(const struct tw_quotas *quotas, const struct tw_quota_tenant *tenant, int64_t now_ns,
-                        int64_t *ret_next_ns) {
+// May a request come now? Its new `next_ns` if so, else how long to wait (0: for ever).
+static bool rate_allows(const struct tw_quotas *quotas, const struct tenant_entry *tenant,
+                        int64_t *ret_next_ns, int64_t *ret_wait_ns) {
     uint64_t rate = tenant_limit(quotas, tenant, TW_LIMIT_REQUESTS);
     uint64_t burst = tenant_limit(quotas, tenant, TW_LIMIT_BURST);
     *ret_next_ns = tenant->next_ns;
+    *ret_wait_ns = 0;
     if (rate == TW_UNLIMITED)
         return true;
     if (rate == 0 || burst == 0)
         return false;
-    int64_t interval_ns = TW_NS_PER_S / (int64_t)rate;
+    int64_t now_ns = tw_clock_ns(), interval_ns = TW_NS_PER_S / (int64_t)rate;
     int64_t early_ns = ((int64_t)(burst == TW_UNLIMITED ? rate : burst) - 1) * interval_ns;
     int64_t next_ns = tenant->next_ns > now_ns ? tenant->next_ns : now_ns;
     *ret_next_ns = next_ns + interval_ns;
-    return next_ns - now_ns <= early_ns;
+    *ret_wait_ns = next_ns - now_ns - early_ns;
+    return *ret_wait_ns <= 0;
+}
+
+static bool check_rate(const struct tw_quotas *quotas, struct tenant_entry *tenant, int64_t *ret_next_ns,
+                       struct tw_error *err) {
+    int64_t wait_ns;
+    if (rate_allows(quotas, tenant, ret_next_ns, &wait_ns))
+        return true;
+    tenant->rate_refused++;
+    tw_fail(err, TW_ERR_RATE_LIMITED,
+            "tenant %" PRIu64 " may start %" PRIu64 " calls a second; try again later", tenant->id,
+            tenant_limit(quotas, tenant, TW_LIMIT_REQUESTS));
+    return wait_ns ? tw_retry_after(err, wait_ns) : false;
+}
+
+// `*ret_refused` is the limit that was met.
+static bool admit_locked(const struct tw_quotas *quotas, struct tenant_entry *tenant,
+                         struct tw_lease *ret_lease, enum tw_limit *ret_refused, struct tw_error *err) {
+    int64_t next_ns;
+    *ret_refused = TW_LIMIT_REQUESTS;
+    if (!check_rate(quotas, tenant, &next_ns, err))
+        return false;
+    *ret_refused = TW_LIMIT_CPU;
+    if (!tw_account_may_compute(tenant->account, err))
+        return false;
+    *ret_refused = TW_LIMIT_CONCURRENT;
+    if (!take(tenant->account, TW_RESOURCE_CONCURRENT, 1, ret_lease, err))
+        return false;
+    tenant->next_ns = next_ns;
+    return true;
 }
 
 bool tw_quota_admit(struct tw_quotas *quotas, uint64_t id, struct tw_lease *ret_lease, struct tw_error *err) {
     *ret_lease = (struct tw_lease){};
     enum tw_limit refused = TW_LIMIT_CONCURRENT;
-    int64_t next_ns;
     tw_lock_take(&quotas->lock);
-    struct tw_quota_tenant *tenant = tenant_get_locked(quotas, id, err);
-    bool ok = tenant;
-    if (tenant && !rate_allows(quotas, tenant, tw_clock_ns(), &next_ns)) {
-        refused = TW_LIMIT_REQUESTS;
-        ok = refuse(quotas, tenant, refused, 1, err);
-    }
-    ok = ok && take_locked(quotas, tenant, TW_LIMIT_CONCURRENT, 1, ret_lease, err);
-    if (ok)
-        tenant->next_ns = next_ns;
+    struct tenant_entry *tenant = tenant_get_locked(quotas, id, err);
+    bool ok = tenant && admit_locked(quotas, tenant, ret_lease, &refused, err);
     tw_lock_give(&quotas->lock);
     if (tenant && !ok)
         count_refusal(id, refused);
     return ok;
 }
 
-static void give_locked(struct tw_lease *lease) {
-    lease->tenant->use[lease->limit] -= lease->amount;
+void tw_quota_give(struct tw_lease *lease) {
+    tw_account_give(lease->account, lease->resource, lease->amount);
     *lease = (struct tw_lease){};
 }
 
-void tw_quota_give(struct tw_lease *lease) {
-    if (!lease->tenant)
-        return;
-    struct tw_quotas *quotas = lease->quotas;
-    TW_LOCK_SCOPE(&quotas->lock);
-    give_locked(lease);
-}
-
-bool tw_quota_settle(struct tw_quotas *quotas, uint64_t id, enum tw_limit limit, int64_t delta,
+bool tw_quota_settle(struct tw_quotas *quotas, uint64_t id, enum tw_resource resource, int64_t delta,
                      struct tw_lease *lease, struct tw_error *err) {
     TW_LOCK_SCOPE(&quotas->lock);
-    struct tw_quota_tenant *tenant = tenant_get_locked(quotas, id, err);
+    struct tenant_entry *tenant = tenant_get_locked(quotas, id, err);
     if (!tenant)
         return false;
-    if (lease && lease->tenant)
-        give_locked(lease);
-    uint64_t *use = &tenant->use[limit];
-    uint64_t less = delta < 0 ? (uint64_t)-delta : 0;
-    *use = delta < 0 ? *use - (less < *use ? less : *use) : *use + (uint64_t)delta;
-    if (*use > tenant->peak[limit])
-        tenant->peak[limit] = *use;
+    if (lease)
+        delta -= (int64_t)lease->amount;
+    tw_account_change(tenant->account, resource, delta);
+    if (lease)
+        *lease = (struct tw_lease){};
     return true;
 }
 
-struct tw_quota_use tw_quota_use(struct tw_quotas *quotas, uint64_t id, enum tw_limit limit) {
-    TW_LOCK_SCOPE(&quotas->lock);
-    const struct tw_quota_tenant *tenant = tenant_find_locked(quotas, id);
-    struct tw_quota_use use = {.limit = tenant_limit(quotas, tenant, limit)};
-    if (tenant) {
-        use.now = tenant->use[limit];
-        use.peak = tenant->peak[limit];
-        use.refused = tenant->refused[limit];
+static struct tw_account_use use_of(const struct tenant_entry *tenant, enum tw_limit limit) {
+    if (limit < (enum tw_limit)TW_RESOURCE_COUNT)
+        return tw_account_use(tenant->account, (enum tw_resource)limit);
+    if (limit == TW_LIMIT_CPU) {
+        struct tw_account_cpu cpu = tw_account_cpu(tenant->account);
+        return (struct tw_account_use){cpu.limit, cpu.now, cpu.peak, cpu.refused};
     }
+    return (struct tw_account_use){.refused = limit == TW_LIMIT_REQUESTS ? tenant->rate_refused : 0};
+}
+
+struct tw_account_use tw_quota_use(struct tw_quotas *quotas, uint64_t id, enum tw_limit limit) {
+    TW_LOCK_SCOPE(&quotas->lock);
+    const struct tenant_entry *tenant = tenant_find_locked(quotas, id);
+    struct tw_account_use use = tenant ? use_of(tenant, limit) : (struct tw_account_use){};
+    use.limit = tenant_limit(quotas, tenant, limit);
     return use;
 }

@@ -33,7 +33,7 @@ static bool read_weight(struct tenant_settings *settings, const struct tw_json *
 }
 
 static bool unknown_limit(const char *key, struct tw_error *err) {
-    char names[128] = "";
+    char names[256] = "";
     size_t len = 0;
     for (unsigned i = 0; i < TW_LIMIT_COUNT && len < sizeof names; i++)
         len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", i ? ", " : "",
@@ -113,29 +113,45 @@ static void write_own(struct tw_json_writer *writer, const struct tenant_setting
     tw_json_write_end(writer, ']');
 }
 
-static void write_use(struct tw_json_writer *writer, const struct tw_quota_tenant *tenant) {
+static void write_number(struct tw_json_writer *writer, const char *key, uint64_t value) {
+    tw_json_write_key(writer, key);
+    tw_json_write_u64(writer, value);
+}
+
+static void write_held(struct tw_json_writer *writer, const struct tw_account *account,
+                       enum tw_resource resource) {
+    struct tw_account_use use = tw_account_use(account, resource);
+    tw_json_write_key(writer, tw_resource_name(resource));
+    tw_json_write_object(writer);
+    write_number(writer, "now", use.now);
+    write_number(writer, "peak", use.peak);
+    write_number(writer, "refused", use.refused);
+    tw_json_write_end(writer, '}');
+}
+
+// Refusals of `burst` are counted with the rate's.
+static void write_use(struct tw_json_writer *writer, const struct tenant_entry *tenant) {
     tw_json_write_key(writer, "use");
     tw_json_write_object(writer);
-    for (unsigned i = 0; i < TW_LIMIT_COUNT; i++) {
-        if (i == TW_LIMIT_BURST)
-            continue; // counted with the rate
-        tw_json_write_key(writer, tenant_limit_name((enum tw_limit)i));
-        tw_json_write_object(writer);
-        if (i != TW_LIMIT_REQUESTS) {
-            tw_json_write_key(writer, "now");
-            tw_json_write_u64(writer, tenant->use[i]);
-            tw_json_write_key(writer, "peak");
-            tw_json_write_u64(writer, tenant->peak[i]);
-        }
-        tw_json_write_key(writer, "refused");
-        tw_json_write_u64(writer, tenant->refused[i]);
-        tw_json_write_end(writer, '}');
-    }
+    for (unsigned i = 0; i < TW_RESOURCE_COUNT; i++)
+        write_held(writer, tenant->account, (enum tw_resource)i);
+    tw_json_write_key(writer, tenant_limit_name(TW_LIMIT_REQUESTS));
+    tw_json_write_object(writer);
+    write_number(writer, "refused", tenant->rate_refused);
+    tw_json_write_end(writer, '}');
+    struct tw_account_cpu cpu = tw_account_cpu(tenant->account);
+    tw_json_write_key(writer, tenant_limit_name(TW_LIMIT_CPU));
+    tw_json_write_object(writer);
+    write_number(writer, "now", cpu.now);
+    write_number(writer, "peak", cpu.peak);
+    write_number(writer, "refused", cpu.refused);
+    write_number(writer, "total_ms", cpu.total_ms);
+    tw_json_write_end(writer, '}');
     tw_json_write_end(writer, '}');
 }
 
 static void write_tenant(struct tw_json_writer *writer, const struct tw_quotas *quotas,
-                         const struct tw_quota_tenant *tenant) {
+                         const struct tenant_entry *tenant) {
     tw_json_write_object(writer);
     char id[24]; // as text: JSON readers take no number this large
     snprintf(id, sizeof id, "%" PRIu64, tenant->id);
@@ -155,18 +171,32 @@ static void write_tenant(struct tw_json_writer *writer, const struct tw_quotas *
     tw_json_write_end(writer, '}');
 }
 
-// A copy of the tenant as it stands; one with the defaults when it is not in the table.
-static struct tw_quota_tenant snapshot(struct tw_quotas *quotas, uint64_t id) {
+// A copy of the tenant as it stands, with a reference of its account; one with the defaults when it is not in
+// the table. False without memory.
+static bool snapshot(struct tw_quotas *quotas, uint64_t id, struct tenant_entry *ret_tenant,
+                     struct tw_error *err) {
     TW_LOCK_SCOPE(&quotas->lock);
-    const struct tw_quota_tenant *tenant = tenant_find_locked(quotas, id);
-    return tenant ? *tenant : (struct tw_quota_tenant){.id = id, .settings.weight = 1};
+    const struct tenant_entry *tenant = tenant_find_locked(quotas, id);
+    *ret_tenant = tenant ? *tenant : (struct tenant_entry){.id = id, .settings.weight = 1};
+    ret_tenant->account = tenant ? tw_account_ref(tenant->account) : tw_account_new(id, err);
+    return ret_tenant->account != NULL;
+}
+
+static bool write_snapshot(struct tw_json_writer *writer, struct tw_quotas *quotas, uint64_t id,
+                           struct tw_error *err) {
+    struct tenant_entry tenant;
+    if (!snapshot(quotas, id, &tenant, err))
+        return false;
+    write_tenant(writer, quotas, &tenant);
+    tw_account_unref(tenant.account);
+    return true;
 }
 
 bool tw_quotas_get(struct tw_quotas *quotas, uint64_t id, struct tw_buf *out, struct tw_error *err) {
-    struct tw_quota_tenant tenant = snapshot(quotas, id);
     struct tw_json_writer writer;
     tw_json_write_init(&writer, out);
-    write_tenant(&writer, quotas, &tenant);
+    if (!write_snapshot(&writer, quotas, id, err))
+        return false;
     return tw_json_write_done(&writer) || tw_fail(err, TW_ERR_CAPACITY, "no memory for the answer");
 }
 
@@ -194,7 +224,7 @@ static void collect(struct tw_quotas *quotas, bool from_start, uint64_t after, s
     struct tw_span key;
     void *value;
     while (tw_map_next(&quotas->by_id, &position, &key, &value)) {
-        uint64_t id = ((const struct tw_quota_tenant *)value)->id;
+        uint64_t id = ((const struct tenant_entry *)value)->id;
         if (from_start || id > after)
             insert(page, id);
     }
@@ -217,10 +247,9 @@ bool tw_quotas_list(struct tw_quotas *quotas, struct tw_str cursor, uint32_t lim
     tw_json_write_object(&writer);
     tw_json_write_key(&writer, "tenants");
     tw_json_write_array(&writer);
-    for (uint32_t i = 0; i < shown; i++) {
-        struct tw_quota_tenant tenant = snapshot(quotas, page.ids[i]);
-        write_tenant(&writer, quotas, &tenant);
-    }
+    for (uint32_t i = 0; i < shown; i++)
+        if (!write_snapshot(&writer, quotas, page.ids[i], err))
+            return false;
     tw_json_write_end(&writer, ']');
     tw_json_write_key(&writer, "next");
     char next[24];
@@ -274,19 +303,23 @@ static bool keep(struct tw_quotas *quotas, uint64_t id, const struct tenant_sett
 static bool apply(struct tw_quotas *quotas, uint64_t id, const struct tenant_settings *settings,
                   struct tw_error *err) {
     TW_LOCK_SCOPE(&quotas->lock);
-    struct tw_quota_tenant *tenant = tenant_get_locked(quotas, id, err);
+    struct tenant_entry *tenant = tenant_get_locked(quotas, id, err);
     if (!tenant)
         return false;
     tenant->settings = *settings;
     tenant->has_record = true; // it is not forgotten from here on
-    tenant->next_ns = 0;       // a new rate starts with a full bucket
+    tenant_apply_locked(quotas, tenant);
     return true;
 }
 
 bool tw_quotas_set(struct tw_quotas *quotas, uint64_t id, const struct tw_json *settings, struct tw_buf *out,
                    struct tw_error *err) {
     TW_LOCK_SCOPE(&quotas->write_lock);
-    struct tenant_settings changed = snapshot(quotas, id).settings;
+    struct tenant_entry tenant;
+    if (!snapshot(quotas, id, &tenant, err))
+        return false;
+    struct tenant_settings changed = tenant.settings;
+    tw_account_unref(tenant.account);
     return merge(&changed, settings, err) && keep(quotas, id, &changed, err) &&
            apply(quotas, id, &changed, err) && tw_quotas_get(quotas, id, out, err);
 }

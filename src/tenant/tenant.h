@@ -55,19 +55,21 @@ struct tw_caller {
 // ---- limits and use of tenants ----
 //
 //     struct tw_lease lease;
-//     if (!tw_quota_admit(quotas, tenant, &lease, &err)) …      // 429: rate or concurrent calls
-//     … the call …
+//     if (!tw_quota_admit(quotas, tenant, &lease, &err)) …      // 429: rate, CPU time or concurrent calls
+//     … the call, which takes what it needs from lease.account …
 //     tw_quota_give(&lease);
 //
-// What is taken is held by a lease, which is given back once, however often tw_quota_give is called. Any
-// thread.
-enum tw_limit {
+// What is counted lies in the tenant's account (base/account.h). What is taken is held by a lease, which is
+// given back once, however often tw_quota_give is called. Any thread.
+enum tw_limit { // first enum tw_resource, then what is not held but spent
+#define TW_RESOURCE(id, name, code, help) TW_LIMIT_##id,
+#include "base/account.def"
+#undef TW_RESOURCE
 #define TW_LIMIT(id, name, max, help) TW_LIMIT_##id,
 #include "tenant/quota.def"
 #undef TW_LIMIT
     TW_LIMIT_COUNT
 };
-#define TW_UNLIMITED UINT64_MAX
 
 struct tw_store;
 struct tw_quotas_options {
@@ -75,33 +77,31 @@ struct tw_quotas_options {
     uint64_t limits[TW_LIMIT_COUNT]; // of tenants that have none of their own
 };
 struct tw_quotas;
-struct tw_quota_tenant;
 // What was taken. Plain value; `{}` holds nothing. Must not be copied and given back twice.
 struct tw_lease {
-    struct tw_quotas *quotas;
-    struct tw_quota_tenant *tenant;
-    enum tw_limit limit;
+    struct tw_account *account; // borrowed: there until this is given back
+    enum tw_resource resource;
     uint64_t amount;
 };
 [[nodiscard]] struct tw_quotas *tw_quotas_new(const struct tw_quotas_options *options, struct tw_error *err);
 void tw_quotas_free(struct tw_quotas *quotas); // after all leases were given back
+// The tenant's account, with a reference. A tenant whose account somebody has is not forgotten. CAPACITY.
+[[nodiscard]] struct tw_account *tw_quota_account(struct tw_quotas *quotas, uint64_t tenant,
+                                                  struct tw_error *err);
 // CONCURRENCY or QUOTA, with the limit and the use, when it would pass the limit.
-[[nodiscard]] bool tw_quota_take(struct tw_quotas *quotas, uint64_t tenant, enum tw_limit limit,
+[[nodiscard]] bool tw_quota_take(struct tw_quotas *quotas, uint64_t tenant, enum tw_resource resource,
                                  uint64_t amount, struct tw_lease *ret_lease, struct tw_error *err);
-// One call: a request of the rate (RATE_LIMITED) and one of the concurrent invocations, both or neither.
+// One call: a request of the rate and CPU time left (RATE_LIMITED with the time to wait), and one of the
+// concurrent invocations; all or nothing.
 [[nodiscard]] bool tw_quota_admit(struct tw_quotas *quotas, uint64_t tenant, struct tw_lease *ret_lease,
                                   struct tw_error *err);
 void tw_quota_give(struct tw_lease *lease);
 // Changes a lasting use, such as functions, by `delta` whatever the limit, in one step with giving `lease`
 // (may be NULL) back. CAPACITY when the table is full and the tenant not in it.
-[[nodiscard]] bool tw_quota_settle(struct tw_quotas *quotas, uint64_t tenant, enum tw_limit limit,
+[[nodiscard]] bool tw_quota_settle(struct tw_quotas *quotas, uint64_t tenant, enum tw_resource resource,
                                    int64_t delta, struct tw_lease *lease, struct tw_error *err);
-
-// Plain value.
-struct tw_quota_use {
-    uint64_t limit, now, peak, refused; // limit: TW_UNLIMITED, or the number in effect
-};
-struct tw_quota_use tw_quota_use(struct tw_quotas *quotas, uint64_t tenant, enum tw_limit limit);
+// Of what is spent (rate, CPU time) `now` is 0.
+struct tw_account_use tw_quota_use(struct tw_quotas *quotas, uint64_t tenant, enum tw_limit limit);
 // {"id","name","weight","limits":{…},"own":[…],"use":{…}}. A tenant without a record has the defaults.
 [[nodiscard]] bool tw_quotas_get(struct tw_quotas *quotas, uint64_t tenant, struct tw_buf *out,
                                  struct tw_error *err);

@@ -281,9 +281,9 @@ TW_TEST("warm instances stay within their maxima and go with their module") {
     struct tw_module *a = engine_test_module(&test, text), *b = engine_test_module(&test, text);
     struct tw_error err = {};
     uint32_t warm = 0;
-    tw_assert_ok(tw_module_prewarm(test.engine, a, 0, 5, &warm, &err), &err);
+    tw_assert_ok(tw_module_prewarm(test.engine, a, 0, NULL, 5, &warm, &err), &err);
     ck_assert_uint_eq(warm, 2);
-    tw_assert_ok(tw_module_prewarm(test.engine, b, 0, 2, &warm, &err), &err);
+    tw_assert_ok(tw_module_prewarm(test.engine, b, 0, NULL, 2, &warm, &err), &err);
     ck_assert_uint_eq(warm, 1);
     struct tw_engine_stats stats;
     tw_engine_stats(test.engine, &stats);
@@ -322,7 +322,7 @@ TW_TEST("at the cap on instances a warm one of another function makes room") {
         engine_test_module(&test, "(module (func (export \"f\") (result i32) (i32.const 2)))");
     struct tw_error err = {};
     uint32_t warm;
-    tw_assert_ok(tw_module_prewarm(test.engine, a, 0, 2, &warm, &err), &err);
+    tw_assert_ok(tw_module_prewarm(test.engine, a, 0, NULL, 2, &warm, &err), &err);
     ck_assert_uint_eq(warm, 2);
     ck_assert_int_eq(ENGINE_CALL(&test, b, "f"), 2);
     tw_module_unref(a);

@@ -162,7 +162,7 @@ TW_TEST("an image that was saved is opened again, without start code running") {
     snprintf(path, sizeof(path), "%s/image", test.dir);
     struct tw_span wasm = engine_test_wat(stateful);
     struct tw_module *module;
-    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, &image, &err), &err);
+    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, NULL, &image, &err), &err);
     ck_assert_int_eq(ENGINE_CALL(&test, module, "f"), STATEFUL_RESULT);
     tw_module_unref(module);
     save(path, &image);
@@ -186,7 +186,7 @@ TW_TEST("an image with any byte changed, cut short, or of another module is refu
     struct tw_span wasm = engine_test_wat(stateful),
                    other = engine_test_wat("(module (memory (export \"memory\") 3))");
     struct tw_module *module;
-    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, &image, &err), &err);
+    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, NULL, &image, &err), &err);
     tw_module_unref(module);
     // All of the header and the lists (one memory, three globals, one table), then a sample of the rest. The
     // padding between them means nothing.

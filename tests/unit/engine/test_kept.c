@@ -24,7 +24,7 @@ static const char *const guest =
 
 static struct tw_instance *make(struct tw_module *module) {
     struct tw_error err = {};
-    struct tw_instance *instance = tw_instance_new(module, 7, 1000 * TW_NS_PER_S, &err);
+    struct tw_instance *instance = tw_instance_new(module, 7, NULL, 1000 * TW_NS_PER_S, &err);
     tw_assert_ok(instance, &err);
     return instance;
 }
@@ -238,7 +238,7 @@ TW_TEST("an instance nobody calls ends by itself and frees its room") {
     engine_test_open(&test, NULL);
     struct tw_module *module = engine_test_module(&test, guest);
     struct tw_error err = {};
-    struct tw_instance *instance = tw_instance_new(module, 7, TW_NS_PER_MS, &err);
+    struct tw_instance *instance = tw_instance_new(module, 7, NULL, TW_NS_PER_MS, &err);
     tw_assert_ok(instance, &err);
     struct tw_instance_state state;
     struct tw_engine_stats stats;

@@ -9,17 +9,22 @@ struct player {
     struct gpu_job jobs[40];
 };
 
-static struct player *make_player(struct gpu_permits *permits, uint64_t tenant) {
+static struct player *make_player_of(struct gpu_permits *permits, uint64_t tenant,
+                                     struct tw_account *account) {
     struct tw_error err = {};
     struct player *player = aligned_alloc(64, tw_align_up(sizeof(*player), 64));
     memset(player, 0, sizeof(*player));
-    player->context.tenant = gpu_tenant_take(permits, tenant, &err);
+    player->context.tenant = gpu_tenant_take(permits, tenant, account, &err);
     tw_assert_ok(player->context.tenant, &err);
     for (size_t i = 0; i < TW_COUNT(player->jobs); i++) {
         player->jobs[i].context = &player->context;
         player->jobs[i].deadline_ns = TW_NO_DEADLINE;
     }
     return player;
+}
+
+static struct player *make_player(struct gpu_permits *permits, uint64_t tenant) {
+    return make_player_of(permits, tenant, NULL);
 }
 
 static void free_player(struct gpu_permits *permits, struct player *player) {
@@ -225,4 +230,29 @@ TW_TEST("a tenant whose kernels loop on every thread does not starve another") {
     ck_assert_int_eq(other.progress, TW_GPU_DONE);
     ck_assert_int_lt(other.took_ns, 2000 * TW_NS_PER_MS); // it did not wait for the others' time limit
     fixture_close(&fixture);
+}
+
+TW_TEST("a tenant's own limit makes its launches wait, and others go on") {
+    struct tw_error err = {};
+    struct gpu_permits *permits = gpu_permits_new(8, &err);
+    struct tw_account *account = tw_account_new(1, &err);
+    tw_account_set_limit(account, TW_RESOURCE_LAUNCHES, 2);
+    struct player *a = make_player_of(permits, 1, account), *b = make_player(permits, 2);
+    ck_assert_int_eq(gpu_permit_ask(permits, &a->jobs[0]), GPU_PERMIT_GRANTED);
+    ck_assert_int_eq(gpu_permit_ask(permits, &a->jobs[1]), GPU_PERMIT_GRANTED);
+    ck_assert_int_eq(gpu_permit_ask(permits, &a->jobs[2]), GPU_PERMIT_QUEUED);
+    ck_assert_int_eq(gpu_permit_ask(permits, &b->jobs[0]), GPU_PERMIT_GRANTED);
+    ck_assert_ptr_null(gpu_permit_return(permits, b->context.tenant));
+    ck_assert_ptr_eq(gpu_permit_return(permits, a->context.tenant), &a->jobs[2]);
+    ck_assert_uint_eq(tw_account_use(account, TW_RESOURCE_LAUNCHES).now, 2);
+    ck_assert_uint_eq(tw_account_use(account, TW_RESOURCE_LAUNCHES).peak, 2);
+    ck_assert_ptr_null(gpu_permit_return(permits, a->context.tenant));
+    ck_assert_ptr_null(gpu_permit_return(permits, a->context.tenant));
+    ck_assert_uint_eq(tw_account_use(account, TW_RESOURCE_LAUNCHES).now, 0);
+    tw_account_set_limit(account, TW_RESOURCE_LAUNCHES, 0); // would wait for ever
+    ck_assert_int_eq(gpu_permit_ask(permits, &a->jobs[3]), GPU_PERMIT_REFUSED);
+    free_player(permits, a), free_player(permits, b);
+    ck_assert(!tw_account_is_shared(account));
+    tw_account_unref(account);
+    gpu_permits_free(permits);
 }

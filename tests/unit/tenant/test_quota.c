@@ -48,7 +48,7 @@ TW_TEST("a lease given back twice is given back once") {
     ck_assert_uint_eq(tw_quota_use(quotas, 7, TW_LIMIT_CONCURRENT).now, 1);
     tw_quota_give(&b);
     tw_quota_give(&c);
-    struct tw_quota_use use = tw_quota_use(quotas, 7, TW_LIMIT_CONCURRENT);
+    struct tw_account_use use = tw_quota_use(quotas, 7, TW_LIMIT_CONCURRENT);
     ck_assert_uint_eq(use.now, 0);
     ck_assert_uint_eq(use.peak, 2);
     ck_assert_uint_eq(use.refused, 1);
@@ -73,11 +73,11 @@ static void *mix(void *context) {
         bool has_call = tw_quota_admit(crowd->quotas, tenant, &call, &error);
         if (has_call && tw_counter_add(&crowd->inside[tenant], 1) >= CONCURRENT)
             tw_counter_add(&crowd->passed_limit, 1);
-        if (tw_quota_take(crowd->quotas, tenant, TW_LIMIT_STORED, seed % 1000, &bytes, &error) &&
+        if (tw_quota_take(crowd->quotas, tenant, TW_RESOURCE_STORED, seed % 1000, &bytes, &error) &&
             seed % 3 == 0)
             // Kept, then deleted.
-            if (tw_quota_settle(crowd->quotas, tenant, TW_LIMIT_STORED, seed % 1000, &bytes, &error) &&
-                !tw_quota_settle(crowd->quotas, tenant, TW_LIMIT_STORED, -(int64_t)(seed % 1000), NULL,
+            if (tw_quota_settle(crowd->quotas, tenant, TW_RESOURCE_STORED, seed % 1000, &bytes, &error) &&
+                !tw_quota_settle(crowd->quotas, tenant, TW_RESOURCE_STORED, -(int64_t)(seed % 1000), NULL,
                                  &error))
                 abort();
         tw_quota_give(&bytes);
@@ -161,7 +161,7 @@ TW_TEST("settings survive in the store, and default goes back to the server's") 
     ck_assert_uint_eq(tw_quota_use(quotas, 7, TW_LIMIT_STORED).limit, 0);
     ck_assert_uint_eq(tw_quota_use(quotas, 7, TW_LIMIT_CONCURRENT).limit, TW_UNLIMITED);
     struct tw_lease lease;
-    ck_assert(!tw_quota_take(quotas, 7, TW_LIMIT_STORED, 1, &lease, &err));
+    ck_assert(!tw_quota_take(quotas, 7, TW_RESOURCE_STORED, 1, &lease, &err));
     ck_assert_int_eq(err.code, TW_ERR_QUOTA);
     struct tw_buf out;
     tw_buf_init(&out, 65536);
