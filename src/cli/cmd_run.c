@@ -88,7 +88,7 @@ static int run_module(const struct cli *cli, const struct tw_buf *wasm, struct t
         cli_fail(&err);
         status = CLI_USAGE;
     }
-    tw_service_drain(service, tw_clock_ns() + TW_NS_PER_S);
+    (void)tw_service_drain(service, tw_clock_ns() + TW_NS_PER_S);
     tw_service_free(service);
     return status;
 }

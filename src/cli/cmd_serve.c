@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/config.h"
+#include "cli/stop.h"
 #include "http/http.h"
 
 static struct tw_service_options service_options(const struct config *config) {
@@ -104,17 +105,14 @@ static void log_start(const struct tw_http *http, const struct config *config,
            TW_VERSION, NULL);
 }
 
-static void serve_until_signal(struct tw_http *http, struct tw_service *service, struct tw_audit *audit,
+// False when a second signal cut the end short.
+static bool serve_until_signal(struct tw_http *http, struct tw_service *service, struct tw_audit *audit,
                                struct tw_tenants *tenants, const struct config *config,
                                const sigset_t *signals) {
     const char *address = config->texts[CONFIG_ADDR];
     log_start(http, config, tenants);
     wait_for_signal(signals, tenants, audit, tw_tenants_open(tenants) && !is_loopback(address), address);
-    tw_log(TW_LOG_INFO, "cli", "draining", NULL);
-    int64_t deadline_ns = tw_clock_ns() + (int64_t)config->numbers[CONFIG_DRAIN] * TW_NS_PER_MS;
-    tw_http_drain(http, deadline_ns);
-    tw_service_drain(service, deadline_ns);
-    tw_log(TW_LOG_INFO, "cli", "stopped", NULL);
+    return cli_serve_stop(http, service, config, signals);
 }
 
 static bool serve(const struct config *config, struct tw_error *err) {
@@ -144,9 +142,8 @@ static bool serve(const struct config *config, struct tw_error *err) {
     options_of_http.tenants = tenants;
     options_of_http.audit = audit;
     struct tw_http *http = audit ? tw_http_start(&options_of_http, err) : NULL;
-    if (http)
-        serve_until_signal(http, service, audit, tenants, config, &signals);
-    bool ok = http;
+    bool ok = http && (serve_until_signal(http, service, audit, tenants, config, &signals) ||
+                       tw_fail(err, TW_ERR_CANCELLED, "a second signal stopped the server at once"));
     if (http)
         tw_http_free(http);
     tw_audit_free(audit);

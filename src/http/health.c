@@ -29,7 +29,7 @@ static void check_ready(struct http_exchange *x) {
 
 void http_readyz(struct http_exchange *x) {
     struct tw_error err = {};
-    if (!tw_flag_is_raised(&x->loop->http->draining)) {
+    if (!tw_flag_is_raised(&x->loop->http->leaving)) {
         http_run_blocking(x, check_ready);
         return;
     }

@@ -3,7 +3,7 @@
 // The gateway: event loops, HTTP/1.1 and h2c on one port, routes, problem bodies.
 //
 //     struct tw_http *http = tw_http_start(&options, &err);    // listening when it returns
-//     … tw_http_drain(http, deadline_ns); tw_http_free(http);
+//     … tw_http_drain(http); tw_http_wait(http, deadline_ns); tw_http_close(http); tw_http_free(http);
 #pragma once
 
 #include "base/base.h"
@@ -30,7 +30,12 @@ struct tw_http_options {
 struct tw_http;
 [[nodiscard]] struct tw_http *tw_http_start(const struct tw_http_options *options, struct tw_error *err);
 uint16_t tw_http_port(const struct tw_http *http);
-// Stops accepting, says goodbye (Connection: close, GOAWAY twice), waits for the calls in flight; closes what
-// is left at the deadline.
-void tw_http_drain(struct tw_http *http, int64_t deadline_ns);
+// The end, in four steps, each optional: /readyz says 503 and all else goes on as before;
+void tw_http_announce(struct tw_http *http);
+// no new connections, and goodbye to those that are open (Connection: close, GOAWAY twice);
+void tw_http_drain(struct tw_http *http);
+// until none is open; false when `until_ns` came first;
+bool tw_http_wait(struct tw_http *http, int64_t until_ns);
+// what is still open is closed and its calls are cancelled.
+void tw_http_close(struct tw_http *http);
 void tw_http_free(struct tw_http *http);

@@ -91,8 +91,8 @@ struct tw_http {
     uint16_t port;
     unsigned loop_count;
     struct tw_counter body_bytes, conn_count;
-    struct tw_flag draining, closing, stopping; // closing: the drain's deadline has passed
-    struct tw_lock lock;                        // with `empty`: drain waits
+    struct tw_flag leaving, draining, closing, stopping; // in this order
+    struct tw_lock lock;                                 // with `empty`: drain waits
     struct tw_cond empty;
     struct http_loop *loops;
 };

@@ -87,21 +87,26 @@ static bool is_empty(const struct tw_http *http) {
     return true;
 }
 
-// Until nothing is open; false at the deadline.
-static bool wait_empty(struct tw_http *http, int64_t deadline_ns) {
+void tw_http_announce(struct tw_http *http) {
+    tw_flag_raise(&http->leaving);
+}
+
+void tw_http_drain(struct tw_http *http) {
+    tw_http_announce(http);
+    tell_all(http, &http->draining);
+}
+
+bool tw_http_wait(struct tw_http *http, int64_t until_ns) {
     TW_LOCK_SCOPE(&http->lock);
     while (!is_empty(http))
-        if (!tw_cond_wait(&http->empty, &http->lock, deadline_ns))
+        if (!tw_cond_wait(&http->empty, &http->lock, until_ns))
             return is_empty(http);
     return true;
 }
 
-void tw_http_drain(struct tw_http *http, int64_t deadline_ns) {
-    tell_all(http, &http->draining);
-    if (wait_empty(http, deadline_ns))
-        return;
+void tw_http_close(struct tw_http *http) {
     tell_all(http, &http->closing);
-    wait_empty(http, tw_clock_ns() + TW_NS_PER_S);
+    tw_http_wait(http, tw_clock_ns() + TW_NS_PER_S);
 }
 
 void tw_http_free(struct tw_http *http) {

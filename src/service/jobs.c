@@ -238,22 +238,49 @@ static bool remove_ended(struct tw_service *service, struct service_job *job, st
     return true;
 }
 
+// Stops it unless it has ended; true when it had.
+static bool cancel_unless_ended(struct service_job *job) {
+    tw_lock_take(&job->lock);
+    bool has_ended = service_job_has_ended_locked(job), is_running = job->state == JOB_RUNNING;
+    job->cancel_asked = true;
+    tw_lock_give(&job->lock);
+    if (!has_ended && is_running)
+        tw_service_call_cancel(&job->call);
+    return has_ended;
+}
+
 bool tw_service_job_cancel(struct tw_service *service, const struct tw_caller *caller, struct tw_str id,
                            struct tw_error *err) {
     struct service_job *job = table_get(service, caller->tenant, id, err);
     if (!job)
         return false;
-    tw_lock_take(&job->lock);
-    bool has_ended = service_job_has_ended_locked(job), is_running = job->state == JOB_RUNNING;
-    job->cancel_asked = true;
-    tw_lock_give(&job->lock);
-    bool ok = true;
-    if (has_ended)
-        ok = remove_ended(service, job, err);
-    else if (is_running)
-        tw_service_call_cancel(&job->call);
+    bool ok = !cancel_unless_ended(job) || remove_ended(service, job, err);
     service_job_unref(job);
     return ok;
+}
+
+static bool is_left_to_cancel(struct service_job *job) {
+    TW_LOCK_SCOPE(&job->lock);
+    return !service_job_has_ended_locked(job) && !job->cancel_asked;
+}
+
+// The next job to cancel, with a reference.
+static struct service_job *next_to_cancel(struct tw_service *service) {
+    TW_LOCK_SCOPE(&service->lock);
+    size_t position = 0;
+    struct tw_span key;
+    void *value;
+    while (tw_map_next(&service->jobs, &position, &key, &value))
+        if (is_left_to_cancel(value))
+            return service_job_ref(value);
+    return NULL;
+}
+
+void tw_service_cancel_jobs(struct tw_service *service) {
+    for (struct service_job *job; (job = next_to_cancel(service));) {
+        cancel_unless_ended(job);
+        service_job_unref(job);
+    }
 }
 
 // The newest first; the cursor is the creation time and id of the last one shown.

@@ -146,12 +146,13 @@ void service_leave(struct tw_service *service) {
     tw_counter_add(&service->running, -1);
 }
 
-void tw_service_drain(struct tw_service *service, int64_t deadline_ns) {
+bool tw_service_drain(struct tw_service *service, int64_t until_ns) {
     tw_flag_raise(&service->draining);
     // Every call has a deadline of its own and ends by itself; this looks every 2 ms, which a shutdown can
     // afford.
-    while (tw_counter_get(&service->running) > 0 && tw_clock_ns() < deadline_ns)
+    while (tw_counter_get(&service->running) > 0 && tw_clock_ns() < until_ns)
         nanosleep(&(struct timespec){.tv_nsec = 2 * TW_NS_PER_MS}, NULL);
+    return tw_counter_get(&service->running) == 0;
 }
 
 struct tw_pool *tw_service_pool(struct tw_service *service) {

@@ -30,9 +30,9 @@ struct tw_service;
 [[nodiscard]] struct tw_service *tw_service_new(const struct tw_service_options *options,
                                                 struct tw_error *err);
 void tw_service_free(struct tw_service *service); // after tw_service_drain
-// Refuses new work with DRAINING and waits until what runs has ended or `deadline_ns` has passed (then
-// cancels it).
-void tw_service_drain(struct tw_service *service, int64_t deadline_ns);
+// Refuses new work with DRAINING and waits until what runs has ended; false when `until_ns` came first.
+bool tw_service_drain(struct tw_service *service, int64_t until_ns);
+void tw_service_cancel_jobs(struct tw_service *service);       // those that have not ended
 struct tw_pool *tw_service_pool(struct tw_service *service);   // for blocking calls. Borrowed
 const char *tw_service_path(const struct tw_service *service); // the data folder. Borrowed
 

@@ -31,7 +31,8 @@ void gateway_start(struct gateway *gateway, const struct tw_http_options *option
 }
 
 void gateway_stop(struct gateway *gateway) {
-    tw_http_drain(gateway->http, tw_clock_ns());
+    tw_http_drain(gateway->http);
+    tw_http_close(gateway->http);
     fake_release(gateway->service);
     tw_http_free(gateway->http);
     fake_service_free(gateway->service);

@@ -197,18 +197,12 @@ TW_TEST("an idle connection gets a goodbye and is closed") {
     end();
 }
 
-static void drain(void *context) {
-    tw_http_drain(context, tw_clock_ns() + 20 * TW_NS_PER_S);
-}
-
 TW_TEST("a drain says goodbye twice and lets streams end") {
-    struct tw_error err;
-    pthread_t thread;
     begin(NULL);
     struct h2_stream *stream = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
     h2_flush(&client);
     ck_assert(fake_wait_running(gateway.service, 1));
-    tw_assert_ok(tw_thread_start(&thread, "drainer", drain, gateway.http, &err), &err);
+    tw_http_drain(gateway.http);
     for (int i = 0; i < 100 && client.goaways < 1; i++)
         h2_pump(&client, 20);
     ck_assert_int_eq(client.last_goaway_id, INT32_MAX);
@@ -218,7 +212,7 @@ TW_TEST("a drain says goodbye twice and lets streams end") {
     ck_assert(!stream->is_closed);
     fake_release(gateway.service);
     expect(stream, 200, NULL);
-    tw_thread_join(thread);
+    ck_assert(tw_http_wait(gateway.http, tw_clock_ns() + 20 * TW_NS_PER_S));
     end();
 }
 

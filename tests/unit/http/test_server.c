@@ -292,22 +292,8 @@ TW_TEST("metrics have the route's template, and what no route took is 'other'") 
     gateway_stop(&gateway);
 }
 
-struct drainer {
-    struct gateway *gateway;
-    pthread_t thread;
-    int64_t deadline_ns, took_ns;
-};
-
-static void drain(void *context) {
-    struct drainer *drainer = context;
-    int64_t start_ns = tw_clock_ns();
-    tw_http_drain(drainer->gateway->http, drainer->deadline_ns);
-    drainer->took_ns = tw_clock_ns() - start_ns;
-}
-
 TW_TEST("a drain closes idle connections, lets calls end, and then takes nobody") {
     struct gateway gateway;
-    struct tw_error err;
     gateway_start(&gateway, NULL, NULL);
     int idle = client_connect(&gateway), busy = client_connect(&gateway);
     struct answer answer;
@@ -316,8 +302,7 @@ TW_TEST("a drain closes idle connections, lets calls end, and then takes nobody"
     answer_done(&answer);
     client_text(busy, INVOKE("hold") "\r\n");
     ck_assert(fake_wait_running(gateway.service, 1));
-    struct drainer drainer = {.gateway = &gateway, .deadline_ns = tw_clock_ns() + 20 * TW_NS_PER_S};
-    tw_assert_ok(tw_thread_start(&drainer.thread, "drainer", drain, &drainer, &err), &err);
+    tw_http_drain(gateway.http);
     ck_assert(client_is_closed(idle, 5000));
     ck_assert(client_is_quiet(busy, 100));
     fake_release(gateway.service);
@@ -325,10 +310,20 @@ TW_TEST("a drain closes idle connections, lets calls end, and then takes nobody"
     ck_assert_int_eq(answer.status, 200);
     ck_assert_str_eq(answer_header(&answer, "Connection"), "close");
     answer_done(&answer);
-    tw_thread_join(drainer.thread);
-    ck_assert_int_lt(drainer.took_ns, 10 * TW_NS_PER_S);
+    ck_assert(tw_http_wait(gateway.http, tw_clock_ns() + 20 * TW_NS_PER_S));
     close(idle);
     close(busy);
+    gateway_stop(&gateway);
+}
+
+TW_TEST("announced, the end shows in readyz alone") {
+    struct gateway gateway;
+    gateway_start(&gateway, NULL, NULL);
+    client_expect(&gateway, "GET /readyz HTTP/1.1\r\n" H "\r\n", 200, NULL);
+    tw_http_announce(gateway.http);
+    client_expect(&gateway, "GET /readyz HTTP/1.1\r\n" H "\r\n", 503, "draining");
+    client_expect(&gateway, "GET /healthz HTTP/1.1\r\n" H "\r\n", 200, NULL);
+    client_expect(&gateway, INVOKE("echo") "Content-Length: 1\r\n\r\nx", 200, "x");
     gateway_stop(&gateway);
 }
 
@@ -338,7 +333,9 @@ TW_TEST("at the drain's deadline calls are cancelled and connections closed") {
     int fd = client_connect(&gateway);
     client_text(fd, INVOKE("hold") "\r\n");
     ck_assert(fake_wait_running(gateway.service, 1));
-    tw_http_drain(gateway.http, tw_clock_ns() + 200 * TW_NS_PER_MS);
+    tw_http_drain(gateway.http);
+    ck_assert(!tw_http_wait(gateway.http, tw_clock_ns() + 200 * TW_NS_PER_MS));
+    tw_http_close(gateway.http);
     ck_assert(client_is_closed(fd, 5000));
     ck_assert(fake_wait_cancelled(gateway.service, 1));
     close(fd);
