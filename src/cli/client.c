@@ -128,3 +128,55 @@ bool cli_call(const struct cli *cli, const struct cli_request *request, struct t
     curl_easy_cleanup(curl);
     return result == CURLE_OK && *ret_status == CLI_OK;
 }
+
+int cli_ask(const struct cli *cli, const char *method, const char *path,
+            int (*show)(const struct cli *cli, const struct tw_buf *body)) {
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer = {};
+    int status;
+    if (!cli_call(cli, &(struct cli_request){.method = method, .path = path}, &answer, &status))
+        return status;
+    return answer.len ? show(cli, &answer) : CLI_OK;
+}
+
+// Prints one page; the cursor of the next is left in `cursor`, empty at the end.
+static int list_page(const struct cli *cli, const char *path, const char *member,
+                     void (*print)(const struct tw_json *item), bool *first, char *cursor,
+                     size_t cursor_size) {
+    char page[512];
+    int status;
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer = {};
+    snprintf(page, sizeof page, "%s?cursor=%s", path, cursor);
+    if (!cli_call(cli, &(struct cli_request){.method = "GET", .path = page}, &answer, &status))
+        return status;
+    struct tw_error err = {};
+    struct tw_json *root = tw_json_parse(tw_buf_span(&answer), &err);
+    if (!root)
+        return cli_fail(&err);
+    const struct tw_json *list = tw_json_get(root, member);
+    for (size_t i = 0; i < tw_json_count(list); i++, *first = false) {
+        [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
+        tw_buf_init(&text, CLI_BODY_MAX);
+        if (!cli->is_json)
+            print(tw_json_at(list, i));
+        else if (tw_json_append(&text, tw_json_at(list, i)))
+            printf("%s%s", *first ? "" : ",", (const char *)text.data);
+    }
+    snprintf(cursor, cursor_size, "%.*s", TW_STR_ARG(tw_json_str(tw_json_get(root, "next"))));
+    tw_json_free(root);
+    return CLI_OK;
+}
+
+int cli_list(const struct cli *cli, const char *path, const char *member,
+             void (*print)(const struct tw_json *item)) {
+    char cursor[TW_FUNCTION_NAME_MAX + 1] = "";
+    bool first = true;
+    int status;
+    if (cli->is_json)
+        fputs("[", stdout);
+    do {
+        status = list_page(cli, path, member, print, &first, cursor, sizeof cursor);
+    } while (status == CLI_OK && cursor[0]);
+    if (cli->is_json && status == CLI_OK)
+        puts("]");
+    return status;
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `deploy`, `functions list|get|delete`, `devices`, `version`: what the server has, from the command line.
+// `deploy`, `functions list|get|delete|prewarm`, `devices`, `version`: what the server has, from the command line.
 
 #include <unistd.h>
 
@@ -113,42 +113,13 @@ int cli_deploy(int argc, char **argv) {
     return cli_read_file(cli.args[0], &wasm) ? deploy(&cli, name, &wasm) : CLI_USAGE;
 }
 
-// All pages; in JSON mode one array.
 int cli_functions_list(int argc, char **argv) {
     static const struct cli_option options[] = {{}};
     struct cli cli;
     int status;
     if (!cli_parse(&cli, cli_functions_list, options, argc, argv, 0, 0, &status))
         return status;
-    char cursor[TW_FUNCTION_NAME_MAX + 1] = "";
-    bool first = true;
-    if (cli.is_json)
-        fputs("[", stdout);
-    do {
-        char path[64 + TW_FUNCTION_NAME_MAX];
-        [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer = {};
-        snprintf(path, sizeof path, "/functions?cursor=%s", cursor);
-        if (!cli_call(&cli, &(struct cli_request){.method = "GET", .path = path}, &answer, &status))
-            return status;
-        struct tw_error err = {};
-        struct tw_json *root = tw_json_parse(tw_buf_span(&answer), &err);
-        if (!root)
-            return cli_fail(&err);
-        const struct tw_json *list = tw_json_get(root, "functions");
-        for (size_t i = 0; i < tw_json_count(list); i++, first = false) {
-            [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
-            tw_buf_init(&text, CLI_BODY_MAX);
-            if (!cli.is_json)
-                print_function(tw_json_at(list, i));
-            else if (tw_json_append(&text, tw_json_at(list, i)))
-                printf("%s%s", first ? "" : ",", (const char *)text.data);
-        }
-        snprintf(cursor, sizeof cursor, "%.*s", TW_STR_ARG(tw_json_str(tw_json_get(root, "next"))));
-        tw_json_free(root);
-    } while (cursor[0]);
-    if (cli.is_json)
-        puts("]");
-    return CLI_OK;
+    return cli_list(&cli, "/functions", "functions", print_function);
 }
 
 static int call_function(int (*command)(int, char **), const char *method, int argc, char **argv) {
@@ -157,13 +128,10 @@ static int call_function(int (*command)(int, char **), const char *method, int a
     int status;
     if (!cli_parse(&cli, command, options, argc, argv, 1, 1, &status))
         return status;
-    [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {}, answer = {};
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {};
     if (!cli_function_path(&path, cli.args[0], ""))
         return CLI_USAGE;
-    if (!cli_call(&cli, &(struct cli_request){.method = method, .path = (const char *)path.data}, &answer,
-                  &status))
-        return status;
-    return answer.len ? show_function(&cli, &answer) : CLI_OK;
+    return cli_ask(&cli, method, (const char *)path.data, show_function);
 }
 
 int cli_functions_get(int argc, char **argv) {
@@ -172,6 +140,37 @@ int cli_functions_get(int argc, char **argv) {
 
 int cli_functions_delete(int argc, char **argv) {
     return call_function(cli_functions_delete, "DELETE", argc, argv);
+}
+
+int cli_functions_prewarm(int argc, char **argv) {
+    static const struct cli_option options[] = {{}};
+    struct cli cli;
+    int status;
+    uint64_t count;
+    if (!cli_parse(&cli, cli_functions_prewarm, options, argc, argv, 2, 2, &status))
+        return status;
+    if (!tw_str_u64(tw_str_from(cli.args[1]), &count) || count > UINT32_MAX)
+        return cli_usage("how many instances are to be warm is a whole number, not '%s'", cli.args[1]);
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {}, answer = {};
+    char body[48];
+    int len = snprintf(body, sizeof body, "{\"count\":%" PRIu64 "}", count);
+    if (!cli_function_path(&path, cli.args[0], "/prewarm"))
+        return CLI_USAGE;
+    struct cli_request request = {.method = "POST",
+                                  .path = (const char *)path.data,
+                                  .content_type = "application/json",
+                                  .body = tw_span_of(body, (size_t)len)};
+    if (!cli_call(&cli, &request, &answer, &status))
+        return status;
+    if (cli.is_json)
+        return cli_show_json(&answer);
+    struct tw_error err = {};
+    struct tw_json *root = tw_json_parse(tw_buf_span(&answer), &err);
+    if (!root)
+        return cli_fail(&err);
+    printf("%" PRId64 "\n", tw_json_int(tw_json_get(root, "warm")));
+    tw_json_free(root);
+    return CLI_OK;
 }
 
 int cli_devices(int argc, char **argv) {

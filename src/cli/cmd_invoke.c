@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `invoke`: calls a function, with JSON arguments or with bytes, and waits for it or not.
+// `invoke`, `instances invoke`: calls a function, on a fresh instance or on one that keeps its state, with JSON
+// arguments or with bytes, and waits for it or not.
 
 #include "cli/internal.h"
 
@@ -39,22 +40,17 @@ static int show_result(const struct cli *cli, const struct tw_buf *answer) {
     return ok ? CLI_OK : CLI_FAILED;
 }
 
-// "/functions/NAME/invoke", or invoke-async.
-static bool invoke_path(struct tw_buf *path, const struct cli *cli) {
-    return cli_function_path(path, cli->args[0], cli_value(cli, "async") ? "/invoke-async" : "/invoke");
-}
-
-static int invoke_raw(const struct cli *cli, const char *input) {
-    [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {}, body, answer = {};
+static int invoke_raw(const struct cli *cli, struct tw_buf *path, const char *input) {
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf body, answer = {};
     tw_buf_init(&body, CLI_BODY_MAX);
-    if (!cli_read_file(input, &body) || !invoke_path(&path, cli))
+    if (!cli_read_file(input, &body))
         return CLI_USAGE;
     const char *export = cli_value(cli, "export");
     if (export &&
-        !(tw_buf_append_str(&path, TW_STR("?export=")) && cli_path_append(&path, tw_str_from(export))))
+        !(tw_buf_append_str(path, TW_STR("?export=")) && cli_path_append(path, tw_str_from(export))))
         return cli_usage("the export's name is too long");
     struct cli_request request = {.method = "POST",
-                                  .path = (const char *)path.data,
+                                  .path = (const char *)path->data,
                                   .content_type = "application/octet-stream",
                                   .body = tw_buf_span(&body),
                                   .show_progress = true};
@@ -66,29 +62,47 @@ static int invoke_raw(const struct cli *cli, const char *input) {
     return cli_write_out(tw_buf_span(&answer)) ? CLI_OK : CLI_FAILED;
 }
 
-int cli_invoke(int argc, char **argv) {
-    static const struct cli_option options[] = {
-        {"export", "NAME", "the export to call (default: _start, then main)"},
-        {"args", "JSON", "an array of arguments"},
-        {"input", "FILE",
-         "bytes for the function's standard input (-: ours); its output is printed as it is"},
-        {"async", NULL, "do not wait: print the job, for `jobs get`"},
-        {}};
-    struct cli cli;
-    int status;
-    if (!cli_parse(&cli, cli_invoke, options, argc, argv, 1, 1, &status))
-        return status;
-    if (cli_value(&cli, "input"))
-        return cli_value(&cli, "args") ? cli_usage("--args and --input exclude one another")
-                                       : invoke_raw(&cli, cli_value(&cli, "input"));
+static int invoke(const struct cli *cli, const char *collection) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {}, body = {}, answer = {};
-    if (!invoke_path(&path, &cli) || !invoke_body(&body, cli_value(&cli, "export"), cli_value(&cli, "args")))
+    const char *input = cli_value(cli, "input"), *args = cli_value(cli, "args");
+    int status;
+    if (input && args)
+        return cli_usage("--args and --input exclude one another");
+    if (!cli_path(&path, collection, cli->args[0], cli_value(cli, "async") ? "/invoke-async" : "/invoke"))
+        return CLI_USAGE;
+    if (input)
+        return invoke_raw(cli, &path, input);
+    if (!invoke_body(&body, cli_value(cli, "export"), args))
         return CLI_USAGE;
     struct cli_request request = {.method = "POST",
                                   .path = (const char *)path.data,
                                   .content_type = "application/json",
                                   .body = tw_buf_span(&body)};
-    if (!cli_call(&cli, &request, &answer, &status))
+    if (!cli_call(cli, &request, &answer, &status))
         return status;
-    return cli_value(&cli, "async") ? cli_show_job(&cli, &answer) : show_result(&cli, &answer);
+    return cli_value(cli, "async") ? cli_show_job(cli, &answer) : show_result(cli, &answer);
+}
+
+#define CALL_OPTIONS                                                                                         \
+    {"export", "NAME", "the export to call (default: _start, then main)"},                                   \
+        {"args", "JSON", "an array of arguments"},                                                           \
+        {"input", "FILE",                                                                                    \
+         "bytes for the function's standard input (-: ours); its output is printed as it is"}
+
+int cli_invoke(int argc, char **argv) {
+    static const struct cli_option options[] = {
+        CALL_OPTIONS, {"async", NULL, "do not wait: print the job, for `jobs get`"}, {}};
+    struct cli cli;
+    int status;
+    return cli_parse(&cli, cli_invoke, options, argc, argv, 1, 1, &status) ? invoke(&cli, "/functions/")
+                                                                           : status;
+}
+
+int cli_instances_invoke(int argc, char **argv) {
+    static const struct cli_option options[] = {CALL_OPTIONS, {}};
+    struct cli cli;
+    int status;
+    return cli_parse(&cli, cli_instances_invoke, options, argc, argv, 1, 1, &status)
+               ? invoke(&cli, "/instances/")
+               : status;
 }

@@ -70,8 +70,16 @@ void cli_tell_frames(const struct tw_json *trace);
 // Appends `text` as one path segment (percent-encoded).
 [[nodiscard]] bool cli_path_append(struct tw_buf *path, struct tw_str text);
 
+// "/functions/" or the like, NAME, and what follows, into a new buffer; failure is told.
+[[nodiscard]] bool cli_path(struct tw_buf *path, const char *collection, const char *name, const char *rest);
 // "/functions/NAME" and what follows, into a new buffer; failure is told.
 [[nodiscard]] bool cli_function_path(struct tw_buf *path, const char *name, const char *rest);
+// All pages of a list (its path, its member of the answer), each item by `print` or, as JSON, in one array.
+int cli_list(const struct cli *cli, const char *path, const char *member,
+             void (*print)(const struct tw_json *item));
+// Sends a request without a body and shows the answer, if there is one, by `show`.
+int cli_ask(const struct cli *cli, const char *method, const char *path,
+            int (*show)(const struct cli *cli, const struct tw_buf *body));
 int cli_show_json(const struct tw_buf *body);                       // as it is; the exit status
 int cli_show_job(const struct cli *cli, const struct tw_buf *body); // a job's JSON; the exit status
 

@@ -57,11 +57,15 @@ int cli_show_json(const struct tw_buf *body) {
     return cli_write_out(tw_buf_span(body)) && cli_write_out(tw_span_of("\n", 1)) ? CLI_OK : CLI_FAILED;
 }
 
-bool cli_function_path(struct tw_buf *path, const char *name, const char *rest) {
+bool cli_path(struct tw_buf *path, const char *collection, const char *name, const char *rest) {
     tw_buf_init(path, 4096);
-    if (tw_buf_append_str(path, TW_STR("/functions/")) && cli_path_append(path, tw_str_from(name)) &&
+    if (tw_buf_append_str(path, tw_str_from(collection)) && cli_path_append(path, tw_str_from(name)) &&
         tw_buf_append_str(path, tw_str_from(rest)))
         return true;
     cli_message("the name is too long");
     return false;
+}
+
+bool cli_function_path(struct tw_buf *path, const char *name, const char *rest) {
+    return cli_path(path, "/functions/", name, rest);
 }

@@ -12,6 +12,9 @@
 static bool is_change(const struct http_exchange *x) {
     if (!x->route || x->route->access != HTTP_TOKEN)
         return false;
+    // Who may invoke may also make an instance that keeps its state, but that is a change.
+    if (x->method == HTTP_POST_ && strcmp(x->route->template, "/instances") == 0)
+        return true;
     return x->method == HTTP_PUT_ || x->method == HTTP_DELETE_ || x->method == HTTP_PATCH_ ||
            (x->method == HTTP_POST_ && x->route->role != TW_ROLE_INVOKE);
 }

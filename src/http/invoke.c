@@ -53,7 +53,7 @@ bool http_call_status_check(int status, struct tw_error *err) {
 }
 
 // On a worker, once.
-static void on_done(struct tw_service_call *call) {
+void http_call_answer(struct tw_service_call *call) {
     struct http_exchange *x = call->context;
     struct tw_error err = call->error;
     http_call_ended(x);
@@ -84,26 +84,21 @@ bool http_call_deadline(const struct http_exchange *x, uint32_t *ret_ms, struct 
 
 static bool prepare(struct http_exchange *x, struct tw_error *err) {
     struct tw_service_call *call = &x->call;
-    *call = (struct tw_service_call){
-        .function = x->params[0],
-        .is_json = http_content_type_is(x, TW_STR("application/json")),
-        .body = tw_buf_span(&x->body),
-        .trace_id = x->trace_id,
-        .context = x,
-    };
+    call->is_json = http_content_type_is(x, TW_STR("application/json"));
+    call->body = tw_buf_span(&x->body);
+    call->trace_id = x->trace_id;
+    call->context = x;
     return http_call_deadline(x, &call->deadline_ms, err) &&
            http_query_find(x, TW_STR("export"), &call->export, err);
 }
 
-void http_call_start(struct http_exchange *x, void (*done)(struct tw_service_call *),
-                     bool (*emit)(struct tw_service_call *, struct tw_span)) {
+void http_call_start(struct http_exchange *x, const struct tw_service_call *call) {
     struct tw_error err = {};
+    x->call = *call;
     if (!prepare(x, &err)) {
         http_fail(x, &err);
         return;
     }
-    x->call.done = done;
-    x->call.emit = emit;
     x->call_running = true;
     x->on_abort = on_abort;
     if (tw_service_invoke(http_service(x), &x->caller, &x->call, &err))
@@ -114,5 +109,5 @@ void http_call_start(struct http_exchange *x, void (*done)(struct tw_service_cal
 }
 
 void http_function_invoke(struct http_exchange *x) {
-    http_call_start(x, on_done, NULL);
+    http_call_start(x, &(struct tw_service_call){.function = x->params[0], .done = http_call_answer});
 }

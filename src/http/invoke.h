@@ -5,9 +5,11 @@
 
 #include "http/exchange.h"
 
-// Reads headers and query, starts the call; answers by itself when it could not be started. Loop thread.
-void http_call_start(struct http_exchange *x, void (*done)(struct tw_service_call *),
-                     bool (*emit)(struct tw_service_call *, struct tw_span));
+// Reads headers and query, starts a call of what `call` names, with its `done` and `emit`; answers by itself when it
+// could not be started. Loop thread.
+void http_call_start(struct http_exchange *x, const struct tw_service_call *call);
+// `done` of a call that answers when it has ended.
+void http_call_answer(struct tw_service_call *call);
 // First thing in `done`: from here on the call is not cancelled any more.
 void http_call_ended(struct http_exchange *x);
 // Puts the error, with what the service knows about it, into `reply`; frees the call's parts.

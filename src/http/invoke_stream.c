@@ -121,5 +121,5 @@ static void on_done(struct tw_service_call *call) {
 }
 
 void http_function_stream(struct http_exchange *x) {
-    http_call_start(x, on_done, on_emit);
+    http_call_start(x, &(struct tw_service_call){.function = x->params[0], .done = on_done, .emit = on_emit});
 }

@@ -50,7 +50,9 @@ struct tw_service {
     struct tw_lock lock;
     struct tw_map by_name; // lock: "TENANT/NAME" → struct service_function, one reference each
     struct tw_map by_id;   // lock: the same objects, no reference
-    struct tw_map jobs;    // lock: id → struct service_job, one reference each
+    struct tw_lock instances_lock;
+    struct tw_map instances; // instances_lock: id → struct service_instance, one reference each
+    struct tw_map jobs;      // lock: id → struct service_job, one reference each
     struct tw_lock call_locks[SERVICE_CALL_LOCKS]; // a call's: its hand-over to the engine, against cancel
     struct tw_lock ready_lock;
     int64_t ready_checked_ns;    // ready_lock
@@ -96,6 +98,20 @@ struct service_deploy_leases {
 void service_registry_remove(struct tw_service *service, const struct service_function *function);
 // Makes the index say of one name what the store says; when the store cannot be read it stays as it is.
 void service_registry_refresh(struct tw_service *service, uint64_t tenant, struct tw_str name);
+
+// ---- list.c: one page of a list, in the order of its keys; the cursor is the last key of the page before ----
+struct service_page {
+    void *items[SERVICE_PAGE_MAX + 1];
+    const char *keys[SERVICE_PAGE_MAX + 1];
+    uint32_t count, limit; // limit: one more than is shown, to know whether there is a next page
+};
+[[nodiscard]] bool service_page_init(struct service_page *page, uint32_t limit, struct tw_str cursor,
+                                     size_t cursor_max, struct tw_error *err);
+// Keeps the smallest keys seen so far.
+void service_page_insert(struct service_page *page, const char *key, void *item);
+uint32_t service_page_shown(const struct service_page *page);
+// The member "next": a cursor, or null.
+void service_page_write_next(const struct service_page *page, struct tw_json_writer *writer);
 
 // ---- invoke.c ----
 // tw_service_invoke for one who has been admitted; takes `lease`, also when it fails.

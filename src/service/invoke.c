@@ -7,13 +7,14 @@
 //
 // A call that is cancelled before the hand-over ends there; after it, the engine stops it.
 
-#include "service/internal.h"
+#include "service/instances.h"
 #include "telemetry/telemetry.h"
 
 // What a call needs beside its request; dies with the call.
 struct call_state {
     struct tw_service *service;
     struct service_function *function;
+    struct service_instance *instance; // NULL: a fresh one
     struct tw_service_call *call;
     struct tw_lease lease; // of the tenant's concurrent calls
     struct tw_task open_task;
@@ -33,6 +34,7 @@ static void free_state(struct call_state *state) {
     tw_json_free(state->body);
     free(state->export_text);
     service_function_unref(state->function);
+    service_instance_unref(state->instance);
     free(state);
 }
 
@@ -116,6 +118,10 @@ static bool write_answer(struct call_state *state, struct tw_error *err) {
     tw_json_write_object(&writer);
     tw_json_write_key(&writer, "function_id");
     tw_json_write_str(&writer, tw_str_from(state->function->id));
+    if (state->instance) {
+        tw_json_write_key(&writer, "instance_id");
+        tw_json_write_str(&writer, tw_str_from(state->instance->id));
+    }
     tw_json_write_key(&writer, "result");
     tw_results_to_json(invoke->results, invoke->result_count, &writer);
     if (invoke->output.len) {
@@ -193,6 +199,7 @@ static bool hand_over(struct call_state *state, struct tw_error *err) {
     invoke->module = service_function_open(service, state->function, err);
     if (!invoke->module || !read_body(state, &args, err) || !read_args(state, args, err))
         return false;
+    invoke->instance = state->instance ? state->instance->kept : NULL;
     invoke->tenant = state->function->tenant;
     invoke->account = state->lease.account;
     invoke->input = call->is_json ? (struct tw_span){} : call->body;
@@ -236,6 +243,16 @@ bool tw_service_invoke(struct tw_service *service, const struct tw_caller *calle
            service_invoke_admitted(service, caller, call, &lease, err);
 }
 
+// What is called, with a reference: a function, or an instance with the version it was made from.
+static struct service_function *find_function(struct tw_service *service, uint64_t tenant,
+                                              const struct tw_service_call *call,
+                                              struct service_instance **ret_instance, struct tw_error *err) {
+    if (!call->instance.len)
+        return service_registry_get(service, tenant, call->function, err);
+    *ret_instance = service_instance_get(service, tenant, call->instance, err);
+    return *ret_instance ? service_function_ref((*ret_instance)->function) : NULL;
+}
+
 bool service_invoke_admitted(struct tw_service *service, const struct tw_caller *caller,
                              struct tw_service_call *call, struct tw_lease *lease, struct tw_error *err) {
     if (!service_enter(service, err)) {
@@ -245,16 +262,21 @@ bool service_invoke_admitted(struct tw_service *service, const struct tw_caller 
     struct call_state *state = tw_alloc_zero(1, sizeof *state);
     if (!state)
         tw_fail(err, TW_ERR_CAPACITY, "out of memory");
+    struct service_instance *instance = NULL;
     struct service_function *function =
-        state ? service_registry_get(service, caller->tenant, call->function, err) : NULL;
+        state ? find_function(service, caller->tenant, call, &instance, err) : NULL;
     if (!function) {
         tw_quota_give(lease);
         free(state);
         service_leave(service);
         return false;
     }
-    *state = (struct call_state){
-        .service = service, .function = function, .call = call, .export = call->export, .lease = *lease};
+    *state = (struct call_state){.service = service,
+                                 .function = function,
+                                 .instance = instance,
+                                 .call = call,
+                                 .export = call->export,
+                                 .lease = *lease};
     *lease = (struct tw_lease){};
     call->service = service;
     call->state = state;

@@ -18,6 +18,9 @@ enum {
     SERVICE_TIMEOUT_MS_MAX = 3600000,  // an hour: longer calls are jobs
     SERVICE_CALL_LOCKS = 64,           // stripes: a call's lock must outlive the call
     SERVICE_READY_EVERY_MS = 1000,     // the store is probed at most this often
+    SERVICE_INSTANCES_MAX = 50000,     // kept ones in the table: live ones have a limit of their own
+    SERVICE_INSTANCES_ENDED_MAX = 100, // of a tenant that are still shown
+    SERVICE_INSTANCE_SHOWN_S = 600,    // after its end, so that its users can see why
     SERVICE_JOBS_MAX = 100000,         // kept by one server, ended ones included
     SERVICE_JOBS_TENANT_MAX = 10000,   // of one tenant
     SERVICE_JOB_KEEP_S = 3600,         // after its end, so that a client has time to fetch the result

@@ -1,29 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading functions: one, or a page of a tenant's, in the order of their names. The cursor is the last name
-// of the page before.
+// Pages of lists; reading functions: one, or a page of a tenant's, in the order of their names.
 
 #include "service/internal.h"
 
-// The page's functions, sorted by name, each with a reference.
-struct page {
-    struct service_function *items[SERVICE_PAGE_MAX + 1];
-    uint32_t count, limit; // limit: one more than is shown, to know whether there is a next page
-};
+bool service_page_init(struct service_page *page, uint32_t limit, struct tw_str cursor, size_t cursor_max,
+                       struct tw_error *err) {
+    if (limit > SERVICE_PAGE_MAX)
+        return tw_fail(err, TW_ERR_INVALID_REQUEST, "limit is %" PRIu32 "; 1 to %d are allowed", limit,
+                       SERVICE_PAGE_MAX);
+    if (cursor.len > cursor_max)
+        return tw_fail(err, TW_ERR_INVALID_REQUEST, "the cursor is not one this server gave");
+    page->count = 0;
+    page->limit = (limit ? limit : SERVICE_PAGE_DEFAULT) + 1;
+    return true;
+}
 
-// Keeps the `limit` smallest names seen so far. Returns the one that fell out, if any.
-static void insert(struct page *page, struct service_function *function) {
+void service_page_insert(struct service_page *page, const char *key, void *item) {
     uint32_t at = page->count;
-    while (at > 0 && strcmp(page->items[at - 1]->name, function->name) > 0)
+    while (at > 0 && strcmp(page->keys[at - 1], key) > 0)
         at--;
     if (at == page->limit)
         return;
     uint32_t last = page->count < page->limit ? page->count++ : page->limit - 1;
     memmove(&page->items[at + 1], &page->items[at], (last - at) * sizeof *page->items);
-    page->items[at] = function;
+    memmove(&page->keys[at + 1], &page->keys[at], (last - at) * sizeof *page->keys);
+    page->items[at] = item;
+    page->keys[at] = key;
 }
 
-static void collect(struct tw_service *service, uint64_t tenant, struct tw_str cursor, struct page *page) {
+uint32_t service_page_shown(const struct service_page *page) {
+    return page->count < page->limit ? page->count : page->limit - 1;
+}
+
+void service_page_write_next(const struct service_page *page, struct tw_json_writer *writer) {
+    uint32_t shown = service_page_shown(page);
+    tw_json_write_key(writer, "next");
+    if (page->count > shown)
+        tw_json_write_str(writer, tw_str_from(page->keys[shown - 1]));
+    else
+        tw_json_write_null(writer);
+}
+
+static void collect(struct tw_service *service, uint64_t tenant, struct tw_str cursor,
+                    struct service_page *page) {
     char after[TW_FUNCTION_NAME_MAX + 1] = "";
     snprintf(after, sizeof after, "%.*s", TW_STR_ARG(cursor));
     TW_LOCK_SCOPE(&service->lock);
@@ -33,7 +53,7 @@ static void collect(struct tw_service *service, uint64_t tenant, struct tw_str c
     while (tw_map_next(&service->by_name, &position, &key, &value)) {
         struct service_function *function = value;
         if (function->tenant == tenant && strcmp(function->name, after) > 0)
-            insert(page, function);
+            service_page_insert(page, function->name, function);
     }
     for (uint32_t i = 0; i < page->count; i++)
         service_function_ref(page->items[i]);
@@ -41,14 +61,11 @@ static void collect(struct tw_service *service, uint64_t tenant, struct tw_str c
 
 bool tw_service_functions(struct tw_service *service, const struct tw_caller *caller, struct tw_str cursor,
                           uint32_t limit, struct tw_buf *out, struct tw_error *err) {
-    if (limit > SERVICE_PAGE_MAX)
-        return tw_fail(err, TW_ERR_INVALID_REQUEST, "limit is %" PRIu32 "; 1 to %d are allowed", limit,
-                       SERVICE_PAGE_MAX);
-    if (cursor.len > TW_FUNCTION_NAME_MAX)
-        return tw_fail(err, TW_ERR_INVALID_REQUEST, "the cursor is not one this server gave");
-    struct page page = {.limit = (limit ? limit : SERVICE_PAGE_DEFAULT) + 1};
+    struct service_page page;
+    if (!service_page_init(&page, limit, cursor, TW_FUNCTION_NAME_MAX, err))
+        return false;
     collect(service, caller->tenant, cursor, &page);
-    uint32_t shown = page.count < page.limit ? page.count : page.limit - 1;
+    uint32_t shown = service_page_shown(&page);
     struct tw_json_writer writer;
     tw_json_write_init(&writer, out);
     tw_json_write_object(&writer);
@@ -62,11 +79,7 @@ bool tw_service_functions(struct tw_service *service, const struct tw_caller *ca
             tw_json_write_raw(&writer, tw_buf_str(&text));
     }
     tw_json_write_end(&writer, ']');
-    tw_json_write_key(&writer, "next");
-    if (page.count > shown)
-        tw_json_write_str(&writer, tw_str_from(page.items[shown - 1]->name));
-    else
-        tw_json_write_null(&writer);
+    service_page_write_next(&page, &writer);
     tw_json_write_end(&writer, '}');
     for (uint32_t i = 0; i < page.count; i++)
         service_function_unref(page.items[i]);

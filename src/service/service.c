@@ -7,7 +7,7 @@
 
 #include <unistd.h>
 
-#include "service/internal.h"
+#include "service/instances.h"
 #include "service/jobs.h"
 #include "telemetry/telemetry.h"
 
@@ -99,6 +99,7 @@ struct tw_service *tw_service_new(const struct tw_service_options *options, stru
     tw_map_init(&service->by_name, SERVICE_FUNCTIONS_MAX);
     tw_map_init(&service->by_id, SERVICE_FUNCTIONS_MAX);
     tw_map_init(&service->jobs, SERVICE_JOBS_MAX);
+    service_instances_init(service);
     if (open_all(service, err)) {
         tw_metric_set(TW_METRIC_BUILD_INFO, (struct tw_labels){.values = {TW_VERSION}}, 1);
         return service;
@@ -113,6 +114,7 @@ void tw_service_free(struct tw_service *service) {
     if (service->pool)
         tw_pool_free(service->pool);
     service_jobs_done(service);
+    service_instances_done(service);
     service_registry_done(service);
     if (service->engine)
         tw_engine_free(service->engine);

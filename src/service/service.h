@@ -23,6 +23,7 @@ struct tw_service_options {
     uint32_t max_instances, warm_per_function, max_warm;
     uint64_t max_memory_bytes;
     unsigned workers;              // 0: one a core
+    uint32_t instance_idle_ms;     // an instance that keeps its state ends when nobody called it for so long
     uint32_t rate_qps, rate_burst; // of tenants without a rate of their own; 0: unlimited, as rate_qps
     enum tw_interrupt interrupt;
 };
@@ -80,6 +81,7 @@ struct tw_deploy {
 // The caller owns it; from tw_service_invoke (true) until `done` it is the service's.
 struct tw_service_call {
     struct tw_str function; // id or name
+    struct tw_str instance; // or the id of one that keeps its state
     bool is_json;           // body is {export?, args?}; else the body is the guest's input
     struct tw_span body;    // lives until done
     struct tw_str export;   // raw mode: from the query, may be empty
@@ -91,7 +93,7 @@ struct tw_service_call {
     void *context;
 
     struct tw_error error; // TW_OK: `body_out` is the answer; else tw_service_call_detail adds to the problem
-    // JSON mode: {function_id, result}; raw mode: the guest's output. The caller does tw_buf_done.
+    // JSON mode: {function_id, instance_id?, result}; raw mode: the guest's output. The caller does tw_buf_done.
     struct tw_buf body_out;
     char content_type[TW_CONTENT_TYPE_MAX];
     int status;                 // 200, or what the guest set (raw mode)
@@ -106,6 +108,25 @@ void tw_service_call_done(struct tw_service_call *call);   // frees what the ser
 // The error object's inner fields beyond kind and message (trap kind, backtrace, exit code, stderr), as
 // `,"trap":…`; empty when there are none.
 [[nodiscard]] bool tw_service_call_detail(const struct tw_service_call *call, struct tw_buf *out);
+
+// ---- instances that keep their state between calls ----
+struct tw_instance_request {
+    struct tw_str function; // id or name
+    uint32_t idle_ms;       // ends after so long without a call; 0, or longer than the server's: the server's
+};
+// Writes {id, function_id, function, version, state, calls, …}. Blocks.
+[[nodiscard]] bool tw_service_instance_new(struct tw_service *service, const struct tw_caller *caller,
+                                           const struct tw_instance_request *request, struct tw_buf *out,
+                                           struct tw_error *err);
+// {"instances":[…],"next":cursor or null}, the oldest first.
+[[nodiscard]] bool tw_service_instances(struct tw_service *service, const struct tw_caller *caller,
+                                        struct tw_str cursor, uint32_t limit, struct tw_buf *out,
+                                        struct tw_error *err);
+[[nodiscard]] bool tw_service_instance_get(struct tw_service *service, const struct tw_caller *caller,
+                                           struct tw_str id, struct tw_buf *out, struct tw_error *err);
+// Ends it; a running call is cancelled.
+[[nodiscard]] bool tw_service_instance_delete(struct tw_service *service, const struct tw_caller *caller,
+                                              struct tw_str id, struct tw_error *err);
 
 // ---- jobs: calls whose caller does not wait ----
 struct tw_job_request {
