@@ -32,7 +32,8 @@ static void make_id(struct service_instance *instance) {
 
 // Opens the function and makes an instance of it. Blocks.
 static struct service_instance *make(struct tw_service *service, const struct tw_caller *caller,
-                                     const struct tw_instance_request *request, struct tw_error *err) {
+                                     const struct tw_instance_request *request, struct tw_account *account,
+                                     struct tw_error *err) {
     struct service_function *function = service_registry_get(service, caller->tenant, request->function, err);
     struct service_instance *instance = function ? tw_alloc_zero(1, sizeof *instance) : NULL;
     if (!instance) {
@@ -51,7 +52,7 @@ static struct service_instance *make(struct tw_service *service, const struct tw
         idle_ms = request->idle_ms;
     struct tw_module *module = service_function_open(service, function, err);
     if (module)
-        instance->kept = tw_instance_new(module, instance->tenant, idle_ms * TW_NS_PER_MS, err);
+        instance->kept = tw_instance_new(module, instance->tenant, account, idle_ms * TW_NS_PER_MS, err);
     if (instance->kept)
         return instance;
     service_instance_unref(instance);
@@ -167,7 +168,7 @@ static bool make_within_limits(struct tw_service *service, const struct tw_calle
     struct tw_lease lease;
     if (!tw_quota_admit(service->quotas, caller->tenant, &lease, err))
         return false;
-    struct service_instance *instance = make(service, caller, request, err);
+    struct service_instance *instance = make(service, caller, request, lease.account, err);
     tw_quota_give(&lease);
     if (instance && instance_json(instance, out, err) && put(service, instance, err))
         return true; // the reference is the table's now
