@@ -138,14 +138,19 @@ static void load_contiguous(struct jit_emit *e, const struct access *a) {
     }
 }
 
+LLVMValueRef jit_gather(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef pointers) {
+    LLVMTypeRef overloads[2] = {type, LLVMTypeOf(pointers)};
+    LLVMValueRef args[3] = {pointers, e->active, LLVMConstNull(type)};
+    return masked_call(e, "llvm.masked.gather", overloads, args, 3, 0);
+}
+
 static void load_gather(struct jit_emit *e, const struct access *a) {
     LLVMValueRef pointers = jit_pointer(e, address_of(e, a->inst, true));
-    LLVMTypeRef type = jit_vec(e, a->element), overloads[2] = {type, LLVMTypeOf(pointers)};
+    LLVMTypeRef type = jit_vec(e, a->element);
     for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
         if (a->inst->dst[i] == TW_KIR_NO_REG)
             continue;
-        LLVMValueRef args[3] = {step(e, pointers, (uint64_t)i * a->bytes), e->active, LLVMConstNull(type)};
-        LLVMValueRef value = masked_call(e, "llvm.masked.gather", overloads, args, 3, 0);
+        LLVMValueRef value = jit_gather(e, type, step(e, pointers, (uint64_t)i * a->bytes));
         jit_write(e, a->inst, i, value, (struct jit_shape){.kind = JIT_VARYING});
     }
 }

@@ -257,6 +257,7 @@ static struct jit_shape other_shape(const struct jit_code *code, const struct tw
     case TW_KIR_MATCH:
     case TW_KIR_MMA:
     case TW_KIR_LDMATRIX:
+    case TW_KIR_MOVMATRIX:
         return varying;
     default:
         return all_uniform(code, inst) ? uniform(0) : varying;

@@ -46,6 +46,9 @@ enum tw_kir_type {
     TW_KIR_F64,
     TW_KIR_E4M3X2,
     TW_KIR_E5M2X2,
+    TW_KIR_S4, // these three are elements of matrices only (type2 of MMA)
+    TW_KIR_U4,
+    TW_KIR_B1,
     TW_KIR_TYPE_COUNT
 };
 const char *tw_kir_type_name(enum tw_kir_type type); // "s32"
@@ -106,7 +109,8 @@ enum tw_kir_mod {
     TW_KIR_ALIGNED = 2048,
     TW_KIR_UNIFORM = 4096,
     TW_KIR_TRANS = 8192,
-    TW_KIR_NONCOHERENT = 16384
+    TW_KIR_NONCOHERENT = 16384,
+    TW_KIR_MIXED = 32768 // mma: b has the other sign than a
 };
 
 enum tw_kir_order { TW_KIR_WEAK, TW_KIR_RELAXED, TW_KIR_ACQUIRE, TW_KIR_RELEASE, TW_KIR_ACQ_REL, TW_KIR_SC };
@@ -150,6 +154,22 @@ enum tw_kir_testp {
     TW_KIR_TESTP_NOTANUMBER,
     TW_KIR_TESTP_NORMAL,
     TW_KIR_TESTP_SUBNORMAL
+};
+
+// Shapes of matrix products, m × n × k.
+enum tw_kir_mma {
+    TW_KIR_M8N8K4,
+    TW_KIR_M8N8K16,
+    TW_KIR_M8N8K32,
+    TW_KIR_M8N8K128,
+    TW_KIR_M16N8K4,
+    TW_KIR_M16N8K8,
+    TW_KIR_M16N8K16,
+    TW_KIR_M16N8K32,
+    TW_KIR_M16N8K64,
+    TW_KIR_M16N8K128,
+    TW_KIR_M16N8K256,
+    TW_KIR_MMA_COUNT
 };
 
 // Special registers; x, y, z of a triple follow one another.

@@ -31,7 +31,7 @@ static inline bool kernel_is_terminator(const struct tw_kir_inst *inst) {
 
 // True where src[0] is an address and inst->offset is added to it.
 static inline bool kernel_has_address(uint8_t op) {
-    return op == TW_KIR_LD || op == TW_KIR_ST || op == TW_KIR_ATOM;
+    return op == TW_KIR_LD || op == TW_KIR_ST || op == TW_KIR_ATOM || op == TW_KIR_LDMATRIX;
 }
 bool kernel_type_fits(uint8_t op, uint8_t type); // floats, integers or both, as the operation takes
 

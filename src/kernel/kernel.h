@@ -149,6 +149,21 @@ unsigned tw_kir_op_flags(enum tw_kir_op op);
 struct tw_kir_function *tw_kir_function_find(const struct tw_kir_module *module,
                                              const char *name); // NULL: none
 
+// Fragments of a matrix product: how many registers each lane of the warp holds of a, b and c (d is as c), and
+// how wide they are. Where an element lies is the same for all: with g = lane / 4, t = lane % 4 and e elements
+// in a register,
+//   a: register i holds row g + 8 × (i % (m / 8)), columns 4e × (i / (m / 8)) + t × e …
+//   b: register i holds column g, rows 4e × i + t × e …
+//   c: element i lies in row g + 8 × (i / 2), column 2t + i % 2; halves in pairs
+struct tw_kir_matrix {
+    unsigned m, n, k;
+    unsigned a, b, c;         // registers
+    unsigned elements;        // of a and b in a register
+    unsigned in_bits, c_bits; // width of registers of a and b; of c and d
+};
+// False: there is no product of this shape and these types.
+bool tw_kir_matrix_of(const struct tw_kir_inst *inst, struct tw_kir_matrix *ret_matrix);
+
 // ---- passes and text ----
 // Structure, widths, ranges of indices, terminators; CUDA_MALFORMED_PTX with function, block and instruction.
 [[nodiscard]] bool tw_kir_verify(const struct tw_kir_module *module, struct tw_error *err);

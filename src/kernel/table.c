@@ -56,6 +56,9 @@ static const struct {
     [TW_KIR_F64] = {"f64", 64, FLOAT},
     [TW_KIR_E4M3X2] = {"e4m3x2", 16, FLOAT},
     [TW_KIR_E5M2X2] = {"e5m2x2", 16, FLOAT},
+    [TW_KIR_S4] = {"s4", 4, SIGNED},
+    [TW_KIR_U4] = {"u4", 4, 0},
+    [TW_KIR_B1] = {"b1", 1, 0},
 };
 
 static const char *const spaces[] = {NULL, "global", "shared", "local", "const", "param"};
@@ -63,9 +66,9 @@ static const char *const rounds[] = {NULL, "rn", "rz", "rm", "rp", "rna", "rni",
 static const char *const cmps[] = {"eq",  "ne",  "lt",  "le",  "gt",  "ge",  "equ",
                                    "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
 static const char *const combines[] = {NULL, "with_and", "with_or", "with_xor"};
-static const char *const mods[] = {"ftz",      "sat",     "approx",  "full",  "nanprop",
-                                   "xorsign",  "relu",    "hi",      "wrap",  "shiftamt",
-                                   "volatile", "aligned", "uniform", "trans", "nc"};
+static const char *const mods[] = {"ftz",     "sat",   "approx", "full",     "nanprop",  "xorsign",
+                                   "relu",    "hi",    "wrap",   "shiftamt", "volatile", "aligned",
+                                   "uniform", "trans", "nc",     "mixed"};
 static const char *const orders[] = {NULL, "relaxed", "acquire", "release", "acq_rel", "sc"};
 static const char *const scopes[] = {NULL, "gpu", "sys"};
 static const char *const atoms[] = {"add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec"};
@@ -74,6 +77,8 @@ static const char *const votes[] = {"all", "any", "uni", "ballot"};
 static const char *const reduces[] = {"add", "min", "max", "and", "or", "xor", "popc"};
 static const char *const prmts[] = {NULL, "f4e", "b4e", "rc8", "ecl", "ecr", "rc16"};
 static const char *const testps[] = {"finite", "infinite", "number", "notanumber", "normal", "subnormal"};
+static const char *const shapes[] = {"m8n8k4",   "m8n8k16",  "m8n8k32",  "m8n8k128",  "m16n8k4",  "m16n8k8",
+                                     "m16n8k16", "m16n8k32", "m16n8k64", "m16n8k128", "m16n8k256"};
 static const char *const matches[] = {"any", "all"};
 static const char *const sregs[] = {
     [TW_KIR_TID_X] = "tid.x",
@@ -134,6 +139,8 @@ struct kernel_names kernel_modes(uint8_t op) {
         return NAMES(testps);
     if (op == TW_KIR_MATCH)
         return NAMES(matches);
+    if (op == TW_KIR_MMA)
+        return NAMES(shapes);
     return (struct kernel_names){};
 }
 

@@ -142,6 +142,12 @@ static bool check_threads(const struct verifier *v) {
         if (inst->dst_count < 1 || inst->src_count != (inst->op == TW_KIR_MATCH ? 2 : 1))
             return wrong(v, "has %u results and %u sources", inst->dst_count, inst->src_count);
         break;
+    case TW_KIR_LDMATRIX:
+        if (inst->dst_count != 1 && inst->dst_count != 2 && inst->dst_count != 4)
+            return wrong(v, "loads %u matrices; 1, 2 or 4 are possible", inst->dst_count);
+        if (inst->src_count != 1)
+            return wrong(v, "has no address");
+        break;
     default: // not one of the operations checked here
         break;
     }
@@ -209,6 +215,24 @@ static bool check_call(const struct verifier *v) {
     return true;
 }
 
+static bool check_matrix(const struct verifier *v) {
+    const struct tw_kir_inst *inst = v->inst;
+    struct tw_kir_matrix m;
+    if (!tw_kir_matrix_of(inst, &m))
+        return wrong(v, "is a matrix product that does not exist");
+    if (inst->dst_count != m.c || inst->src_count != m.a + m.b + m.c)
+        return wrong(v, "has %u results and %u sources, it takes %u and %u", inst->dst_count, inst->src_count,
+                     m.c, m.a + m.b + m.c);
+    for (unsigned i = 0; i < inst->dst_count; i++)
+        if (inst->dst[i] != TW_KIR_NO_REG && !check_reg(v, inst->dst[i], m.c_bits, "result"))
+            return false;
+    for (unsigned i = 0; i < inst->src_count; i++)
+        if (!inst->src[i].is_imm &&
+            !check_reg(v, inst->src[i].reg, i < m.a + m.b ? m.in_bits : m.c_bits, "source"))
+            return false;
+    return true;
+}
+
 static bool check_targets(const struct verifier *v) {
     const struct tw_kir_inst *inst = v->inst;
     unsigned needed = inst->op == TW_KIR_BR ? 1 : inst->op == TW_KIR_BRC ? 2 : 0;
@@ -241,6 +265,10 @@ static bool check_inst(const struct verifier *v) {
         return wrong(v, "takes the address of variable %u of %u", inst->index, v->module->variable_count);
     if (!check_counts(v) || !check_lists(v) || !check_targets(v) || !check_registers(v))
         return false;
+    if (inst->type2 >= TW_KIR_S4 && inst->op != TW_KIR_MMA)
+        return wrong(v, "does not take the type %s", tw_kir_type_name(inst->type2));
+    if (inst->op == TW_KIR_MMA)
+        return check_matrix(v);
     return inst->op != TW_KIR_CALL || check_call(v);
 }
 

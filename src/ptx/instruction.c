@@ -251,7 +251,7 @@ static bool take_type(struct ptx_parser *parser, struct ptx_inst *inst, const st
         (inst->row->type_count ? inst->row->type_count : 1u) + (ptx_has(inst, PTX_G_PACK) ? 1u : 0u);
     if (*count == most)
         return ptx_fail(parser, dot, "'%s' has too many types", inst->row->name);
-    uint8_t *const slots[] = {&inst->type, &inst->type2, &inst->type3};
+    uint8_t *const slots[] = {&inst->type, &inst->type2, &inst->type3, &inst->type4};
     *slots[(*count)++] = type;
     return true;
 }

@@ -131,10 +131,10 @@ struct ptx_row {
 // One instruction as read. Confined to the statement.
 struct ptx_inst {
     const struct ptx_row *row;
-    struct ptx_token token;          // its name
-    struct tw_str name;              // with all modifiers, as written
-    uint8_t type, type2, type3;      // first, second and third type modifier
-    uint8_t values[PTX_GROUP_COUNT]; // of a modifier group, where its bit stands in `has`
+    struct ptx_token token;            // its name
+    struct tw_str name;                // with all modifiers, as written
+    uint8_t type, type2, type3, type4; // type modifiers in order
+    uint8_t values[PTX_GROUP_COUNT];   // of a modifier group, where its bit stands in `has`
     uint64_t has;
     uint32_t guard; // or TW_KIR_NO_REG
     bool guard_not;

@@ -82,6 +82,14 @@ static bool special_register(struct ptx_printer *p) {
                                       PTX_T(sregs[inst->index].name)));
 }
 
+// { a, b, … without the end
+static bool braces_open(struct ptx_printer *p, const struct tw_kir_operand *values, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        if (!ptx_put(p, i ? ", " : "{") || !ptx_put_reg(p, values[i].reg))
+            return false;
+    return true;
+}
+
 // { a, b, … }
 static bool braces(struct ptx_printer *p, const struct tw_kir_operand *values, unsigned count, uint8_t type) {
     for (unsigned i = 0; i < count; i++)
@@ -222,7 +230,44 @@ static bool elect(struct ptx_printer *p, const struct tw_kir_operand *src) {
                            PTX_PIECES(PTX_R(inst->dst[0]), PTX_R(second), PTX_V(src[0], TW_KIR_U32)));
 }
 
-static bool threads(struct ptx_printer *p, const struct tw_kir_operand *src) {
+// mma.sync.aligned.SHAPE.row.col…: fragments are registers, since PTX takes no immediates there.
+static bool product(struct ptx_printer *p, struct tw_kir_operand *src) {
+    static const char *const shapes[TW_KIR_MMA_COUNT] = {"m8n8k4",   "m8n8k16",   "m8n8k32",  "m8n8k128",
+                                                         "m16n8k4",  "m16n8k8",   "m16n8k16", "m16n8k32",
+                                                         "m16n8k64", "m16n8k128", "m16n8k256"};
+    const struct tw_kir_inst *inst = p->inst;
+    struct tw_kir_matrix m;
+    bool known = tw_kir_matrix_of(inst, &m), bits = inst->type2 == TW_KIR_B1;
+    uint8_t b = inst->type2;
+    if (!known)
+        return ptx_print_fail(p, "there is no such matrix product");
+    if (inst->mods & TW_KIR_MIXED)
+        b = b == TW_KIR_S8 ? TW_KIR_U8 : b == TW_KIR_U8 ? TW_KIR_S8 : b == TW_KIR_S4 ? TW_KIR_U4 : TW_KIR_S4;
+    for (unsigned i = 0; i < inst->src_count; i++)
+        if (!ptx_in_register(p, &src[i], ptx_bits_type(i < m.a + m.b ? m.in_bits : m.c_bits)))
+            return false;
+    if (!ptx_put_guard(p) || !ptx_put(p, "mma.sync.aligned.") || !ptx_put(p, shapes[inst->mode]) ||
+        !ptx_put(p, inst->mods & TW_KIR_SAT ? ".row.col.satfinite." : ".row.col."))
+        return false;
+    const uint8_t types[] = {inst->type, inst->type2, b, inst->type};
+    for (size_t i = 0; i < TW_COUNT(types); i++)
+        if (!ptx_put(p, i ? "." : "") || !ptx_put(p, tw_kir_type_name(types[i])))
+            return false;
+    if (bits && !ptx_put(p, inst->mods & TW_KIR_XORSIGN ? ".xor.popc" : ".and.popc"))
+        return false;
+    const unsigned counts[] = {m.a, m.b, m.c};
+    if (!ptx_put(p, " "))
+        return false;
+    for (unsigned i = 0; i < m.c; i++)
+        if (!ptx_put(p, i ? ", " : "{") || !ptx_put_reg(p, inst->dst[i]))
+            return false;
+    for (size_t part = 0; part < TW_COUNT(counts); src += counts[part++])
+        if (!ptx_put(p, "}, ") || !braces_open(p, src, counts[part]))
+            return false;
+    return ptx_put(p, "};\n");
+}
+
+static bool threads(struct ptx_printer *p, struct tw_kir_operand *src) {
     const struct tw_kir_inst *inst = p->inst;
     switch ((int)inst->op) {
     case TW_KIR_BAR: // bar is barrier.aligned
@@ -250,8 +295,14 @@ static bool threads(struct ptx_printer *p, const struct tw_kir_operand *src) {
         return elect(p, src);
     case TW_KIR_TRAP:
         return ptx_say_guarded(p, "trap", PTX_PIECES());
-    default: // mma, ldmatrix: the parser has none
-        return ptx_print_fail(p, "there is no PTX for it yet");
+    case TW_KIR_MMA:
+        return product(p, src);
+    case TW_KIR_MOVMATRIX:
+        return ptx_in_register(p, &src[0], TW_KIR_B32) &&
+               ptx_say_guarded(p, "movmatrix.sync.aligned.m8n8.trans.b16 #, #",
+                               PTX_PIECES(PTX_R(inst->dst[0]), PTX_R(src[0].reg)));
+    default:
+        return ptx_print_fail(p, "there is no PTX for it");
     }
 }
 
@@ -282,6 +333,7 @@ static bool statement(struct ptx_printer *p, struct tw_kir_operand *src) {
     case TW_KIR_SETP:
         return ptx_print_setp(p, src);
     case TW_KIR_LD:
+    case TW_KIR_LDMATRIX:
     case TW_KIR_ST:
     case TW_KIR_ATOM:
     case TW_KIR_CPASYNC:

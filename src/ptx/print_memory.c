@@ -213,6 +213,24 @@ static bool store(struct ptx_printer *p, struct tw_kir_operand *src) {
     return ptx_put(p, inst->vec > 1 ? "};\n" : ";\n");
 }
 
+// ldmatrix reads shared memory, by an address that must be known to be one of it.
+static bool load_matrices(struct ptx_printer *p, struct tw_kir_operand address) {
+    const struct tw_kir_inst *inst = p->inst;
+    struct target t = {.address = address, .offset = inst->offset, .space = inst->space};
+    if (inst->space == TW_KIR_GENERIC && ptx_pointer_of(p, &inst->src[0]).may != PTX_HOME_SHARED)
+        return ptx_print_fail(p, "it cannot be told whether its address is one of shared memory");
+    t.space = TW_KIR_SHARED;
+    if (!settle(p, &t, 0, 16) || !ptx_put_guard(p) || !ptx_put(p, "ldmatrix.sync.aligned.m8n8"))
+        return false;
+    if (!tw_buf_printf(&p->body, ".x%u%s.shared.b16 ", inst->dst_count,
+                       inst->mods & TW_KIR_TRANS ? ".trans" : ""))
+        return ptx_print_full(p);
+    for (unsigned i = 0; i < inst->dst_count; i++)
+        if (!ptx_put(p, i ? ", " : "{") || !ptx_put_reg(p, inst->dst[i]))
+            return false;
+    return ptx_put(p, "}, ") && put_target(p, &t) && ptx_put(p, ";\n");
+}
+
 // ---- atom, red ----
 
 static uint8_t atom_type(const struct tw_kir_inst *inst) {
@@ -319,6 +337,8 @@ bool ptx_print_memory(struct ptx_printer *p, const struct tw_kir_operand *given)
     switch ((int)p->inst->op) {
     case TW_KIR_LD:
         return load(p, src[0]);
+    case TW_KIR_LDMATRIX:
+        return load_matrices(p, src[0]);
     case TW_KIR_ST:
         return store(p, src);
     case TW_KIR_ATOM:

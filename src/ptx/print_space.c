@@ -87,6 +87,7 @@ static uint8_t use_of(const struct ptx_printer *p, const struct tw_kir_inst *ins
     struct ptx_pointer place = ptx_pointer_of(p, &inst->src[index]);
     switch ((int)inst->op) {
     case TW_KIR_LD:
+    case TW_KIR_LDMATRIX:
     case TW_KIR_ST:
         return index ? PTX_USE_ESCAPE : native ? PTX_USE_NATIVE : PTX_USE_ACCESS;
     case TW_KIR_ATOM:

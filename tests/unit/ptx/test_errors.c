@@ -65,8 +65,8 @@ TW_TEST("instructions that are not offered are named") {
                  "supported: "
                  "it needs sm_90a");
     refused_body("  tex.2d.v4.f32.f32 {%f1}, [t];", "line 11, column 3: instruction 'tex.2d.v4.f32.f32'");
-    refused_body("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 %r1;",
-                 "instruction 'mma.sync.aligned.m16n8k16");
+    refused_body("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 %r1;",
+                 "line 11, column 1: instruction 'mma.sync.aligned.m8n8k4");
     refused_body("mbarrier.init.shared.b64 [%rd1], 1;", "instruction 'mbarrier.init.shared.b64'");
     refused_body("cp.async.bulk.tensor.1d [%rd1];", "modifier '.bulk' is not possible on 'cp'");
     refused_body("frob.u32 %r1;", "line 11, column 1: unknown instruction 'frob.u32'");

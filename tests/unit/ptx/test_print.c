@@ -31,6 +31,14 @@ static const char *const statements[] = {
     "shf.l.wrap.b32 %r1, %r2, %r3, %r4; shf.r.clamp.b32 %r1, %r2, %r3, 8; bfe.s32 %r1, %r2, 3, 4; "
     "bfi.b64 %rd1, %rd2, %rd3, %r1, %r2; bfind.shiftamt.u64 %r1, %rd1; brev.b32 %r1, %r2; "
     "clz.b64 %r1, %rd1; popc.b32 %r1, %r2;",
+    "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f1, %f2, %f3, %f4}, {%r1, %r2, %r3, %r4}, {%r5, "
+    "%r6}, "
+    "{%f1, %f2, %f3, %f4}; mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.u8.s32 {%r1, %r2, %r3, %r4}, "
+    "{%r5, %r6, %r7, %r8}, {%r1, %r2}, {%r1, %r2, %r3, %r4}; mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 "
+    "{%fd1, %fd2}, {%fd3}, {%fd4}, {%fd1, %fd2}; mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32.xor.popc "
+    "{%r1, %r2}, {%r3}, {%r4}, {%r1, %r2};",
+    "mov.u32 %r1, tile; ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r2, %r3, %r4, %r5}, [%r1+16]; "
+    "movmatrix.sync.aligned.m8n8.trans.b16 %r6, %r7;",
     "prmt.b32 %r1, %r2, %r3, 0x5410; prmt.b32.rc16 %r1, %r2, %r3, %r4; "
     "lop3.b32 %r1, %r2, %r3, %r4, 0xE8; sad.u16 %h1, %h2, %h3, %h4; "
     "dp4a.s32.u32 %r1, %r2, %r3, %r4; dp2a.hi.u32.s32 %r1, %r2, %r3, %r4; "
