@@ -66,6 +66,16 @@ def metrics():
                  [[f"`{r[1]}`", kinds.get(r[2], "histogram"), r[3].replace(",", ", "), r[4]] for r in rows])
 
 
+def limits():
+    held = rows_of("src/base/account.def", "TW_RESOURCE")
+    codes = {r[0]: r[3] for r in rows_of("src/base/error.def", "TW_ERROR")}
+    spent = rows_of("src/tenant/quota.def", "TW_LIMIT")
+    said = {"DEVICE_MEMORY": "-6 from `wasi_cuda`", "LAUNCHES": "waits; -6 from `wasi_cuda` at the call's deadline", "CPU_MEMORY": "-1 from `memory.grow`; at a call's start 429 `tenant_quota_exceeded`"}
+    return table(["limit", "of what", "beyond it"],
+                 [[f"`{r[1]}`", r[3], said.get(r[0], f"429 `{codes[r[2]]}`")] for r in held] +
+                 [[f"`{r[1]}`", r[3], "429 `rate_limited`"] for r in spent])
+
+
 def routes():
     rows = rows_of("src/http/routes.def", "ROUTE")
     return table(["method", "path", "token's role"],
@@ -77,7 +87,7 @@ def instructions():
     return ", ".join(f"`{n}`" for n in names)
 
 
-TABLES = {f.__name__: f for f in (errors, settings, commands, metrics, routes, instructions)}
+TABLES = {f.__name__: f for f in (errors, settings, commands, limits, metrics, routes, instructions)}
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end table -->)", re.S)
 
 

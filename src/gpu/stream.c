@@ -173,7 +173,8 @@ static void count(struct gpu_job *job) {
     tw_series_add(context->tenant->dispatches, 1);
     tw_series_observe(context->tenant->latency, (double)ns * 1e-9);
     tw_counter_add(&context->kernel_ns, ns);
-    tw_account_charge_cpu(context->tenant->account, (uint64_t)ns);
+    int64_t cpu_ns = tw_counter_get(&job->cpu_ns);
+    tw_account_charge_cpu(context->tenant->account, (uint64_t)(cpu_ns ? cpu_ns : ns));
     gpu_kernel_ran(context->gpu->kernels, job->loaded->kernel, job->code, ns);
 }
 

@@ -71,6 +71,8 @@ struct tenant_entry {
     struct tw_account *account; // holds a reference
     uint64_t rate_refused;
     int64_t next_ns; // when the next request would come at the steady rate (monotonic)
+    // What metrics have been told.
+    uint64_t shown_use[TW_RESOURCE_COUNT], shown_refused[TW_LIMIT_COUNT], shown_cpu_ms;
 };
 
 // Guarded by `lock` where marked; `write_lock` is taken first and held while a record is written.
@@ -90,6 +92,10 @@ struct tenant_entry *tenant_find_locked(const struct tw_quotas *quotas, uint64_t
 // Makes it when it is not there; CAPACITY. The caller holds the lock.
 [[nodiscard]] struct tenant_entry *tenant_get_locked(struct tw_quotas *quotas, uint64_t id,
                                                      struct tw_error *err);
+struct tw_account_use tenant_use(const struct tenant_entry *tenant, enum tw_limit limit);
+// Tells metrics what has changed: of one tenant (the caller holds the lock), of all.
+void tenant_publish_locked(struct tenant_entry *tenant);
+void tenant_publish(void *quotas);
 // Makes the account's limits and weight those of the settings. The caller holds the lock.
 void tenant_apply_locked(const struct tw_quotas *quotas, struct tenant_entry *tenant);
 // Reads every record into the table.

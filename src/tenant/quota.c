@@ -72,6 +72,7 @@ static void forget_one_locked(struct tw_quotas *quotas) {
         struct tenant_entry *tenant = value;
         if (is_idle(tenant, now_ns)) {
             tw_map_remove(&quotas->by_id, key_of(&tenant->id));
+            tenant_publish_locked(tenant);
             entry_free(tenant);
             return;
         }
@@ -123,6 +124,7 @@ struct tw_quotas *tw_quotas_new(const struct tw_quotas_options *options, struct 
     tw_lock_init(&quotas->write_lock);
     tw_lock_init(&quotas->lock);
     tw_map_init(&quotas->by_id, TENANT_TABLE_MAX);
+    tw_metrics_on_collect(tenant_publish, quotas);
     if (!options->store || tenant_load_records(quotas, err))
         return quotas;
     tw_quotas_free(quotas);
@@ -132,6 +134,7 @@ struct tw_quotas *tw_quotas_new(const struct tw_quotas_options *options, struct 
 void tw_quotas_free(struct tw_quotas *quotas) {
     if (!quotas)
         return;
+    tw_metrics_off_collect(tenant_publish, quotas);
     size_t position = 0;
     void *value;
     struct tw_span key;
@@ -144,12 +147,6 @@ void tw_quotas_free(struct tw_quotas *quotas) {
 }
 
 // ---- taking and giving ----
-
-static void count_refusal(uint64_t tenant, enum tw_limit limit) {
-    struct tw_labels labels = tw_labels_tenant(tenant);
-    labels.values[1] = tenant_limit_name(limit);
-    tw_metric_add(TW_METRIC_TENANT_REFUSALS, labels, 1);
-}
 
 struct tw_account *tw_quota_account(struct tw_quotas *quotas, uint64_t id, struct tw_error *err) {
     TW_LOCK_SCOPE(&quotas->lock);
@@ -170,13 +167,9 @@ bool tw_quota_take(struct tw_quotas *quotas, uint64_t id, enum tw_resource resou
     *ret_lease = (struct tw_lease){};
     if (amount == 0)
         return true;
-    tw_lock_take(&quotas->lock);
+    TW_LOCK_SCOPE(&quotas->lock);
     struct tenant_entry *tenant = tenant_get_locked(quotas, id, err);
-    bool ok = tenant && take(tenant->account, resource, amount, ret_lease, err);
-    tw_lock_give(&quotas->lock);
-    if (tenant && !ok)
-        count_refusal(id, (enum tw_limit)resource);
-    return ok;
+    return tenant && take(tenant->account, resource, amount, ret_lease, err);
 }
 
 // May a request come now? Its new `next_ns` if so, else how long to wait (0: for ever).
@@ -210,33 +203,17 @@ static bool check_rate(const struct tw_quotas *quotas, struct tenant_entry *tena
     return wait_ns ? tw_retry_after(err, wait_ns) : false;
 }
 
-// `*ret_refused` is the limit that was met.
-static bool admit_locked(const struct tw_quotas *quotas, struct tenant_entry *tenant,
-                         struct tw_lease *ret_lease, enum tw_limit *ret_refused, struct tw_error *err) {
+bool tw_quota_admit(struct tw_quotas *quotas, uint64_t id, struct tw_lease *ret_lease, struct tw_error *err) {
+    *ret_lease = (struct tw_lease){};
     int64_t next_ns;
-    *ret_refused = TW_LIMIT_REQUESTS;
-    if (!check_rate(quotas, tenant, &next_ns, err))
-        return false;
-    *ret_refused = TW_LIMIT_CPU;
-    if (!tw_account_may_compute(tenant->account, err))
-        return false;
-    *ret_refused = TW_LIMIT_CONCURRENT;
-    if (!take(tenant->account, TW_RESOURCE_CONCURRENT, 1, ret_lease, err))
+    TW_LOCK_SCOPE(&quotas->lock);
+    struct tenant_entry *tenant = tenant_get_locked(quotas, id, err);
+    if (!tenant || !check_rate(quotas, tenant, &next_ns, err) ||
+        !tw_account_may_compute(tenant->account, err) ||
+        !take(tenant->account, TW_RESOURCE_CONCURRENT, 1, ret_lease, err))
         return false;
     tenant->next_ns = next_ns;
     return true;
-}
-
-bool tw_quota_admit(struct tw_quotas *quotas, uint64_t id, struct tw_lease *ret_lease, struct tw_error *err) {
-    *ret_lease = (struct tw_lease){};
-    enum tw_limit refused = TW_LIMIT_CONCURRENT;
-    tw_lock_take(&quotas->lock);
-    struct tenant_entry *tenant = tenant_get_locked(quotas, id, err);
-    bool ok = tenant && admit_locked(quotas, tenant, ret_lease, &refused, err);
-    tw_lock_give(&quotas->lock);
-    if (tenant && !ok)
-        count_refusal(id, refused);
-    return ok;
 }
 
 void tw_quota_give(struct tw_lease *lease) {
@@ -258,7 +235,7 @@ bool tw_quota_settle(struct tw_quotas *quotas, uint64_t id, enum tw_resource res
     return true;
 }
 
-static struct tw_account_use use_of(const struct tenant_entry *tenant, enum tw_limit limit) {
+struct tw_account_use tenant_use(const struct tenant_entry *tenant, enum tw_limit limit) {
     if (limit < (enum tw_limit)TW_RESOURCE_COUNT)
         return tw_account_use(tenant->account, (enum tw_resource)limit);
     if (limit == TW_LIMIT_CPU) {
@@ -271,7 +248,7 @@ static struct tw_account_use use_of(const struct tenant_entry *tenant, enum tw_l
 struct tw_account_use tw_quota_use(struct tw_quotas *quotas, uint64_t id, enum tw_limit limit) {
     TW_LOCK_SCOPE(&quotas->lock);
     const struct tenant_entry *tenant = tenant_find_locked(quotas, id);
-    struct tw_account_use use = tenant ? use_of(tenant, limit) : (struct tw_account_use){};
+    struct tw_account_use use = tenant ? tenant_use(tenant, limit) : (struct tw_account_use){};
     use.limit = tenant_limit(quotas, tenant, limit);
     return use;
 }

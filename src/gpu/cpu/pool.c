@@ -123,14 +123,15 @@ void cpu_participate(struct gpu_runner *runner, struct gpu_job *job, unsigned sl
         uint64_t count = job->block_total - block < chunk ? job->block_total - block : chunk;
         struct cpu_fault fault = {};
         enum cpu_outcome outcome = cpu_run(runner, job, &frame, block, count, &fault);
+        now_ns = tw_clock_ns();
         if (outcome != CPU_OK) {
             fail_job(job, outcome, &fault, frame.fault_site);
             break;
         }
         done += count;
-        now_ns = tw_clock_ns();
     }
     gpu_watch_leave(runner);
+    tw_counter_add(&job->cpu_ns, now_ns - began_ns);
     if (helpers == 0)
         job->ended_ns = now_ns;
     if (done > 0)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tenants hold: each limit is tried from several connections at once, nothing passes it, and everything is given back."""
+import collections
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import random
+
+import pytest
+
+from twtest.build import guest
+from twtest.client import Client
+from twtest.paths import SLOW
+from twtest.server import Server, eventually
+
+GUEST = guest("limits.wat")
+TENANT, OTHER, PAGE = 7, 8, 65536
+HELD = ("concurrent_invocations", "instances", "cpu_memory_bytes", "device_memory_bytes", "launches_in_flight", "functions", "stored_bytes")
+EVERY = (*HELD, "requests_per_s", "burst", "cpu_ms_per_minute")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("limits"), ["--invoke-timeout-ms", "120000", "--kernel-timeout-ms", "60000"]) as server:
+        yield server
+
+
+@pytest.fixture
+def tenant(own):
+    """A tenant with the guest deployed; afterwards without functions and limits, and with nothing left in use."""
+    client = Client(own.port, tenant=TENANT)
+    assert client.deploy("g", GUEST).status == 201
+    yield client
+    limit(own.client, **{name: "default" for name in EVERY})
+    clear(client)
+    eventually(lambda: not any(in_use(own.client).values()), 30, f"nothing in use: {in_use(own.client)}")
+
+
+def limit(client, tenant=TENANT, **limits):
+    reply = client.request("PUT", f"/tenants/{tenant}", json.dumps({"limits": limits}), {"Content-Type": "application/json"})
+    assert reply.status == 200, reply
+
+
+def use(client, name):
+    return client.get(f"/tenants/{TENANT}").json()["use"][name]
+
+
+def in_use(client):
+    told = client.get(f"/tenants/{TENANT}").json()["use"]
+    return {name: told[name]["now"] for name in HELD}
+
+
+def clear(client):
+    for function in client.get("/functions").json()["functions"]:
+        assert client.request("DELETE", f"/functions/{function['id']}").status == 204
+
+
+@contextlib.contextmanager
+def calls_that_stay(port, count, export, args):
+    """`count` calls of the guest at once, whose answers nobody reads; at the end their callers go away."""
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOW) for _ in range(count)]
+    body = json.dumps({"export": export, "args": args})
+    try:
+        for connection in connections:
+            connection.request("POST", "/functions/g/invoke", body,
+                               {"Content-Type": "application/json", "X-TensorWasm-Tenant": str(TENANT)})
+        yield connections
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+@pytest.mark.parametrize("export,args,name,most,each", [
+    ("sleep", [], "concurrent_invocations", 3, 1),
+    ("sleep", [], "instances", 3, 1),
+    ("grow_and_sleep", [16], "cpu_memory_bytes", 3 * 17 * PAGE, 17 * PAGE),
+    ("alloc_and_sleep", [1 << 20], "device_memory_bytes", 3 << 20, 1 << 20),
+])
+def test_no_number_of_connections_passes_what_a_tenant_may_hold(own, tenant, export, args, name, most, each):
+    admin, before = own.client, use(own.client, name)["refused"]
+    limit(admin, **{name: most + (5 * PAGE if name == "cpu_memory_bytes" else 0)})  # the others' first pages
+    with calls_that_stay(own.port, 8, export, args) as calls:
+        eventually(lambda: use(admin, name)["refused"] - before >= 5, 60, f"five refusals: {use(admin, name)}")
+        now = use(admin, name)
+        assert most <= now["now"] <= most + 5 * PAGE and now["now"] // each == 3, now
+        assert Client(own.port, tenant=OTHER).get("/functions").status == 200
+        calls[0].close()
+    eventually(lambda: in_use(admin)["concurrent_invocations"] == 0, 30, "the calls' end")
+    told = use(admin, name)
+    assert told["refused"] - before == 5 and told["peak"] <= admin.get(f"/tenants/{TENANT}").json()["limits"][name]
+    assert admin.metrics()[f'tensor_wasm_tenant_refusals_total{{tenant="7",limit="{name}"}}'] == told["refused"]
+    assert tenant.result("g", "add", [2, 3]) == 5
+
+
+def test_a_refused_guest_sees_the_code_of_its_interface(own, tenant):
+    limit(own.client, cpu_memory_bytes=4 * PAGE, device_memory_bytes=1000)
+    assert tenant.result("g", "grow", [1]) == 1
+    assert tenant.result("g", "grow", [1000]) == -1
+    assert tenant.result("g", "alloc_and_sleep", [1001]) == -6
+    limit(own.client, cpu_memory_bytes=0)
+    refused = tenant.call("g", "add", [1, 1])
+    assert refused.status == 200 or (refused.status, refused.kind) == (429, "tenant_quota_exceeded")  # a warm one may be there
+
+
+def test_at_the_limit_on_instances_a_tenants_own_warm_ones_make_room(own, tenant):
+    assert tenant.deploy("h", GUEST + b"\0\5\4more").status == 201
+    limit(own.client, instances=2)
+    assert tenant.post_json("/functions/g/prewarm", {"count": 2}).json()["warm"] == 2
+    for _ in range(3):
+        assert tenant.result("h", "add", [2, 2]) == 4 and tenant.result("g", "add", [2, 3]) == 5
+    assert use(own.client, "instances")["now"] <= 2
+    limit(own.client, instances=0)
+    refused = tenant.deploy("never", GUEST + b"\0\5\4less")
+    assert (refused.status, refused.kind) == (429, "tenant_quota_exceeded") and "instances" in refused.message
+
+
+def test_launches_beyond_the_limit_wait_for_their_turn(own, tenant):
+    before = use(own.client, "launches_in_flight")
+    limit(own.client, launches_in_flight=1)
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(lambda _: tenant.result("g", "launch", ["200000", 20]), range(6))) == [0] * 6
+    after = use(own.client, "launches_in_flight")
+    assert (after["now"], after["peak"], after["refused"]) == (0, 1, before["refused"])
+    limit(own.client, launches_in_flight=0)  # would wait for ever
+    assert tenant.result("g", "launch", ["1", 1]) == -6
+    assert use(own.client, "launches_in_flight")["refused"] == before["refused"] + 1
+
+
+def test_overdrawn_computing_time_is_paid_back_before_the_next_call(own, tenant):
+    total = use(own.client, "cpu_ms_per_minute")["total_ms"]
+    limit(own.client, cpu_ms_per_minute=60)
+    replies = collections.Counter()
+    while not replies[429]:  # kernels of some milliseconds each
+        reply = tenant.call("g", "launch", ["5000000", 2])
+        replies[reply.status] += 1
+        assert reply.status in (200, 429) and replies[200] < 200, reply
+    assert reply.kind == "rate_limited" and "cpu_ms_per_minute" in reply.message and 1 <= int(reply.headers["retry-after"])
+    told = use(own.client, "cpu_ms_per_minute")
+    assert told["now"] >= 59 and told["peak"] >= 60 and told["refused"] >= 1 and told["total_ms"] >= total + 60
+    assert own.client.metrics()['tensor_wasm_cpu_milliseconds_per_tenant_total{tenant_id="7"}'] >= total + 60
+    refused = tenant.deploy("start", GUEST + b"\0\5\4most")  # start code would run
+    assert (refused.status, refused.kind) == (429, "rate_limited")
+    other = Client(own.port, tenant=OTHER)
+    assert other.deploy("g", GUEST).status == 201 and other.result("g", "add", [1, 2]) == 3
+    clear(other)
+    limit(own.client, cpu_ms_per_minute=600000)
+    assert tenant.result("g", "add", [1, 2]) == 3
+
+
+def go_away(port, export, args):
+    """Calls, and hangs up without waiting for the answer."""
+    with calls_that_stay(port, 1, export, args):
+        pass
+
+
+def work(own, number):
+    """A random mix of everything that takes something; whatever the answers are, the server has to stand."""
+    choose, client = random.Random(number), Client(own.port, tenant=TENANT)
+    for step in range(25):
+        name = choose.choice(["g", "g", "g", f"m{choose.randrange(3)}"])
+        act = choose.randrange(9)
+        if act == 0:
+            replies = [client.deploy(name, GUEST + bytes([0, 3, 2, number % 100, step]), method="PUT")]
+        elif act == 1 and name != "g":
+            replies = [client.request("DELETE", f"/functions/{name}")]
+        elif act == 2:
+            replies = [client.call(name, "spin", headers={"X-TensorWasm-Deadline-Ms": "20"})]
+        elif act == 3:
+            go_away(own.port, choose.choice(["sleep", "spin", "trap"]), [])
+            replies = []
+        elif act == 4:
+            go_away(own.port, "alloc_and_sleep", [1 << 16])
+            replies = []
+        elif act == 5:
+            job = client.post_json(f"/functions/{name}/invoke-async", {"export": choose.choice(["add", "trap", "sleep"]), "args": [1, 1]})
+            replies = [job] + ([client.request("DELETE", f"/jobs/{job.json()['job_id']}")] if job.status == 202 else [])
+        elif act == 6:
+            replies = [client.call(name, "launch", ["1000", 3])]
+        elif act == 7:
+            replies = [client.post_json(f"/functions/{name}/prewarm", {"count": choose.randrange(4)})]
+        else:
+            replies = [client.call(name, choose.choice(["trap", "grow", "add"]), choose.choice([[], [1], [1, 2]]))]
+        for reply in replies:
+            assert reply.status != 500, reply
+
+
+def test_after_any_mix_nothing_is_in_use(own, tenant):
+    limit(own.client, concurrent_invocations=20, instances=8, cpu_memory_bytes=40 * PAGE, device_memory_bytes=4 << 16, launches_in_flight=2)
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        for _ in pool.map(lambda number: work(own, number), range(6)):
+            pass
+    for job in tenant.get("/jobs?limit=1000").json()["jobs"]:
+        tenant.request("DELETE", f"/jobs/{job['job_id']}")
+    eventually(lambda: in_use(own.client)["concurrent_invocations"] == 0, 60, "the last call's end")
+    assert tenant.result("g", "add", [20, 22]) == 42
+    clear(tenant)
+    eventually(lambda: in_use(own.client) == dict.fromkeys(HELD, 0), 30, f"nothing in use: {in_use(own.client)}")
+    shown = own.client.metrics()
+    for name in ("concurrent_invocations", "instances", "launches", "functions", "stored_bytes", "cpu_memory_bytes", "gpu_memory_bytes"):
+        assert shown.get(f'tensor_wasm_{name}_per_tenant{{tenant_id="7"}}', 0) == 0, name
