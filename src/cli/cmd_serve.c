@@ -9,6 +9,7 @@
 #include "cli/config.h"
 #include "cli/stop.h"
 #include "http/http.h"
+#include "telemetry/telemetry.h"
 
 static struct tw_service_options service_options(const struct config *config) {
     return (struct tw_service_options){
@@ -116,6 +117,26 @@ static bool serve_until_signal(struct tw_http *http, struct tw_service *service,
     return cli_serve_stop(http, service, config, signals);
 }
 
+// NULL without an error: no traces are asked for.
+static struct tw_tracer *open_tracer(const struct config *config, struct tw_error *err) {
+    if (!config->texts[CONFIG_OTLP_ENDPOINT][0])
+        return NULL;
+    char host[80] = "", instance[112], *end;
+    (void)gethostname(host, sizeof host - 1);
+    snprintf(instance, sizeof instance, "%s:%d", host, (int)getpid());
+    struct tw_tracer_options options = {.endpoint = config->texts[CONFIG_OTLP_ENDPOINT],
+                                        .protocol = config->texts[CONFIG_OTLP_PROTOCOL],
+                                        .headers = config->texts[CONFIG_OTLP_HEADERS],
+                                        .instance = instance,
+                                        .ratio = strtod(config->texts[CONFIG_TRACE_RATIO], &end)};
+    if (end == config->texts[CONFIG_TRACE_RATIO] || *end) {
+        tw_fail(err, TW_ERR_INVALID_REQUEST, "TENSOR_WASM_TRACE_RATIO takes a number from 0 to 1, not '%s'",
+                config->texts[CONFIG_TRACE_RATIO]);
+        return NULL;
+    }
+    return tw_tracer_new(&options, err);
+}
+
 static bool serve(const struct config *config, struct tw_error *err) {
     // Every thread made from here on has these blocked, so that only wait_for_signal sees them.
     sigset_t signals;
@@ -126,6 +147,9 @@ static bool serve(const struct config *config, struct tw_error *err) {
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     if (!check_words(config, err))
+        return false;
+    struct tw_tracer *tracer = open_tracer(config, err);
+    if (err->code != TW_OK)
         return false;
     struct tw_service_options options = service_options(config);
     struct tw_service *service = tw_service_new(&options, err);
@@ -142,6 +166,7 @@ static bool serve(const struct config *config, struct tw_error *err) {
     options_of_http.service = service;
     options_of_http.tenants = tenants;
     options_of_http.audit = audit;
+    options_of_http.tracer = tracer;
     struct tw_http *http = audit ? tw_http_start(&options_of_http, err) : NULL;
     bool ok = http && (serve_until_signal(http, service, audit, tenants, config, &signals) ||
                        tw_fail(err, TW_ERR_CANCELLED, "a second signal stopped the server at once"));
@@ -150,6 +175,7 @@ static bool serve(const struct config *config, struct tw_error *err) {
     tw_audit_free(audit);
     tw_tenants_free(tenants);
     tw_service_free(service);
+    tw_tracer_free(tracer);
     return ok;
 }
 

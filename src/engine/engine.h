@@ -13,6 +13,7 @@
 #include "base/base.h"
 #include "compile/compile.h"
 #include "gpu/gpu.h"
+#include "telemetry/telemetry.h"
 #include "wasmbin/wasmbin.h"
 
 enum tw_interrupt { TW_INTERRUPT_POLL, TW_INTERRUPT_EPOCH };
@@ -102,6 +103,7 @@ struct tw_invoke {
     uint64_t output_max;                            // bytes; 0: 64 MiB
     int64_t deadline_ns;                            // monotonic
     const char *trace_id;                           // for the guest's log lines; may be NULL
+    struct tw_trace *trace;                         // where device spans go; may be NULL
     const char *const *wasi_args, *const *wasi_env; // NULL-terminated; may be NULL
     // Takes emitted bytes as they come instead of gathering them in `output`; false: the client is gone. May
     // be NULL. Runs on a worker.

@@ -88,9 +88,26 @@ static uint64_t handle_of(const wasmtime_val_raw_t *low) {
     return (uint32_t)low[0].i32 | (uint64_t)(uint32_t)low[1].i32 << 32;
 }
 
+// ---- spans: one a load, launch or sync, from its call to its end ----
+
+static void span_begin(struct engine_call *call, enum tw_trace_span span, int64_t amount) {
+    if (!tw_trace_is_on(call->invoke->trace))
+        return;
+    call->wait.span = span;
+    call->wait.amount = amount;
+    call->wait.started_ns = tw_clock_ns();
+}
+
+static void span_end(const struct engine_call *call, enum tw_code code) {
+    if (tw_trace_is_on(call->invoke->trace))
+        tw_trace_span(call->invoke->trace, call->wait.span, call->wait.started_ns, tw_clock_ns(), code,
+                      call->wait.amount);
+}
+
 // ---- kernels ----
 
 static void finish_load(struct engine_call *call, wasmtime_val_raw_t *result) {
+    span_end(call, call->wait.error.code);
     result->i64 = call->wait.error.code ? fail(call->instance, &call->wait.error) : call->wait.kernel;
 }
 
@@ -130,10 +147,12 @@ wasm_trap_t *engine_cuda_load_ptx(struct engine_instance *instance, wasmtime_val
     struct tw_error err = {};
     if (!check_load(instance, args, wait, &err) || !context_of(instance, &err))
         return answer64(instance, args, false, 0, &err);
+    span_begin(call, TW_SPAN_LOAD_PTX, (int64_t)wait->ptx.len);
     if (tw_gpu_ptx_is_cached(instance->gpu, wait->ptx, wait->entry)) {
         int64_t kernel = 0;
         bool ok =
             tw_gpu_load_ptx(instance->gpu, wait->ptx, wait->entry, call->invoke->deadline_ns, &kernel, &err);
+        span_end(call, err.code);
         return answer64(instance, args, ok, kernel, &err);
     }
     wait->error = (struct tw_error){};
@@ -142,6 +161,7 @@ wasm_trap_t *engine_cuda_load_ptx(struct engine_instance *instance, wasmtime_val
     if (tw_pool_submit(instance->module->engine->blocking, &wait->task, &err))
         return NULL;
     engine_call_disarm(call);
+    span_end(call, err.code);
     return answer64(instance, args, false, 0, &err);
 }
 
@@ -167,6 +187,7 @@ static void notify(struct tw_gpu_waiter *waiter) {
 
 static void finish_waiter(struct engine_call *call, wasmtime_val_raw_t *result) {
     const struct tw_error *error = &call->wait.waiter.error;
+    span_end(call, error->code);
     result->i32 = error->code ? fail(call->instance, error) : 0;
 }
 
@@ -181,7 +202,16 @@ static wasm_trap_t *answer_progress(struct engine_instance *instance, wasmtime_v
     if (progress == TW_GPU_PENDING)
         return NULL;
     engine_call_disarm(instance->call);
+    span_end(instance->call, error->code);
     return answer32(instance, args, progress == TW_GPU_DONE, error);
+}
+
+static int64_t threads_of(const struct tw_gpu_launch *launch) {
+    uint64_t threads = 1;
+    for (int i = 0; i < 3; i++) // saturates: the numbers are the guest's and not checked yet
+        if (__builtin_mul_overflow(threads, (uint64_t)launch->grid[i] * launch->block[i], &threads))
+            return INT64_MAX;
+    return threads < INT64_MAX ? (int64_t)threads : INT64_MAX;
 }
 
 static bool make_launch(struct engine_instance *instance, const wasmtime_val_raw_t *args,
@@ -210,6 +240,7 @@ wasm_trap_t *engine_cuda_launch(struct engine_instance *instance, wasmtime_val_r
     struct tw_gpu_launch launch;
     if (!make_launch(instance, args, &launch, &err) || !context_of(instance, &err))
         return answer32(instance, args, false, &err);
+    span_begin(instance->call, TW_SPAN_LAUNCH, threads_of(&launch));
     struct tw_gpu_waiter *waiter = arm(instance->call);
     return answer_progress(instance, args, tw_gpu_launch(instance->gpu, &launch, waiter, &err), &err);
 }
@@ -229,6 +260,7 @@ static wasm_trap_t *sync_streams(struct engine_instance *instance, wasmtime_val_
     struct tw_error err = {};
     if (!context_of(instance, &err))
         return answer32(instance, args, false, &err);
+    span_begin(instance->call, TW_SPAN_SYNC, 0);
     struct tw_gpu_waiter *waiter = arm(instance->call);
     return answer_progress(instance, args, tw_gpu_sync(instance->gpu, stream, waiter, &err), &err);
 }

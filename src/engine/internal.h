@@ -275,6 +275,8 @@ struct engine_call {
         struct tw_str ptx, entry;
         uint32_t events_ptr, count_ptr, subscriptions_ptr, subscription_count;
         int64_t started_ns, wall_offset_ns; // wall clock minus monotonic clock then
+        enum tw_trace_span span;            // of the trace, begun at started_ns, with its amount
+        int64_t amount;
         wasm_trap_t **trap;
         wasmtime_val_t *results;
         size_t result_count;

@@ -116,6 +116,7 @@ static void destroy(struct http_exchange *x) {
 
 void http_exchange_free(struct http_exchange *x) {
     struct http_loop *loop = x->loop;
+    http_trace_end(x);
     http_exchange_detach(x);
     clean(x);
     tw_counter_add(&loop->exchange_count, -1);

@@ -15,6 +15,7 @@
 #include "base/base.h"
 #include "http/limits.h"
 #include "service/service.h"
+#include "telemetry/telemetry.h"
 
 struct http_conn;
 struct http_loop;
@@ -92,6 +93,7 @@ struct http_exchange {
     const struct http_route *route;             // NULL: none matched
     struct tw_caller caller;
     char request_id[17], trace_id[33];
+    struct tw_trace trace;
     char peer[64];        // of what the audit log may want; else empty
     struct tw_str object; // what a change is about when the path does not say it; in the arena
     struct tw_arena arena;

@@ -7,7 +7,7 @@
 
 #include "http/internal.h"
 
-enum { NAME_MAX_BYTES = 40, FIELDS_MAX = 7 + HTTP_REPLY_HEADERS_MAX, FRAME_MAX = (16 << 10) + 9 };
+enum { NAME_MAX_BYTES = 40, FIELDS_MAX = 8 + HTTP_REPLY_HEADERS_MAX, FRAME_MAX = (16 << 10) + 9 };
 
 // ---- header blocks ----
 
@@ -72,6 +72,9 @@ void http_h2_send(struct http_exchange *x) {
     add(&block, "x-trace-id", tw_str_of(x->trace_id, 32));
     if (x->reply.vary)
         add(&block, "vary", http_reply_vary(&x->reply));
+    char traceparent[HTTP_TRACEPARENT_SIZE];
+    if (http_trace_parent(x, traceparent))
+        add(&block, "traceparent", tw_str_from(traceparent));
     for (unsigned i = 0; i < x->reply.extra_count; i++)
         add(&block, x->reply.extra[i].name, x->reply.extra[i].value);
     x->progress_ns = x->loop->now_ns;

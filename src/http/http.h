@@ -10,12 +10,14 @@
 #include "service/service.h"
 #include "tenant/tenant.h"
 
+struct tw_tracer;
 struct tw_http_options {
     const char *address;        // "127.0.0.1:8080", "[::1]:8080"; port 0 picks one
     unsigned loops;             // 0: one a core
     struct tw_service *service; // borrowed
     struct tw_tenants *tenants; // borrowed
     struct tw_audit *audit;     // borrowed; NULL: none
+    struct tw_tracer *tracer;   // borrowed; NULL: no traces
     uint64_t max_body_bytes;    // 0: 64 MiB
     const char *trusted_hosts;  // "a.example, *.b.example:8080": others are told 421; NULL or empty: any
     const char *cors_origins;   // "https://a.example, …" or "*": whose pages may read answers; NULL: none

@@ -21,6 +21,7 @@ static void on_abort(struct http_exchange *x) {
 void http_call_ended(struct http_exchange *x) {
     TW_LOCK_SCOPE(&x->call_lock);
     x->call_running = false;
+    http_trace_call(x);
 }
 
 void http_call_problem(struct http_exchange *x, struct http_reply *reply, const struct tw_error *err) {
@@ -28,6 +29,7 @@ void http_call_problem(struct http_exchange *x, struct http_reply *reply, const 
     tw_buf_init(&detail, DETAIL_MAX);
     if (err->code == TW_ERR_INTERNAL)
         tw_log(TW_LOG_ERROR, "http", "a call failed", "error", err->message, "trace", x->trace_id, NULL);
+    x->outcome = err->code;
     bool ok = tw_service_call_detail(&x->call, &detail);
     http_reply_problem(reply, err, ok ? tw_buf_str(&detail) : TW_STR(""));
     tw_service_call_done(&x->call);
@@ -87,6 +89,7 @@ static bool prepare(struct http_exchange *x, struct tw_error *err) {
     call->is_json = http_content_type_is(x, TW_STR("application/json"));
     call->body = tw_buf_span(&x->body);
     call->trace_id = x->trace_id;
+    call->trace = &x->trace;
     call->context = x;
     return http_call_deadline(x, &call->deadline_ms, err) &&
            http_query_find(x, TW_STR("export"), &call->export, err);

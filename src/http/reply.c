@@ -98,6 +98,9 @@ bool http_reply_head(struct http_exchange *x, bool keep_alive, bool is_chunked) 
               (!x->reply.content_type.len || put(out, "Content-Type", x->reply.content_type)) &&
               put_framing(x, is_chunked) && put(out, "X-Request-Id", tw_str_of(x->request_id, 16)) &&
               put(out, "X-Trace-Id", tw_str_of(x->trace_id, 32)) && put_connection(x, keep_alive);
+    char traceparent[HTTP_TRACEPARENT_SIZE];
+    if (http_trace_parent(x, traceparent))
+        ok = ok && put(out, "traceparent", tw_str_from(traceparent));
     for (unsigned i = 0; ok && i < x->reply.extra_count; i++)
         ok = put(out, x->reply.extra[i].name, x->reply.extra[i].value);
     return ok && tw_buf_append(out, "\r\n", 2);

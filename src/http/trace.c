@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The two ids every answer carries: a request id of our own making, and the trace id, taken from a valid W3C
-// traceparent header or made anew. They name things in logs and are no secrets.
+// traceparent header or made anew. They name things in logs and are no secrets. With an endpoint for traces the
+// request and what happens in it become spans (telemetry/), and the answer names its span in a traceparent.
 
 #include "http/internal.h"
 
@@ -33,8 +34,9 @@ static bool is_hex_id(const char *text, size_t len) {
 }
 
 // version "-" trace-id "-" parent-id "-" flags (W3C Trace Context, 3.2). A later version may be longer.
-static bool parse_traceparent(struct tw_str text, char ret_trace_id[33]) {
-    enum { LEN = 55 };
+static bool parse_traceparent(struct tw_str text, char ret_trace_id[33],
+                              struct tw_trace_context *ret_context) {
+    enum { LEN = 55, SAMPLED = 1 };
     if (text.len < LEN || text.data[2] != '-' || text.data[35] != '-' || text.data[52] != '-')
         return false;
     bool is_version_0 = memcmp(text.data, "00", 2) == 0;
@@ -42,19 +44,84 @@ static bool parse_traceparent(struct tw_str text, char ret_trace_id[33]) {
         return false;
     if (is_version_0 ? text.len != LEN : text.len > LEN && text.data[LEN] != '-')
         return false;
-    if (!is_hex_id(text.data + 3, 32) || !is_hex_id(text.data + 36, 16))
+    uint8_t flags;
+    if (!is_hex_id(text.data + 3, 32) || !is_hex_id(text.data + 36, 16) ||
+        !tw_hex_parse(tw_str_of(text.data + 3, 32), ret_context->trace_id, 16) ||
+        !tw_hex_parse(tw_str_of(text.data + 36, 16), ret_context->parent_id, 8) ||
+        !tw_hex_parse(tw_str_of(text.data + 53, 2), &flags, 1))
         return false;
+    ret_context->parent_sampled = flags & SAMPLED;
     memcpy(ret_trace_id, text.data + 3, 32);
     ret_trace_id[32] = '\0';
     return true;
 }
 
-void http_trace_begin(struct http_exchange *x) {
-    hex64(next_random(x->loop), x->request_id);
-    x->request_id[16] = '\0';
-    if (parse_traceparent(http_header_find(x, TW_STR("traceparent")), x->trace_id))
-        return;
+static void make_trace_id(struct http_exchange *x, struct tw_trace_context *ret_context) {
     hex64(next_random(x->loop) | 1, x->trace_id);
     hex64(next_random(x->loop), x->trace_id + 16);
     x->trace_id[32] = '\0';
+    *ret_context = (struct tw_trace_context){};
+    bool ok = tw_hex_parse(tw_str_of(x->trace_id, 32), ret_context->trace_id, 16);
+    TW_ASSERT(ok);
+}
+
+void http_trace_begin(struct http_exchange *x) {
+    struct tw_trace_context context;
+    hex64(next_random(x->loop), x->request_id);
+    x->request_id[16] = '\0';
+    if (!parse_traceparent(http_header_find(x, TW_STR("traceparent")), x->trace_id, &context))
+        make_trace_id(x, &context);
+    tw_trace_begin(&x->trace, x->loop->http->options.tracer, &context, next_random(x->loop), x->started_ns);
+}
+
+void http_trace_call(struct http_exchange *x) {
+    const struct tw_invoke_times *times = &x->call.invoke.times;
+    if (!tw_trace_is_on(&x->trace) || !times->queued_ns || !times->ended_ns)
+        return;
+    int64_t started_ns = times->started_ns ? times->started_ns : times->ended_ns;
+    tw_trace_span(&x->trace, TW_SPAN_QUEUE, times->queued_ns, started_ns, TW_OK, 0);
+    if (!times->started_ns)
+        return;
+    enum tw_code code = x->call.error.code;
+    int64_t running_ns = times->running_ns ? times->running_ns : times->ended_ns;
+    tw_trace_span(&x->trace, TW_SPAN_ACQUIRE, started_ns, running_ns, times->running_ns ? TW_OK : code, 0);
+    if (times->running_ns)
+        tw_trace_span(&x->trace, TW_SPAN_CALL, running_ns, times->ended_ns, code, 0);
+}
+
+// Probes and scrapes come every few seconds for ever and say nothing about a request's way.
+static bool is_worth_tracing(const struct http_exchange *x) {
+    return !x->route || !x->route->is_public;
+}
+
+void http_trace_end(struct http_exchange *x) {
+    if (!tw_trace_is_on(&x->trace))
+        return;
+    if (!is_worth_tracing(x)) {
+        x->trace.tracer = NULL;
+        return;
+    }
+    char name[128];
+    const char *route = x->route ? x->route->template : "other";
+    snprintf(name, sizeof name, "%s %s", http_method_name(x->method), route);
+    struct tw_trace_root root = {
+        .name = name,
+        .method = http_method_name(x->method),
+        .route = route,
+        .function = x->route ? x->params[0] : (struct tw_str){},
+        .request_id = x->request_id,
+        .tenant = x->caller.tenant,
+        .status = x->reply.status,
+        .code = x->outcome,
+    };
+    tw_trace_end(&x->trace, &root, tw_clock_ns());
+}
+
+bool http_trace_parent(const struct http_exchange *x, char ret_text[HTTP_TRACEPARENT_SIZE]) {
+    if (!tw_trace_is_on(&x->trace))
+        return false;
+    char span_id[17];
+    hex64(x->trace.span_id, span_id);
+    snprintf(ret_text, HTTP_TRACEPARENT_SIZE, "00-%.32s-%.16s-01", x->trace_id, span_id);
+    return true;
 }

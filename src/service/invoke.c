@@ -205,6 +205,7 @@ static bool hand_over(struct call_state *state, struct tw_error *err) {
     invoke->input = call->is_json ? (struct tw_span){} : call->body;
     invoke->deadline_ns = deadline_of(state);
     invoke->trace_id = call->trace_id;
+    invoke->trace = call->trace;
     invoke->wasi_args = (const char *const *)state->function->config.args;
     invoke->wasi_env = (const char *const *)state->function->config.env;
     invoke->emit = call->emit ? forward_emit : NULL;

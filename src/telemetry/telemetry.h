@@ -58,3 +58,77 @@ void tw_metrics_off_collect(void (*collect)(void *context), void *context);
 // OpenMetrics 1.0 (application/openmetrics-text; version=1.0.0; charset=utf-8). False when `out` is too
 // small: nothing was appended.
 [[nodiscard]] bool tw_metrics_write(struct tw_buf *out, bool openmetrics);
+
+// ---- traces ----
+//
+//     struct tw_trace trace;                                       // part of the request
+//     tw_trace_begin(&trace, tracer, &context, random, start_ns);
+//     tw_trace_span(&trace, TW_SPAN_CALL, from_ns, to_ns, TW_OK);  // any number; a few are kept
+//     tw_trace_end(&trace, &(struct tw_trace_root){…}, end_ns);    // gone to the exporter, or dropped and counted
+//
+// OpenTelemetry's terms: a request is a trace's server span, what happens inside it are child spans. Recording
+// writes into the request itself; a thread of the tracer's sends what has come together, as OTLP. Nothing here
+// ever waits for the network, and what the collector does not take in time is dropped and counted.
+enum tw_trace_span {
+#define TW_SPAN(id, name, parent, amount) TW_SPAN_##id,
+#include "telemetry/spans.def"
+#undef TW_SPAN
+    TW_SPAN_COUNT
+};
+enum { TW_TRACE_SPANS_MAX = 24 }; // children kept of a request; the root says how many more there were
+
+// Where a request's trace comes from: W3C Trace Context. Plain value.
+struct tw_trace_context {
+    uint8_t trace_id[16];
+    uint8_t parent_id[8]; // zeros: this request is the trace's beginning
+    bool parent_sampled;  // with a parent: its decision, which is kept
+};
+
+struct tw_trace_record {
+    int64_t start_ns, end_ns; // monotonic
+    int64_t amount;           // of what spans.def says
+    uint16_t span, code;      // enum tw_trace_span, enum tw_code
+};
+// Confined to whoever works on the request. `{}` is one that records nothing.
+struct tw_trace {
+    struct tw_tracer *tracer; // NULL: not sampled
+    struct tw_trace_context context;
+    uint64_t span_id; // of the root; children's are made from it
+    int64_t start_ns; // monotonic
+    uint32_t count, dropped;
+    struct tw_trace_record spans[TW_TRACE_SPANS_MAX];
+};
+
+struct tw_tracer_options {
+    const char *endpoint; // "http://collector:4317" (gRPC), "http://collector:4318" (HTTP)
+    const char *protocol; // "auto" (HTTP for port 4318 or a path, else gRPC), "grpc" or "http"
+    const char *headers;  // "name=value,name=value", sent with every export; may be empty. Never logged
+    const char *instance; // service.instance.id
+    double ratio;         // of requests without a parent, 0 to 1
+};
+struct tw_tracer;
+// INVALID_REQUEST says which option is wrong. Once a process, before other threads (it initialises libcurl).
+[[nodiscard]] struct tw_tracer *tw_tracer_new(const struct tw_tracer_options *options, struct tw_error *err);
+// Sends what is left, for two seconds at most. No trace may be recording. NULL is fine.
+void tw_tracer_free(struct tw_tracer *tracer);
+
+// Decides whether the request is sampled. `tracer` may be NULL. `random` is the root span's id.
+void tw_trace_begin(struct tw_trace *trace, struct tw_tracer *tracer, const struct tw_trace_context *context,
+                    uint64_t random, int64_t start_ns);
+static inline bool tw_trace_is_on(const struct tw_trace *trace) {
+    return trace && trace->tracer;
+}
+// One child span that has ended. `trace` may be NULL. `amount`: a number that belongs to it (spans.def).
+void tw_trace_span(struct tw_trace *trace, enum tw_trace_span span, int64_t start_ns, int64_t end_ns,
+                   enum tw_code code, int64_t amount);
+struct tw_trace_root {
+    const char *name; // "POST /functions/:id/invoke"
+    const char *method, *route;
+    struct tw_str function; // empty: none
+    const char *request_id; // may be NULL
+    uint64_t tenant;
+    int status;        // HTTP's
+    enum tw_code code; // how it ended
+};
+// Hands the trace over; it records nothing any more. Nothing happens when it is not on.
+void tw_trace_end(struct tw_trace *trace, const struct tw_trace_root *root, int64_t end_ns);
