@@ -91,7 +91,7 @@ void http_trace_call(struct http_exchange *x) {
 
 // Probes and scrapes come every few seconds for ever and say nothing about a request's way.
 static bool is_worth_tracing(const struct http_exchange *x) {
-    return !x->route || !x->route->is_public;
+    return !x->route || x->route->access == HTTP_TOKEN;
 }
 
 void http_trace_end(struct http_exchange *x) {
