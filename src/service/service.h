@@ -88,7 +88,7 @@ struct tw_service_call {
     uint32_t deadline_ms; // X-TensorWasm-Deadline-Ms; 0: the function's or the server's default (never longer
                           // than that)
     const char *trace_id;
-    struct tw_trace *trace; // the request's; may be NULL
+    struct tw_trace *trace;                                           // the request's; may be NULL
     bool (*emit)(struct tw_service_call *call, struct tw_span bytes); // streaming; may be NULL
     void (*done)(struct tw_service_call *call);                       // on a worker, once
     void *context;
