@@ -209,13 +209,8 @@ static void set_options(struct telemetry_collector *collector) {
 }
 
 static bool is_retryable(const struct telemetry_collector *collector, long status) {
-    static const int grpc[] = {1 /* cancelled */,
-                               4 /* deadline */,
-                               8 /* exhausted */,
-                               10 /* aborted */,
-                               11 /* range */,
-                               14 /* unavailable */,
-                               15 /* data loss */};
+    // gRPC's codes: cancelled, deadline exceeded, resource exhausted, aborted, out of range, unavailable, data loss.
+    static const int grpc[] = {1, 4, 8, 10, 11, 14, 15};
     for (size_t i = 0; collector->is_grpc && i < TW_COUNT(grpc); i++)
         if (collector->grpc_status == grpc[i])
             return true;
