@@ -108,15 +108,6 @@ static void log_start(const struct tw_http *http, const struct config *config,
 }
 
 // False when a second signal cut the end short.
-static bool serve_until_signal(struct tw_http *http, struct tw_service *service, struct tw_audit *audit,
-                               struct tw_tenants *tenants, const struct config *config,
-                               const sigset_t *signals) {
-    const char *address = config->texts[CONFIG_ADDR];
-    log_start(http, config, tenants);
-    wait_for_signal(signals, tenants, audit, tw_tenants_open(tenants) && !is_loopback(address), address);
-    return cli_serve_stop(http, service, config, signals);
-}
-
 // NULL without an error: no traces are asked for.
 static struct tw_tracer *open_tracer(const struct config *config, struct tw_error *err) {
     if (!config->texts[CONFIG_OTLP_ENDPOINT][0])
@@ -137,6 +128,64 @@ static struct tw_tracer *open_tracer(const struct config *config, struct tw_erro
     return tw_tracer_new(&options, err);
 }
 
+// What a running server is made of, in the order it is made. `{}` is none of it.
+struct server {
+    struct tw_tracer *tracer;
+    struct tw_service *service;
+    struct tw_tenants *tenants;
+    struct tw_audit *audit;
+    struct tw_http *http;
+};
+
+static struct tw_tenants *open_tenants(const struct config *config, struct tw_service *service,
+                                       struct tw_error *err) {
+    bool is_kept = strcmp(config->texts[CONFIG_DATA_DIR], ":memory:") != 0;
+    struct tw_tenants_options options = {.tokens = config->texts[CONFIG_TOKENS],
+                                         .tokens_file = config->texts[CONFIG_TOKENS_FILE],
+                                         .data_dir = is_kept ? config->texts[CONFIG_DATA_DIR]
+                                                             : tw_service_path(service),
+                                         .dev_mode = config->numbers[CONFIG_DEV_MODE],
+                                         .require_tenant = config->numbers[CONFIG_REQUIRE_TENANT]};
+    return tw_tenants_new(&options, err);
+}
+
+static bool open_server(struct server *server, const struct config *config, struct tw_error *err) {
+    struct tw_service_options service = service_options(config);
+    server->tracer = open_tracer(config, err);
+    if (err->code == TW_OK)
+        server->service = tw_service_new(&service, err);
+    if (server->service)
+        server->tenants = open_tenants(config, server->service, err);
+    if (server->tenants)
+        server->audit = tw_audit_new(config->texts[CONFIG_AUDIT], err);
+    struct tw_http_options http = http_options(config);
+    http.service = server->service;
+    http.tenants = server->tenants;
+    http.audit = server->audit;
+    http.tracer = server->tracer;
+    if (server->audit)
+        server->http = tw_http_start(&http, err);
+    return server->http;
+}
+
+static void close_server(struct server *server) {
+    if (server->http)
+        tw_http_free(server->http);
+    tw_audit_free(server->audit);
+    tw_tenants_free(server->tenants);
+    tw_service_free(server->service);
+    tw_tracer_free(server->tracer);
+}
+
+static bool serve_until_signal(const struct server *server, const struct config *config,
+                               const sigset_t *signals) {
+    const char *address = config->texts[CONFIG_ADDR];
+    log_start(server->http, config, server->tenants);
+    wait_for_signal(signals, server->tenants, server->audit,
+                    tw_tenants_open(server->tenants) && !is_loopback(address), address);
+    return cli_serve_stop(server->http, server->service, config, signals);
+}
+
 static bool serve(const struct config *config, struct tw_error *err) {
     // Every thread made from here on has these blocked, so that only wait_for_signal sees them.
     sigset_t signals;
@@ -148,34 +197,11 @@ static bool serve(const struct config *config, struct tw_error *err) {
     signal(SIGPIPE, SIG_IGN);
     if (!check_words(config, err))
         return false;
-    struct tw_tracer *tracer = open_tracer(config, err);
-    if (err->code != TW_OK)
-        return false;
-    struct tw_service_options options = service_options(config);
-    struct tw_service *service = tw_service_new(&options, err);
-    struct tw_tenants_options tenant_options = {.tokens = config->texts[CONFIG_TOKENS],
-                                                .tokens_file = config->texts[CONFIG_TOKENS_FILE],
-                                                .data_dir = config->texts[CONFIG_DATA_DIR],
-                                                .dev_mode = config->numbers[CONFIG_DEV_MODE],
-                                                .require_tenant = config->numbers[CONFIG_REQUIRE_TENANT]};
-    if (strcmp(tenant_options.data_dir, ":memory:") == 0 && service)
-        tenant_options.data_dir = tw_service_path(service);
-    struct tw_tenants *tenants = service ? tw_tenants_new(&tenant_options, err) : NULL;
-    struct tw_audit *audit = tenants ? tw_audit_new(config->texts[CONFIG_AUDIT], err) : NULL;
-    struct tw_http_options options_of_http = http_options(config);
-    options_of_http.service = service;
-    options_of_http.tenants = tenants;
-    options_of_http.audit = audit;
-    options_of_http.tracer = tracer;
-    struct tw_http *http = audit ? tw_http_start(&options_of_http, err) : NULL;
-    bool ok = http && (serve_until_signal(http, service, audit, tenants, config, &signals) ||
-                       tw_fail(err, TW_ERR_CANCELLED, "a second signal stopped the server at once"));
-    if (http)
-        tw_http_free(http);
-    tw_audit_free(audit);
-    tw_tenants_free(tenants);
-    tw_service_free(service);
-    tw_tracer_free(tracer);
+    struct server server = {};
+    bool ok = open_server(&server, config, err) &&
+              (serve_until_signal(&server, config, &signals) ||
+               tw_fail(err, TW_ERR_CANCELLED, "a second signal stopped the server at once"));
+    close_server(&server);
     return ok;
 }
 
