@@ -22,6 +22,7 @@ struct tenant_tokens {
     struct tw_ref ref;
     struct tenant_token *items;
     size_t count, capacity;
+    struct tw_map by_digest; // its first bytes → its place in `items`, plus one
 };
 
 // Frozen once tw_tenants_new returned it, but for `set`.
@@ -36,6 +37,8 @@ struct tw_tenants {
 
 [[nodiscard]] struct tenant_tokens *tenant_tokens_new(struct tw_error *err);
 void tenant_tokens_unref(struct tenant_tokens *set);
+// Makes it ready to be asked: the last step. Of a token that is there twice the later one counts.
+[[nodiscard]] bool tenant_tokens_index(struct tenant_tokens *set, struct tw_error *err);
 
 // Parses the grammar of TENSOR_WASM_API_TOKENS into `set`:
 //   list  = token *( "," token )       token = text *( ":" option )

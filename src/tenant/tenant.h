@@ -7,7 +7,7 @@
 //     if (!tw_caller_may(&caller, TW_ROLE_DEPLOY, &err)) …                                // 403 role_denied
 //
 // A set of tokens is frozen; a reload puts a new one in its place. Any thread. Tokens are kept as sha256
-// only, compared in constant time, never logged.
+// only, found and compared so that no time tells of them, never logged.
 #pragma once
 
 #include "base/base.h"
