@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The audit log: every route that changes something is in it, and a disk that is stuck or full costs lines, never requests."""
+import concurrent.futures
+import json
+import os
+import re
+import subprocess
+
+from twtest.build import wat
+from twtest.client import Client
+from twtest.paths import PROGRAM, ROOT
+from twtest.server import Server, clean_environment, eventually
+
+ADD = wat('(module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))')
+ADMIN = "admin-token-0123456789"
+TOKENS = {"TENSOR_WASM_API_TOKENS": f"{ADMIN}:tenant=*:role=admin"}
+
+
+def routes():
+    text = (ROOT / "src/http/routes.def").read_text()
+    return [(method, template) for method, template, access in re.findall(r'^ROUTE\("(\w+)", "([^"]+)", \w+, (\w+),', text, re.M)
+            if access == "TOKEN"]
+
+
+def is_call(template):
+    return template.rsplit("/", 1)[1].startswith("invoke") or template.startswith("/v1/")
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def verify(*arguments):
+    return subprocess.run([str(PROGRAM), "admin", "audit", "verify", *map(str, arguments)], capture_output=True, text=True,
+                          env=clean_environment({}))
+
+
+def test_every_route_that_changes_something_is_in_the_log(tmp_path):
+    log = tmp_path / "audit"
+    with Server(tmp_path / "server", ["--audit-log", f"file:{log}"], dev_mode=False, env=TOKENS) as server:
+        admin, stranger = Client(server.port, 7, ADMIN), Client(server.port, 7, "wrong-token-0123456789")
+        wanted, refused = [], []
+        for method, template in routes():
+            path, body = re.sub(r":\w+", "12", template), None if method == "GET" else b"{"
+            admin.request(method, path, body, {"Content-Type": "application/json"})
+            if method != "GET" and not is_call(template):
+                wanted.append(f"{method} {template}")
+            assert stranger.request(method, path, body).status == 401
+            refused.append(f"{method} {template}")
+        assert len(wanted) >= 7
+        eventually(lambda: len(lines_of(log)) >= len(wanted) + len(refused), what="all lines")
+        told = lines_of(log)
+        assert [e["action"] for e in told if e["outcome"] == "unauthorized"] == refused
+        changes = [e for e in told if e["outcome"] != "unauthorized"]
+        assert [e["action"] for e in changes] == wanted
+        for entry in told:
+            assert set(entry) >= {"time", "request_id", "actor", "tenant", "action", "object", "outcome", "status", "latency_us", "peer"}
+            assert re.fullmatch(r"20\d\d-\d\d-\d\dT[\d:.]+Z", entry["time"]) and len(entry["request_id"]) == 16
+        assert {e["object"] for e in changes if ":id" in e["action"]} == {"12"}
+    done = verify(log)
+    assert done.returncode == 0 and f"{len(told)} lines" in done.stdout
+
+
+def test_a_pipe_that_nobody_reads_stops_no_request(tmp_path):
+    """The disk hangs: the writer's thread waits for it, 4,096 lines wait for the thread, the rest is counted as lost."""
+    log = tmp_path / "audit"
+    os.mkfifo(log)
+    with Server(tmp_path / "server", ["--audit-log", f"file:{log}"], dev_mode=False, env=TOKENS) as server:
+        admin = Client(server.port, 7, ADMIN)
+        assert admin.deploy("f", ADD).status == 201
+
+        def refused(_):
+            return [Client(server.port, token="wrong-token-0123456789").get("/functions").status for _ in range(100)]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            while not admin.metric("tensor_wasm_audit_lost_total"):
+                assert all(status == 401 for several in pool.map(refused, range(8)) for status in several)
+        assert admin.result("f", "add", [2, 3]) == 5 and admin.request("DELETE", "/functions/f").status == 204
+
+
+def test_a_full_disk_costs_lines_and_no_request(tmp_path):
+    with Server(tmp_path / "server", ["--audit-log", "file:/dev/full"], dev_mode=False, env=TOKENS) as server:
+        admin = Client(server.port, 7, ADMIN)
+        assert admin.deploy("f", ADD).status == 201 and admin.result("f", "add", [2, 3]) == 5
+        assert admin.request("DELETE", "/functions/f").status == 204
+        eventually(lambda: admin.metric("tensor_wasm_audit_lost_total") == 2, what="two lost lines")
+        assert admin.metric("tensor_wasm_audit_lines_total") == 0
