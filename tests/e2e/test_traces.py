@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traces as a collector receives them: which spans, how they hang together, what is sampled, and that a bad collector harms nobody."""
 import re
+import socket
+import subprocess
 import time
 
 import pytest
 
 from twtest.build import guest, wat
+from twtest.gotool import go_program
 from twtest.otlp import Collector
 from twtest.paths import SLOW
 from twtest.server import Server, eventually
@@ -35,6 +38,11 @@ def traced(request, tmp_path):
         options = ["--otlp-endpoint", collector.endpoint, "--otlp-protocol", request.param, "--otlp-headers", "x-key=abc, x-more=d=e"]
         with Server(tmp_path, options) as own:
             yield own, collector
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
 def trace(collector, count, trace_id=PARENT[3:35]):
@@ -146,3 +154,31 @@ def test_without_a_collector_calls_go_on_and_what_is_left_is_sent_at_the_end(tmp
 def test_a_wrong_setting_stops_the_start(tmp_path, options, message):
     own = Server(tmp_path, options).spawn()
     assert own.process.wait(20 * SLOW) == 2 and message in own.log and "secret\n" not in own.log
+
+
+def test_an_opentelemetry_collector_understands_both_protocols(tmp_path):
+    program = go_program("collector")
+    ports = [free_port(), free_port()]
+    log = tmp_path / "collector.log"
+    settings = [f"receivers::otlp::protocols::grpc::endpoint: 127.0.0.1:{ports[0]}", f"receivers::otlp::protocols::http::endpoint: 127.0.0.1:{ports[1]}",
+                "exporters::debug::verbosity: detailed", "service::pipelines::traces::receivers: [otlp]", "service::pipelines::traces::exporters: [debug]",
+                "service::telemetry::metrics::level: none"]
+    with open(log, "wb") as out:
+        collector = subprocess.Popen([program, *[f"--config=yaml:{line}" for line in settings]], stdout=out, stderr=out)
+    try:
+        eventually(lambda: b"Everything is ready" in log.read_bytes() or collector.poll() is not None, 60, "the collector's start")
+        assert collector.poll() is None, log.read_text()
+        for number, (port, protocol) in enumerate(zip(ports, ["grpc", "http"])):
+            parent = PARENT.replace("4bf9", f"{number}bf9")
+            with Server(tmp_path / protocol, ["--otlp-endpoint", f"http://127.0.0.1:{port}", "--otlp-protocol", protocol]) as own:
+                assert own.client.deploy("sum", wat(ADD)).status == 201
+                assert own.client.call("sum", "bad", headers={"traceparent": parent}).status == 502
+                # Each span prints its trace's id.
+                eventually(lambda: len(re.findall(f"Trace ID *: {parent[3:35]}", log.read_text())) == 4, 20, "four spans")
+        text = log.read_text()
+        for line in ["Name *: POST /functions/:id/invoke", "Kind *: Server", "Status code *: Error", "-> error.type: Str\\(guest_trap\\)", "-> service.name: Str\\(tensor-wasm\\)",
+                     "-> http.response.status_code: Int\\(502\\)"]:
+            assert re.search(line, text), (line, text[-4000:])
+    finally:
+        collector.terminate()
+        collector.wait(30)
