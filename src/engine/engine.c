@@ -9,6 +9,8 @@ static void set_defaults(struct tw_engine_options *options) {
         options->max_instances = ENGINE_INSTANCES_DEFAULT;
     if (!options->max_queued)
         options->max_queued = ENGINE_QUEUE_DEFAULT;
+    if (!options->warm_idle_ms)
+        options->warm_idle_ms = ENGINE_WARM_IDLE_MS_DEFAULT;
     if (!options->stack_bytes)
         options->stack_bytes = ENGINE_STACK_BYTES_DEFAULT;
 }
@@ -54,10 +56,11 @@ struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct 
     engine->hits = tw_series_get(TW_METRIC_POOL_DRAWS, (struct tw_labels){.values = {"hit"}});
     engine->misses = tw_series_get(TW_METRIC_POOL_DRAWS, (struct tw_labels){.values = {"miss"}});
     engine->blocking = tw_pool_new("tw-load", ENGINE_BLOCKING_THREADS, engine->options.max_instances, err);
+    engine->refilling = tw_pool_new("tw-refill", ENGINE_REFILL_THREADS, engine->options.max_instances, err);
     bool timers = engine_timers_init(&engine->timers, err);
     bool sched = engine_sched_init(engine, engine->options.workers, engine->options.max_queued, err);
     bool keeper = engine_keeper_init(engine, err);
-    if (engine->blocking && timers && sched && keeper && start_wasmtime(engine, err)) {
+    if (engine->blocking && engine->refilling && timers && sched && keeper && start_wasmtime(engine, err)) {
         tw_metrics_on_collect(collect, engine);
         return engine;
     }
@@ -72,6 +75,7 @@ void tw_engine_free(struct tw_engine *engine) {
     engine_keeper_done(engine);
     engine_sched_done(&engine->sched);
     tw_pool_free(engine->blocking);
+    tw_pool_free(engine->refilling);
     engine_timers_done(&engine->timers);
     if (engine->linker)
         wasmtime_linker_delete(engine->linker);

@@ -22,11 +22,12 @@ struct tw_engine_options {
     struct tw_compiler *compiler; // borrowed
     struct tw_gpu *gpu;           // borrowed
     enum tw_interrupt interrupt;
-    unsigned workers;       // threads that run guests; 0: one a core, at least 2
-    uint32_t max_instances; // live, warm ones included
-    uint32_t max_queued;    // calls that wait for a worker; 0: 4,096
-    uint32_t warm_per_function, max_warm;
-    size_t stack_bytes; // of a guest's fiber; 0: 1 MiB
+    unsigned workers;                     // threads that run guests; 0: one a core, at least 2
+    uint32_t max_instances;               // live, warm ones included
+    uint32_t max_queued;                  // calls that wait for a worker; 0: 4,096
+    uint32_t warm_per_function, max_warm; // of a module and tenant; in all, 0: unlimited
+    uint32_t warm_idle_ms;                // a warm instance that nobody took for so long goes; 0: 60,000
+    size_t stack_bytes;                   // of a guest's fiber; 0: 1 MiB
 };
 struct tw_engine;
 [[nodiscard]] struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct tw_error *err);

@@ -196,6 +196,7 @@ struct engine_instance *engine_instance_new(struct tw_module *module, uint64_t t
     }
     tw_metric_add(TW_METRIC_INSTANCE_SPAWNS, tw_labels(), 1);
     tw_lock_init(&instance->gpu_lock);
+    instance->engine = engine;
     instance->module = module;
     instance->tenant = tenant;
     instance->account = tw_account_ref(account);
@@ -213,7 +214,7 @@ struct engine_instance *engine_instance_new(struct tw_module *module, uint64_t t
 void engine_instance_free(struct engine_instance *instance) {
     if (!instance)
         return;
-    struct tw_engine *engine = instance->module->engine;
+    struct tw_engine *engine = instance->engine;
     tw_gpu_context_free(instance->gpu);
     if (instance->store)
         wasmtime_store_delete(instance->store);

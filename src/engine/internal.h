@@ -143,8 +143,8 @@ struct tw_module {
     bool has_start, has_initialize, single_use;
     // ---- guarded by `lock` ----
     struct tw_lock lock;
-    struct engine_instance *warm;
-    uint32_t warm_count;
+    struct tw_map pools;             // by tenant
+    struct engine_pool *last_pool;   // found last; NULL: none
     struct tw_module *older, *newer; // the engine's list, guarded by the engine's lock
 };
 // Numeric or a reference that can cross the API.
@@ -160,8 +160,10 @@ struct engine_host {
     char gpu_error[ENGINE_GPU_ERROR_MAX];
 };
 struct engine_instance {
-    struct engine_instance *next; // of the warm list
-    struct tw_module *module;     // its pool's owner; borrowed while warm, referenced by the call else
+    struct engine_instance *newer, *older; // of its pool
+    int64_t idle_tick;                     // the keeper's when it came there
+    struct tw_engine *engine;
+    struct tw_module *module; // borrowed while warm, referenced by the call else; not used to free it
     uint64_t tenant;
     struct tw_account *account; // NULL: none; holds a reference
     struct tw_gpu_arena *arena;
@@ -208,9 +210,11 @@ uint64_t engine_instance_memory(const struct engine_instance *instance); // byte
                                                        struct tw_error *err);
 // Resets it and keeps it warm, or frees it.
 void engine_pool_give(struct engine_instance *instance);
-// For modules whose instances serve once: makes the next one ahead.
+// For modules whose instances serve once: has the next ones made, elsewhere.
 void engine_pool_refill(struct tw_module *module, uint64_t tenant, struct tw_account *account);
-void engine_pool_drain(struct tw_module *module);
+// Frees what nobody took since that tick of the keeper.
+void engine_pools_shrink(struct tw_engine *engine, int64_t idle_since);
+void engine_pools_done(struct tw_module *module); // of a module that nobody uses any more
 // len bytes at ptr in the guest's memory as it is now; NULL when they are not all there.
 static inline uint8_t *engine_guest(const struct engine_instance *instance, uint32_t ptr, uint64_t len) {
     const struct engine_region *memory = instance->memory;
@@ -229,6 +233,7 @@ void engine_kept_expire(struct tw_engine *engine, int64_t now_ns);
 
 // ---- the keeper (keeper.c): a thread that looks after what nobody uses. Guarded by its lock. ----
 struct engine_keeper {
+    int64_t period_ns, warm_ticks; // frozen; how many periods a warm instance may lie idle
     struct tw_lock lock;
     struct tw_cond changed;
     bool stopping, started;
@@ -368,11 +373,13 @@ struct tw_engine {
     struct engine_resetter resetter;
     struct engine_timers timers;
     struct engine_sched sched;
-    struct tw_pool *blocking; // kernels that are being compiled
+    struct tw_pool *blocking;  // kernels that are being compiled
+    struct tw_pool *refilling; // instances that are made ahead
     struct engine_keeper keeper;
-    struct tw_counter instances, warm, kept;
-    struct tw_series *hits, *misses; // of pool draws
-    struct tw_lock lock;             // guards the lists of modules and of kept instances
+    struct tw_counter instances, warm, kept, tick; // tick: of the keeper
+    struct tw_series *hits, *misses;               // of pool draws
+    struct tw_lock lock; // guards the lists of modules, of pools and of kept instances
+    struct engine_pool *first_pool, *last_pool;
     struct tw_module *newest;
     struct tw_instance *newest_kept;
 };

@@ -29,7 +29,12 @@ enum {
     ENGINE_SUBSCRIPTIONS_MAX = 1'024, // of one poll_oneoff: each is a clock
     ENGINE_KEPT_WAITING_MAX = 64,     // calls that wait for one kept instance: each holds its request's body
     ENGINE_KEEPER_PERIOD_NS = 250'000'000, // how often idle things are looked for
-    ENGINE_RESTOP_NS = 10'000'000,         // how often a stopped guest's kernels are cancelled again
+    ENGINE_WARM_IDLE_MS_DEFAULT = 60'000,
+    ENGINE_POOL_CHANCES = 16,      // pools looked at for one that lies idle
+    ENGINE_POOL_IDLE_TICKS = 4,    // a second: idle long enough to make room for another function's
+    ENGINE_POOLS_MAX = 1 << 16,    // of one module: tenants that call it
+    ENGINE_REFILL_THREADS = 2,     // instances made ahead: start code may be slow, and nobody waits
+    ENGINE_RESTOP_NS = 10'000'000, // how often a stopped guest's kernels are cancelled again
 };
 
 #define ENGINE_MEMORY_DEFAULT (256ULL << 20)

@@ -176,6 +176,7 @@ static struct tw_module *module_new(struct tw_engine *engine, const struct tw_mo
     }
     tw_ref_init(&module->ref);
     tw_lock_init(&module->lock);
+    tw_map_init(&module->pools, ENGINE_POOLS_MAX);
     tw_arena_init(&module->arena, MODULE_ARENA_MAX);
     module->engine = engine;
     if (limits)
@@ -215,7 +216,7 @@ void tw_module_unref(struct tw_module *module) {
     if (!module || !tw_ref_down(&module->ref))
         return;
     unlist(module);
-    engine_pool_drain(module);
+    engine_pools_done(module);
     if (module->pre)
         wasmtime_instance_pre_delete(module->pre);
     if (module->code)

@@ -23,6 +23,7 @@ struct tw_service_options {
     uint32_t max_instances, warm_per_function, max_warm;
     uint64_t max_memory_bytes;
     unsigned workers;              // 0: one a core
+    uint32_t warm_idle_ms;         // a warm instance that no call took for so long is let go
     uint32_t instance_idle_ms;     // an instance that keeps its state ends when nobody called it for so long
     uint32_t rate_qps, rate_burst; // of tenants without a rate of their own; 0: unlimited, as rate_qps
     enum tw_interrupt interrupt;
