@@ -4,8 +4,8 @@
 //
 // Linear memories never move and have 4 GiB and a guard each, so that code needs no bounds checks.
 // Copy-on-write initialisation is off because the memory is ours (Wasmtime aborts on the two together):
-// images are mapped by memory.c. Guests are sandboxed by what is on here: threads, memory64, GC objects,
-// exceptions and stack switching are off.
+// images are mapped by memory.c. Guests are sandboxed by what is on here: threads, memory64 and stack
+// switching are off.
 
 #include "engine/config.h"
 
@@ -18,9 +18,9 @@ static void set_language(wasm_config_t *config) {
     wasmtime_config_wasm_simd_set(config, true);
     wasmtime_config_wasm_relaxed_simd_set(config, true);
     wasmtime_config_wasm_memory64_set(config, false);
-    wasmtime_config_wasm_function_references_set(config, false);
-    wasmtime_config_wasm_gc_set(config, false);
-    wasmtime_config_wasm_exceptions_set(config, false);
+    wasmtime_config_wasm_function_references_set(config, true);
+    wasmtime_config_wasm_gc_set(config, true);
+    wasmtime_config_wasm_exceptions_set(config, true);
     wasmtime_config_wasm_stack_switching_set(config, false);
     wasmtime_config_wasm_custom_page_sizes_set(config, false);
     wasmtime_config_wasm_wide_arithmetic_set(config, false);

@@ -32,20 +32,45 @@ static void note_table(struct walker *walker, const struct wasmbin_op *op) {
         walker->parser->wasm->mutates_tables = true;
 }
 
-static bool check_data(struct walker *walker, const struct wasmbin_op *op) {
+static bool check_data(struct walker *walker, const struct wasmbin_op *op, uint32_t segment) {
     struct wasmbin_module *module = walker->parser->module;
     if (!module->has_data_count)
         return wasmbin_bad(&walker->reader, op->at,
-                           "memory.init and data.drop need a data count section before the code");
-    if (!check(walker, op, "data segment", op->a, module->declared_data))
+                           "instructions that name a data segment need a data count section before the code");
+    if (!check(walker, op, "data segment", segment, module->declared_data))
         return false;
-    module->data_used[op->a] = 1;
+    module->data_used[segment] = 1;
     return true;
 }
 
-static bool check_elem(struct walker *walker, const struct wasmbin_op *op) {
+static bool check_elem(struct walker *walker, const struct wasmbin_op *op, uint32_t segment) {
     walker->parser->wasm->mutates_tables = true;
-    return check(walker, op, "element segment", op->a, walker->parser->module->elem_count);
+    return check(walker, op, "element segment", segment, walker->parser->module->elem_count);
+}
+
+static bool check_try(struct walker *walker, const struct wasmbin_op *op) {
+    const struct tw_wasm *wasm = walker->parser->wasm;
+    struct wasmbin_reader clauses = walker->reader;
+    struct wasmbin_catch clause;
+    if (op->a != UINT32_MAX && !check(walker, op, "type", op->a, wasm->type_count))
+        return false;
+    clauses.at = op->labels;
+    for (uint32_t i = 0; i < op->b; i++)
+        if (!wasmbin_read_catch(&clauses, &clause) ||
+            (clause.tag != UINT32_MAX && !check(walker, op, "tag", clause.tag, wasm->tag_count)) ||
+            !check(walker, op, "label", clause.label, walker->depth))
+            return false;
+    return true;
+}
+
+// Only what was named before the code may be: an export that the rewrite adds would allow more.
+static bool check_function(struct walker *walker, const struct wasmbin_op *op) {
+    const struct wasmbin_module *module = walker->parser->module;
+    if (!check(walker, op, "function", op->a, walker->parser->wasm->func_count))
+        return false;
+    return op->code != WASMBIN_REF_FUNC || (module->declared && module->declared[op->a]) ||
+           wasmbin_bad(&walker->reader, op->at,
+                       "ref.func of function %u, which no export, element segment or global names", op->a);
 }
 
 static bool check_indices(struct walker *walker, const struct wasmbin_op *op) {
@@ -56,12 +81,27 @@ static bool check_indices(struct walker *walker, const struct wasmbin_op *op) {
         return false; // wasmbin_next does not return these
     case WASMBIN_IMM_BLOCK:
         return op->a == UINT32_MAX || check(walker, op, "type", op->a, wasm->type_count);
+    case WASMBIN_IMM_TRY:
+        return check_try(walker, op);
     case WASMBIN_IMM_LABEL:
+    case WASMBIN_IMM_CAST_LABEL:
         return check(walker, op, "label", op->a, walker->depth);
     case WASMBIN_IMM_LABELS:
         return check(walker, op, "label", op->b, walker->depth);
     case WASMBIN_IMM_FUNC:
-        return check(walker, op, "function", op->a, wasm->func_count);
+        return check_function(walker, op);
+    case WASMBIN_IMM_TAG:
+        return check(walker, op, "tag", op->a, wasm->tag_count);
+    case WASMBIN_IMM_TYPE:
+    case WASMBIN_IMM_TYPE_NUMBER:
+        return check(walker, op, "type", op->a, wasm->type_count);
+    case WASMBIN_IMM_TYPE_TYPE:
+        return check(walker, op, "type", op->a, wasm->type_count) &&
+               check(walker, op, "type", op->b, wasm->type_count);
+    case WASMBIN_IMM_TYPE_DATA:
+        return check(walker, op, "type", op->a, wasm->type_count) && check_data(walker, op, op->b);
+    case WASMBIN_IMM_TYPE_ELEM:
+        return check(walker, op, "type", op->a, wasm->type_count) && check_elem(walker, op, op->b);
     case WASMBIN_IMM_TYPE_TABLE:
         return check(walker, op, "type", op->a, wasm->type_count) &&
                check(walker, op, "table", op->b, wasm->table_count);
@@ -77,13 +117,13 @@ static bool check_indices(struct walker *walker, const struct wasmbin_op *op) {
         return check(walker, op, "table", op->a, wasm->table_count) &&
                check(walker, op, "table", op->b, wasm->table_count);
     case WASMBIN_IMM_ELEM:
-        return check_elem(walker, op);
+        return check_elem(walker, op, op->a);
     case WASMBIN_IMM_ELEM_TABLE:
-        return check_elem(walker, op) && check(walker, op, "table", op->b, wasm->table_count);
+        return check_elem(walker, op, op->a) && check(walker, op, "table", op->b, wasm->table_count);
     case WASMBIN_IMM_DATA:
-        return check_data(walker, op);
+        return check_data(walker, op, op->a);
     case WASMBIN_IMM_DATA_MEMORY:
-        return check_data(walker, op) && check(walker, op, "memory", op->b, wasm->memory_count);
+        return check_data(walker, op, op->a) && check(walker, op, "memory", op->b, wasm->memory_count);
     case WASMBIN_IMM_MEMORY_MEMORY:
         return check(walker, op, "memory", op->a, wasm->memory_count) &&
                check(walker, op, "memory", op->b, wasm->memory_count);
@@ -111,6 +151,7 @@ static bool nest(struct walker *walker, const struct wasmbin_op *op) {
     case WASMBIN_BLOCK:
     case WASMBIN_LOOP:
     case WASMBIN_IF:
+    case WASMBIN_TRY_TABLE:
         if (walker->depth == WASMBIN_MAX_NESTING)
             return wasmbin_too_many(&walker->reader, "nested blocks", WASMBIN_MAX_NESTING + 1,
                                     WASMBIN_MAX_NESTING);
@@ -139,7 +180,7 @@ static bool walk_code(struct walker *walker) {
         // Most instructions have no index and nest nothing.
         if (op.immediates != WASMBIN_IMM_NONE && !check_indices(walker, &op))
             return false;
-        if (op.code <= WASMBIN_END && !nest(walker, &op))
+        if ((op.code <= WASMBIN_END || op.code == WASMBIN_TRY_TABLE) && !nest(walker, &op))
             return false;
     }
     if (walker->reader.at != walker->reader.end)

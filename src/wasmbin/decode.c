@@ -6,6 +6,7 @@
 #include "wasmbin/internal.h"
 
 enum {
+    CODES_FB = 0x1f,
     CODES_FC = 0x12, // the codes after each prefix that the table can hold
     CODES_FD = 0x114,
 };
@@ -13,18 +14,27 @@ enum {
 static const uint8_t plain_immediates[256] = {
 #define WASMBIN_OP(byte, immediates, id, text) [byte] = WASMBIN_IMM_##immediates,
 #define WASMBIN_REFUSED(byte, proposal, text)  [byte] = WASMBIN_IMM_REFUSED,
+#define WASMBIN_FB(code, immediates, id, text)
 #define WASMBIN_FC(code, immediates, id, text)
 #define WASMBIN_FD(code, immediates, id, text)
 #include "wasmbin/opcodes.def"
 #undef WASMBIN_OP
+#undef WASMBIN_FB
+#undef WASMBIN_REFUSED
+};
+
+static const uint8_t fb_immediates[CODES_FB] = {
+#define WASMBIN_OP(byte, immediates, id, text)
+#define WASMBIN_REFUSED(byte, proposal, text)
+#define WASMBIN_FB(code, immediates, id, text) [code] = WASMBIN_IMM_##immediates,
+#include "wasmbin/opcodes.def"
+#undef WASMBIN_FB
 #undef WASMBIN_FC
 };
 
 static const uint8_t fc_immediates[CODES_FC] = {
-#define WASMBIN_OP(byte, immediates, id, text)
+#define WASMBIN_FB(code, immediates, id, text)
 #define WASMBIN_FC(code, immediates, id, text) [code] = WASMBIN_IMM_##immediates,
-#undef WASMBIN_REFUSED
-#define WASMBIN_REFUSED(byte, proposal, text)
 #include "wasmbin/opcodes.def"
 #undef WASMBIN_FC
 #undef WASMBIN_FD
@@ -38,9 +48,7 @@ static const uint8_t fd_immediates[CODES_FD] = {
 #undef WASMBIN_REFUSED
 };
 
-static const char EXCEPTIONS[] = "exception handling is";
-static const char TYPED_REFS[] = "typed function references are";
-static const char GC[] = "GC types are";
+static const char LEGACY_EXCEPTIONS[] = "the exceptions of before WebAssembly 3.0 are";
 static const char THREADS[] = "threads are";
 
 // Confined; frozen. Why a byte is refused.
@@ -52,6 +60,7 @@ static const struct refusal refusals[256] = {
 #define WASMBIN_REFUSED(byte, proposal, text) [byte] = {text, proposal},
 #include "wasmbin/opcodes.def"
 #undef WASMBIN_OP
+#undef WASMBIN_FB
 #undef WASMBIN_FC
 #undef WASMBIN_FD
 #undef WASMBIN_REFUSED
@@ -124,11 +133,45 @@ static bool read_types(struct wasmbin_reader *reader) {
 
 static bool read_heap(struct wasmbin_reader *reader, struct wasmbin_op *op) {
     uint8_t type;
-    if (reader->at < reader->end && *reader->at < 0x40)
-        return wasmbin_refused(reader, reader->at, "ref.null of a type", TYPED_REFS);
-    if (!wasmbin_read_reftype(reader, &type))
+    if (!wasmbin_read_heaptype(reader, &type))
         return false;
     op->a = type;
+    return true;
+}
+
+// castflags labelidx heaptype heaptype; the flags: 1 the first may be null, 2 the second may
+static bool read_cast(struct wasmbin_reader *reader, struct wasmbin_op *op) {
+    uint8_t flags, type;
+    if (!wasmbin_read_byte(reader, "the flags of a cast", &flags))
+        return false;
+    if (flags > 3)
+        return wasmbin_bad(reader, reader->at - 1, "unknown flags 0x%02x of a cast", flags);
+    return wasmbin_read_u32(reader, "a label", &op->a) && wasmbin_read_heaptype(reader, &type) &&
+           wasmbin_read_heaptype(reader, &type);
+}
+
+// catch ::= 0 tag label | 1 tag label | 2 label | 3 label; odd ones also give the exception itself
+bool wasmbin_read_catch(struct wasmbin_reader *reader, struct wasmbin_catch *ret_catch) {
+    uint8_t kind;
+    if (!wasmbin_read_byte(reader, "a catch clause", &kind))
+        return false;
+    if (kind > 3)
+        return wasmbin_bad(reader, reader->at - 1, "unknown catch clause 0x%02x", kind);
+    ret_catch->tag = UINT32_MAX;
+    if (kind < 2 && !wasmbin_read_u32(reader, "a tag", &ret_catch->tag))
+        return false;
+    return wasmbin_read_u32(reader, "a label", &ret_catch->label);
+}
+
+// try_table: blocktype vec(catch)
+static bool read_try(struct wasmbin_reader *reader, struct wasmbin_op *op) {
+    struct wasmbin_catch ignored;
+    if (!read_block(reader, op) || !wasmbin_read_count(reader, "catch clauses", WASMBIN_MAX_CATCHES, &op->b))
+        return false;
+    op->labels = reader->at;
+    for (uint32_t i = 0; i < op->b; i++)
+        if (!wasmbin_read_catch(reader, &ignored))
+            return false;
     return true;
 }
 
@@ -150,8 +193,14 @@ static bool read_immediates(struct wasmbin_reader *reader, struct wasmbin_op *op
         return read_labels(reader, op);
     case WASMBIN_IMM_TYPES:
         return read_types(reader);
+    case WASMBIN_IMM_TRY:
+        return read_try(reader, op);
+    case WASMBIN_IMM_CAST_LABEL:
+        return read_cast(reader, op);
     case WASMBIN_IMM_LABEL:
     case WASMBIN_IMM_FUNC:
+    case WASMBIN_IMM_TAG:
+    case WASMBIN_IMM_TYPE:
     case WASMBIN_IMM_LOCAL:
     case WASMBIN_IMM_GLOBAL:
     case WASMBIN_IMM_TABLE:
@@ -159,6 +208,10 @@ static bool read_immediates(struct wasmbin_reader *reader, struct wasmbin_op *op
     case WASMBIN_IMM_DATA:
     case WASMBIN_IMM_MEMORY:
         return wasmbin_read_u32(reader, "an index", &op->a);
+    case WASMBIN_IMM_TYPE_TYPE:
+    case WASMBIN_IMM_TYPE_NUMBER:
+    case WASMBIN_IMM_TYPE_DATA:
+    case WASMBIN_IMM_TYPE_ELEM:
     case WASMBIN_IMM_TYPE_TABLE:
     case WASMBIN_IMM_TABLE_TABLE:
     case WASMBIN_IMM_ELEM_TABLE:
@@ -187,20 +240,24 @@ static bool read_immediates(struct wasmbin_reader *reader, struct wasmbin_op *op
     return false;
 }
 
-// After the prefix 0xfc or 0xfd.
+// What follows the instruction `code` after `prefix`.
+static uint8_t prefixed_immediates(uint32_t prefix, uint32_t code) {
+    if (prefix == 0xfb)
+        return code < CODES_FB ? fb_immediates[code] : WASMBIN_IMM_UNKNOWN;
+    if (prefix == 0xfc)
+        return code < CODES_FC ? fc_immediates[code] : WASMBIN_IMM_UNKNOWN;
+    return code < CODES_FD ? fd_immediates[code] : WASMBIN_IMM_UNKNOWN;
+}
+
+// After the prefix 0xfb, 0xfc or 0xfd.
 static bool read_prefixed(struct wasmbin_reader *reader, struct wasmbin_op *op) {
-    bool is_fc = op->code == 0xfc;
     uint32_t code;
     if (!wasmbin_read_u32(reader, "an instruction", &code))
         return false;
-    uint8_t immediates = WASMBIN_IMM_UNKNOWN;
-    if (is_fc && code < CODES_FC)
-        immediates = fc_immediates[code];
-    if (!is_fc && code < CODES_FD)
-        immediates = fd_immediates[code];
+    uint8_t immediates = prefixed_immediates(op->code, code);
     if (immediates == WASMBIN_IMM_UNKNOWN)
         return wasmbin_bad(reader, op->at, "unknown instruction 0x%02x 0x%02x", op->code, code);
-    op->code = (is_fc ? WASMBIN_PREFIX_FC : WASMBIN_PREFIX_FD) | code;
+    op->code = op->code << 12 | code;
     op->immediates = immediates;
     return read_immediates(reader, op);
 }
@@ -211,7 +268,7 @@ bool wasmbin_next(struct wasmbin_reader *reader, struct wasmbin_op *ret_op) {
         return wasmbin_bad(reader, reader->at, "expected an instruction, found the end; an `end` is missing");
     uint8_t byte = *reader->at++;
     ret_op->code = byte;
-    if (byte == 0xfc || byte == 0xfd)
+    if (byte >= 0xfb && byte <= 0xfd)
         return read_prefixed(reader, ret_op);
     ret_op->immediates = plain_immediates[byte];
     if (ret_op->immediates == WASMBIN_IMM_REFUSED)

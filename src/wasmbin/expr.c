@@ -3,9 +3,10 @@
 // Constant expressions: initial values of globals, offsets of segments, elements. They are read with the
 // extended constants (add, sub, mul) and evaluated as far as i32 goes, since offsets are i32; other values
 // are only counted. What depends on an imported global is not known here. Types are the engine's to check,
-// apart from what evaluation needs.
+// apart from what evaluation needs: as soon as an object is made, all that is known is that a reference comes out.
 //
-//     expr ::= (t.const c | ref.null t | ref.func x | global.get x | t.add | t.sub | t.mul)* end
+//     expr ::= (t.const c | ref.null t | ref.func x | ref.i31 | global.get x | t.add | t.sub | t.mul
+//               | struct.new… t | array.new… t | any.convert_extern | extern.convert_any)* end
 
 #include "wasmbin/internal.h"
 
@@ -13,9 +14,12 @@
 struct stack {
     struct wasmbin_constant values[WASMBIN_MAX_CONSTANT_STACK];
     uint32_t count;
+    bool is_opaque; // an object was made: the values are not followed any more
 };
 
 static bool push(struct stack *stack, const struct wasmbin_reader *reader, struct wasmbin_constant value) {
+    if (stack->is_opaque)
+        return true;
     if (stack->count == WASMBIN_MAX_CONSTANT_STACK)
         return wasmbin_too_many(reader, "values on the stack of a constant expression", stack->count + 1,
                                 WASMBIN_MAX_CONSTANT_STACK);
@@ -32,6 +36,8 @@ static uint32_t combine(uint32_t code, uint32_t a, uint32_t b) {
 // The two topmost values become one.
 static bool operate(struct stack *stack, const struct wasmbin_reader *reader, const struct wasmbin_op *op,
                     uint8_t type) {
+    if (stack->is_opaque)
+        return true;
     if (stack->count < 2)
         return wasmbin_bad(reader, op->at, "a constant expression takes more values than there are");
     const struct wasmbin_constant *b = &stack->values[--stack->count];
@@ -70,7 +76,22 @@ static bool step(struct wasmbin_parser *parser, struct stack *stack, const struc
     case WASMBIN_REF_FUNC:
         if (!wasmbin_check_index(reader, op->at, "function", op->a, parser->wasm->func_count))
             return false;
-        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_FUNCREF});
+        return wasmbin_declare(parser, op->a) &&
+               push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_FUNCREF});
+    case WASMBIN_STRUCT_NEW:
+    case WASMBIN_STRUCT_NEW_DEFAULT:
+    case WASMBIN_ARRAY_NEW:
+    case WASMBIN_ARRAY_NEW_DEFAULT:
+    case WASMBIN_ARRAY_NEW_FIXED:
+        if (!wasmbin_check_index(reader, op->at, "type", op->a, parser->wasm->type_count))
+            return false;
+        stack->is_opaque = true;
+        return true;
+    case WASMBIN_REF_I31:
+    case WASMBIN_ANY_CONVERT_EXTERN:
+    case WASMBIN_EXTERN_CONVERT_ANY:
+        stack->is_opaque = true;
+        return true;
     case WASMBIN_GLOBAL_GET:
         return get_global(parser, stack, reader, op);
     case WASMBIN_I32_ADD:
@@ -92,6 +113,7 @@ bool wasmbin_read_constant(struct wasmbin_parser *parser, struct wasmbin_reader 
     const uint8_t *start = reader->at;
     struct stack stack;
     stack.count = 0;
+    stack.is_opaque = false;
     struct wasmbin_op op;
     for (;;) {
         if (!wasmbin_next(reader, &op))
@@ -100,6 +122,10 @@ bool wasmbin_read_constant(struct wasmbin_parser *parser, struct wasmbin_reader 
             break;
         if (!step(parser, &stack, reader, &op))
             return false;
+    }
+    if (stack.is_opaque) {
+        *ret_constant = (struct wasmbin_constant){.type = TW_WASM_REF};
+        return true;
     }
     if (stack.count != 1)
         return wasmbin_bad(reader, start, "a constant expression leaves %u values, it must leave one",

@@ -27,6 +27,7 @@ enum wasmbin_section_id {
     WASMBIN_CODE,
     WASMBIN_DATA,
     WASMBIN_DATA_COUNT,
+    WASMBIN_TAGS,
     WASMBIN_SECTION_COUNT,
 };
 // Where a section stands in a module: DATA_COUNT comes before CODE. `id` is not WASMBIN_CUSTOM.
@@ -74,8 +75,14 @@ bool wasmbin_no_memory(struct tw_error *err);
 // left.
 [[nodiscard]] bool wasmbin_read_count(struct wasmbin_reader *reader, const char *what, uint32_t max,
                                       uint32_t *ret_count);
+// enum tw_wasm_valtype; what a reference of a kind of its own refers to is not told.
 [[nodiscard]] bool wasmbin_read_valtype(struct wasmbin_reader *reader, uint8_t *ret_type);
 [[nodiscard]] bool wasmbin_read_reftype(struct wasmbin_reader *reader, uint8_t *ret_type);
+// A value type, or an integer of 8 or 16 bits: what structures and arrays hold.
+[[nodiscard]] bool wasmbin_read_storage(struct wasmbin_reader *reader);
+// What a reference may refer to; the type is that of a reference to it that may be null.
+[[nodiscard]] bool wasmbin_read_heaptype(struct wasmbin_reader *reader, uint8_t *ret_type);
+bool wasmbin_is_numeric(uint8_t type);
 // Fails unless `index` < `count`.
 [[nodiscard]] bool wasmbin_check_index(const struct wasmbin_reader *reader, const uint8_t *at,
                                        const char *what, uint32_t index, uint32_t count);
@@ -87,14 +94,22 @@ enum wasmbin_immediates {
     WASMBIN_IMM_REFUSED,
     WASMBIN_IMM_NONE,
     WASMBIN_IMM_BLOCK,      // block type; a: type index, or UINT32_MAX
+    WASMBIN_IMM_TRY,        // block type as above; b: how many catch clauses follow at `labels`
     WASMBIN_IMM_LABEL,      // a: depth
     WASMBIN_IMM_LABELS,     // a: how many depths follow at `labels` (the default is the last), b: the largest
+    WASMBIN_IMM_CAST_LABEL, // a: depth
     WASMBIN_IMM_FUNC,       // a
-    WASMBIN_IMM_TYPE_TABLE, // a: type, b: table
-    WASMBIN_IMM_TYPES,      // a vector of value types
-    WASMBIN_IMM_LOCAL,      // a
-    WASMBIN_IMM_GLOBAL,     // a
-    WASMBIN_IMM_TABLE,      // a
+    WASMBIN_IMM_TAG,        // a
+    WASMBIN_IMM_TYPE,       // a
+    WASMBIN_IMM_TYPE_TYPE,  // a, b
+    WASMBIN_IMM_TYPE_NUMBER,   // a: type, b: a field, or a count
+    WASMBIN_IMM_TYPE_DATA,     // a: type, b: segment
+    WASMBIN_IMM_TYPE_ELEM,     // a: type, b: segment
+    WASMBIN_IMM_TYPE_TABLE,    // a: type, b: table
+    WASMBIN_IMM_TYPES,         // a vector of value types
+    WASMBIN_IMM_LOCAL,         // a
+    WASMBIN_IMM_GLOBAL,        // a
+    WASMBIN_IMM_TABLE,         // a
     WASMBIN_IMM_TABLE_TABLE,   // a, b
     WASMBIN_IMM_ELEM,          // a
     WASMBIN_IMM_ELEM_TABLE,    // a: segment, b: table
@@ -105,7 +120,7 @@ enum wasmbin_immediates {
     WASMBIN_IMM_MEMARG,        // a: memory
     WASMBIN_IMM_MEMARG_LANE,   // a: memory
     WASMBIN_IMM_LANE,
-    WASMBIN_IMM_HEAP, // a: the reference type
+    WASMBIN_IMM_HEAP, // a: enum tw_wasm_valtype of a reference to it
     WASMBIN_IMM_S32,  // value
     WASMBIN_IMM_S64,  // value
     WASMBIN_IMM_BYTES4,
@@ -115,14 +130,17 @@ enum wasmbin_immediates {
 
 // WASMBIN_I32_ADD and so on: the byte, or the prefix and the code.
 enum wasmbin_code {
+    WASMBIN_PREFIX_FB = 0xfb000,
     WASMBIN_PREFIX_FC = 0xfc000,
     WASMBIN_PREFIX_FD = 0xfd000,
 #define WASMBIN_OP(byte, immediates, id, text) WASMBIN_##id = (byte),
+#define WASMBIN_FB(code, immediates, id, text) WASMBIN_##id = WASMBIN_PREFIX_FB | (code),
 #define WASMBIN_FC(code, immediates, id, text) WASMBIN_##id = WASMBIN_PREFIX_FC | (code),
 #define WASMBIN_FD(code, immediates, id, text) WASMBIN_##id = WASMBIN_PREFIX_FD | (code),
 #define WASMBIN_REFUSED(byte, proposal, text)
 #include "wasmbin/opcodes.def"
 #undef WASMBIN_OP
+#undef WASMBIN_FB
 #undef WASMBIN_FC
 #undef WASMBIN_FD
 #undef WASMBIN_REFUSED
@@ -139,6 +157,12 @@ struct wasmbin_op {
 };
 // The next instruction. Checks its encoding, not its indices.
 [[nodiscard]] bool wasmbin_next(struct wasmbin_reader *reader, struct wasmbin_op *ret_op);
+
+// Plain value. Where an exception goes on; the label counts from outside the try_table.
+struct wasmbin_catch {
+    uint32_t tag, label; // tag: UINT32_MAX catches all
+};
+[[nodiscard]] bool wasmbin_read_catch(struct wasmbin_reader *reader, struct wasmbin_catch *ret_catch);
 
 // ---- the parsed module ------------------------------------------------------------------------------------
 // Plain value.
@@ -170,12 +194,13 @@ struct wasmbin_segment {  // beside wasm->data
 struct wasmbin_module {
     struct wasmbin_section *sections;
     uint32_t section_count;
-    struct wasmbin_body *bodies;               // of defined functions
-    struct wasmbin_constant *globals;          // initial values; imported ones are not known
-    uint8_t *data_used;                        // by data segment: named by memory.init or data.drop
-    struct wasmbin_segment *segments;          // by data segment
-    struct tw_span memory_items, export_items; // the items of those sections, without their count
-    uint32_t memory_items_count, export_items_count;
+    struct wasmbin_body *bodies;      // of defined functions
+    struct wasmbin_constant *globals; // initial values; imported ones are not known
+    uint8_t *data_used;               // by data segment: named by memory.init or data.drop
+    uint8_t *declared;                // by function: ref.func may name it in code
+    struct wasmbin_segment *segments; // by data segment
+    struct tw_span export_items;      // the items of that section, without their count
+    uint32_t export_items_count;
     uint32_t elem_count;
     uint32_t declared_data; // of the DataCount section
     bool has_data_count;
@@ -204,6 +229,7 @@ struct wasmbin_parser {
 [[nodiscard]] bool wasmbin_parse_functions(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
 [[nodiscard]] bool wasmbin_parse_tables(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
 [[nodiscard]] bool wasmbin_parse_memories(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
+[[nodiscard]] bool wasmbin_parse_tags(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
 [[nodiscard]] bool wasmbin_parse_globals(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
 [[nodiscard]] bool wasmbin_parse_exports(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
 [[nodiscard]] bool wasmbin_parse_start(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
@@ -213,6 +239,10 @@ struct wasmbin_parser {
 [[nodiscard]] bool wasmbin_parse_data(struct wasmbin_parser *parser, struct wasmbin_reader *reader);
 // Function names; a section that is not as it should be is ignored.
 void wasmbin_parse_names(struct wasmbin_parser *parser, struct tw_span content);
+
+// Notes that a function is named outside of code, so that ref.func may name it there. No functions are added
+// after the first call.
+[[nodiscard]] bool wasmbin_declare(struct wasmbin_parser *parser, uint32_t func);
 
 // A constant expression with its `end`.
 [[nodiscard]] bool wasmbin_read_constant(struct wasmbin_parser *parser, struct wasmbin_reader *reader,

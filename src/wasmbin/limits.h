@@ -16,20 +16,23 @@ enum {
     WASMBIN_MAX_IMPORTS = 10'000,   // the host offers some 150
     WASMBIN_MAX_EXPORTS = 10'000,   // looked up by name, one by one; reserved names not counted
     WASMBIN_MAX_GLOBALS = 10'000,   // each mutable one is read and set on every reset
+    WASMBIN_MAX_TAGS = 100'000,     // the engine's limit is ten times that
     WASMBIN_MAX_TABLES = 100,       // the engine's limit
     WASMBIN_MAX_MEMORIES = 16,      // address space: each may reserve 4 GiB. One of them is for polling
     WASMBIN_MAX_SEGMENTS = 100'000, // the engine's limit, for data and for element segments
-    WASMBIN_MAX_SECTIONS = 1'000,   // 12 have a meaning, the rest are custom; debug information makes a dozen
+    WASMBIN_MAX_SECTIONS = 1'000,   // 13 have a meaning, the rest are custom; debug information makes a dozen
 
     // Types.
     WASMBIN_MAX_PARAMS = 1'000,              // the engine's limit
     WASMBIN_MAX_RESULTS = 1'000,             // the engine's limit
+    WASMBIN_MAX_FIELDS = 10'000,             // of a structure; the engine's limit
     WASMBIN_MAX_PAGES = 65'536,              // 4 GiB: all that 32 bits address
     WASMBIN_MAX_TABLE_ELEMENTS = 10'000'000, // at the start; the engine's limit
 
     // Functions.
     WASMBIN_MAX_LOCALS = 50'000,        // with parameters; the engine's limit
     WASMBIN_MAX_BODY_BYTES = 7'654'321, // the engine's limit, before and after polls were put in
+    WASMBIN_MAX_CATCHES = 10'000,       // of one try_table; the engine's limit
     WASMBIN_MAX_NESTING = 10'000,       // a C switch may be a block a case; our stacks are this deep
 
     // Constant expressions are evaluated on a stack of their own; what linkers make needs 2 values.
@@ -46,6 +49,8 @@ enum {
     WASMBIN_BULK_COST = WASMBIN_POLL_BUDGET / 2, // what takes a length: up to 256 MiB by default, 30 ms
     WASMBIN_BULK_BYTES_PER_UNIT = 16,            // when its length is a constant
     WASMBIN_GROW_COST = 10'000,                  // memory.grow: a system call or two
+    WASMBIN_OBJECT_COST = 50,                    // making one, and its part in collecting them
+    WASMBIN_THROW_COST = 1'000,                  // looking for who catches it, a frame at a time
     WASMBIN_CALL_COST = 4,                       // a call and its frame
     // Leaves up to this size have no poll at their entry, which would cost a getter as much as the getter
     // does.

@@ -21,13 +21,14 @@ static const struct section_kind kinds[WASMBIN_SECTION_COUNT] = {
     [WASMBIN_FUNCTIONS] = {"function", 3, wasmbin_parse_functions},
     [WASMBIN_TABLES] = {"table", 4, wasmbin_parse_tables},
     [WASMBIN_MEMORIES] = {"memory", 5, wasmbin_parse_memories},
-    [WASMBIN_GLOBALS] = {"global", 6, wasmbin_parse_globals},
-    [WASMBIN_EXPORTS] = {"export", 7, wasmbin_parse_exports},
-    [WASMBIN_START] = {"start", 8, wasmbin_parse_start},
-    [WASMBIN_ELEMENTS] = {"element", 9, wasmbin_parse_elements},
-    [WASMBIN_DATA_COUNT] = {"data count", 10, wasmbin_parse_data_count},
-    [WASMBIN_CODE] = {"code", 11, wasmbin_parse_code},
-    [WASMBIN_DATA] = {"data", 12, wasmbin_parse_data},
+    [WASMBIN_TAGS] = {"tag", 6, wasmbin_parse_tags},
+    [WASMBIN_GLOBALS] = {"global", 7, wasmbin_parse_globals},
+    [WASMBIN_EXPORTS] = {"export", 8, wasmbin_parse_exports},
+    [WASMBIN_START] = {"start", 9, wasmbin_parse_start},
+    [WASMBIN_ELEMENTS] = {"element", 10, wasmbin_parse_elements},
+    [WASMBIN_DATA_COUNT] = {"data count", 11, wasmbin_parse_data_count},
+    [WASMBIN_CODE] = {"code", 12, wasmbin_parse_code},
+    [WASMBIN_DATA] = {"data", 13, wasmbin_parse_data},
 };
 
 unsigned wasmbin_section_rank(enum wasmbin_section_id id) {
@@ -71,8 +72,6 @@ static bool read_section(struct wasmbin_reader *reader, struct wasmbin_section *
     struct tw_span content;
     if (!wasmbin_read_byte(reader, "a section", &id))
         return false;
-    if (id == 13)
-        return wasmbin_refused(reader, start, "a tag section", "exception handling is");
     if (id >= WASMBIN_SECTION_COUNT)
         return wasmbin_bad(reader, start, "unknown section %u", id);
     if (!wasmbin_read_u32(reader, "the size of a section", &size) ||

@@ -82,14 +82,29 @@ static int32_t cost_of(const struct poller *poller, uint32_t code) {
     case WASMBIN_TABLE_COPY:
     case WASMBIN_TABLE_FILL:
     case WASMBIN_TABLE_GROW:
+    case WASMBIN_ARRAY_NEW:
+    case WASMBIN_ARRAY_NEW_DEFAULT:
+    case WASMBIN_ARRAY_NEW_DATA:
+    case WASMBIN_ARRAY_NEW_ELEM:
+    case WASMBIN_ARRAY_FILL:
+    case WASMBIN_ARRAY_COPY:
+    case WASMBIN_ARRAY_INIT_DATA:
+    case WASMBIN_ARRAY_INIT_ELEM:
         return bulk_cost(poller);
+    case WASMBIN_STRUCT_NEW:
+    case WASMBIN_STRUCT_NEW_DEFAULT:
+    case WASMBIN_ARRAY_NEW_FIXED:
+        return WASMBIN_OBJECT_COST;
+    case WASMBIN_THROW:
+    case WASMBIN_THROW_REF:
+        return WASMBIN_THROW_COST;
     default:
         return 1;
     }
 }
 
 static bool is_call(uint32_t code) {
-    return code >= WASMBIN_CALL && code <= WASMBIN_RETURN_CALL_INDIRECT;
+    return code >= WASMBIN_CALL && code <= WASMBIN_RETURN_CALL_REF;
 }
 
 // A direct call, or one through a table, which may go to a small leaf as well as to any other function.
@@ -116,6 +131,18 @@ static void branch_table(struct poller *poller, const struct wasmbin_op *op,
     for (uint32_t i = 0; i < op->a && wasmbin_read_u32(&labels, "a label", &label); i++)
         branch(poller, label);
     poller->units = 0;
+}
+
+// Whatever was spent when an exception was thrown within: it comes to a poll at once.
+static void catch_all(struct poller *poller, const struct wasmbin_op *op,
+                      const struct wasmbin_reader *reader) {
+    struct wasmbin_reader clauses = {.base = reader->base, .at = op->labels, .end = reader->end};
+    struct wasmbin_catch clause;
+    int32_t units = poller->units;
+    poller->units = WASMBIN_POLL_BUDGET;
+    for (uint32_t i = 0; i < op->b && wasmbin_read_catch(&clauses, &clause); i++)
+        branch(poller, clause.label);
+    poller->units = units;
 }
 
 static void leave(struct poller *poller, uint32_t label) {
@@ -155,7 +182,14 @@ static void control(struct poller *poller, const struct wasmbin_op *op, const st
         return begin_else(poller);
     case WASMBIN_END:
         return close_construct(poller);
+    case WASMBIN_TRY_TABLE:
+        catch_all(poller, op, reader);
+        return open_construct(poller, op, reader->at);
     case WASMBIN_BR_IF:
+    case WASMBIN_BR_ON_NULL:
+    case WASMBIN_BR_ON_NON_NULL:
+    case WASMBIN_BR_ON_CAST:
+    case WASMBIN_BR_ON_CAST_FAIL:
         return branch(poller, op->a);
     case WASMBIN_BR:
         return leave(poller, op->a);
@@ -165,6 +199,9 @@ static void control(struct poller *poller, const struct wasmbin_op *op, const st
     case WASMBIN_RETURN:
     case WASMBIN_RETURN_CALL:
     case WASMBIN_RETURN_CALL_INDIRECT:
+    case WASMBIN_RETURN_CALL_REF:
+    case WASMBIN_THROW:
+    case WASMBIN_THROW_REF:
         poller->units = 0;
         return;
     default:
@@ -177,8 +214,7 @@ static void step(struct poller *poller, const struct wasmbin_op *op, const struc
     spend(poller, op->at, cost_of(poller, op->code));
     if (is_call(op->code))
         call(poller, op);
-    if (op->code <= WASMBIN_RETURN_CALL_INDIRECT)
-        control(poller, op, reader);
+    control(poller, op, reader);
     poller->has_constant = op->code == WASMBIN_I32_CONST;
     poller->constant = (uint32_t)op->value;
 }

@@ -131,46 +131,78 @@ bool wasmbin_read_count(struct wasmbin_reader *reader, const char *what, uint32_
     return true;
 }
 
+// ---- types ------------------------------------------------------------------------------------------------
+bool wasmbin_is_numeric(uint8_t type) {
+    return type >= TW_WASM_V128 && type <= TW_WASM_I32;
+}
+
 // The proposal that a type's byte belongs to; NULL: none that we know.
 static const char *type_proposal(uint8_t byte) {
     switch (byte) {
-    case 0x63:
-    case 0x64:
-        return "typed function references are";
+    case 0x62:
+        return "custom descriptors are";
+    case 0x65:
+        return "threads are";
     case 0x68:
     case 0x75:
         return "stack switching is";
-    case 0x69:
-    case 0x74:
-        return "exception handling is";
-    case 0x65:
-    case 0x6a:
-    case 0x6b:
-    case 0x6c:
-    case 0x6d:
-    case 0x6e:
-    case 0x71:
-    case 0x72:
-    case 0x73:
-        return "GC types are";
     default:
         return NULL;
     }
 }
 
+static bool no_type(const struct wasmbin_reader *reader, const char *what, uint8_t byte) {
+    const char *proposal = type_proposal(byte);
+    if (proposal)
+        return wasmbin_refused(reader, reader->at - 1, what, proposal);
+    return wasmbin_bad(reader, reader->at - 1, "expected %s, found 0x%02x", what, byte);
+}
+
+// Kinds of objects, of nothing, and exceptions: 0x69 … 0x6e, 0x71 … 0x74.
+static bool is_heap_kind(uint8_t byte) {
+    return byte >= 0x69 && byte <= 0x74;
+}
+
+// heaptype ::= s33 ≥ 0, a type index | one byte, negative
+bool wasmbin_read_heaptype(struct wasmbin_reader *reader, uint8_t *ret_type) {
+    const uint8_t *start = reader->at;
+    int64_t index;
+    *ret_type = TW_WASM_REF;
+    if (start < reader->end && (*start & 0xc0) == 0x40) {
+        uint8_t byte = *reader->at++;
+        if (byte == TW_WASM_FUNCREF || byte == TW_WASM_EXTERNREF)
+            *ret_type = byte;
+        return is_heap_kind(byte) || no_type(reader, "what a reference refers to", byte);
+    }
+    if (!wasmbin_read_signed(reader, 33, &index))
+        return false;
+    return index >= 0 ||
+           wasmbin_bad(reader, start, "expected what a reference refers to, found %" PRId64, index);
+}
+
+// valtype ::= one byte | 0x63 heaptype, which may be null | 0x64 heaptype
 bool wasmbin_read_valtype(struct wasmbin_reader *reader, uint8_t *ret_type) {
     uint8_t byte;
     if (!wasmbin_read_byte(reader, "a value type", &byte))
         return false;
-    if ((byte >= TW_WASM_V128 && byte <= TW_WASM_I32) || byte == TW_WASM_FUNCREF ||
-        byte == TW_WASM_EXTERNREF) {
-        *ret_type = byte;
+    *ret_type = byte;
+    if (wasmbin_is_numeric(byte) || byte == TW_WASM_FUNCREF || byte == TW_WASM_EXTERNREF)
+        return true;
+    if (byte == 0x63)
+        return wasmbin_read_heaptype(reader, ret_type);
+    if (byte == 0x64 && !wasmbin_read_heaptype(reader, ret_type))
+        return false;
+    *ret_type = TW_WASM_REF;
+    return byte == 0x64 || is_heap_kind(byte) || no_type(reader, "a value type", byte);
+}
+
+bool wasmbin_read_storage(struct wasmbin_reader *reader) {
+    uint8_t type;
+    if (reader->at < reader->end && (*reader->at == 0x77 || *reader->at == 0x78)) {
+        reader->at++;
         return true;
     }
-    const char *proposal = type_proposal(byte);
-    if (proposal)
-        return wasmbin_refused(reader, reader->at - 1, "a value type", proposal);
-    return wasmbin_bad(reader, reader->at - 1, "expected a value type, found 0x%02x", byte);
+    return wasmbin_read_valtype(reader, &type);
 }
 
 bool wasmbin_read_reftype(struct wasmbin_reader *reader, uint8_t *ret_type) {
@@ -178,8 +210,8 @@ bool wasmbin_read_reftype(struct wasmbin_reader *reader, uint8_t *ret_type) {
     uint8_t type;
     if (!wasmbin_read_valtype(reader, &type))
         return false;
-    if (type != TW_WASM_FUNCREF && type != TW_WASM_EXTERNREF)
-        return wasmbin_bad(reader, start, "expected funcref or externref, found 0x%02x", type);
+    if (wasmbin_is_numeric(type))
+        return wasmbin_bad(reader, start, "expected a reference type, found 0x%02x", type);
     *ret_type = type;
     return true;
 }

@@ -76,12 +76,17 @@ static void end_section(struct rewriter *rewriter, size_t content) {
 // ---- memories ---------------------------------------------------------------------------------------------
 static bool write_memories(struct rewriter *rewriter) {
     static const uint8_t one_page[] = {1, 1, 1}; // a maximum, minimum 1, maximum 1
-    const struct wasmbin_module *module = rewriter->module;
+    const struct tw_wasm *wasm = rewriter->wasm;
     size_t content;
     if (!begin_section(rewriter, WASMBIN_MEMORIES, &content) ||
-        !write_u32(rewriter, module->memory_items_count + rewriter->result.has_poll) ||
-        !write_span(rewriter, module->memory_items))
+        !write_u32(rewriter, rewriter->result.memory_count + rewriter->result.has_poll))
         return false;
+    for (uint32_t i = wasm->imported_memories; i < wasm->memory_count; i++) {
+        uint64_t max = wasm->memories[i].max == UINT64_MAX ? WASMBIN_MAX_PAGES : wasm->memories[i].max;
+        if (!write_byte(rewriter, 1) || !write_u32(rewriter, (uint32_t)wasm->memories[i].min) ||
+            !write_u32(rewriter, (uint32_t)max))
+            return false;
+    }
     if (rewriter->result.has_poll && !write_bytes(rewriter, one_page, sizeof one_page))
         return false;
     end_section(rewriter, content);
@@ -247,6 +252,7 @@ static bool write_section(struct rewriter *rewriter, const struct wasmbin_sectio
     case WASMBIN_IMPORTS:
     case WASMBIN_FUNCTIONS:
     case WASMBIN_TABLES:
+    case WASMBIN_TAGS:
     case WASMBIN_GLOBALS:
     case WASMBIN_ELEMENTS:
     case WASMBIN_DATA_COUNT:
@@ -263,7 +269,7 @@ static bool write_due(struct rewriter *rewriter, unsigned rank, unsigned *done) 
     unsigned memories = wasmbin_section_rank(WASMBIN_MEMORIES),
              exports = wasmbin_section_rank(WASMBIN_EXPORTS);
     if (*done < memories && rank >= memories &&
-        (rewriter->module->memory_items_count || rewriter->result.has_poll) && !write_memories(rewriter))
+        (rewriter->result.memory_count || rewriter->result.has_poll) && !write_memories(rewriter))
         return false;
     if (*done < exports && rank >= exports && !write_exports(rewriter))
         return false;
@@ -300,10 +306,6 @@ static bool check_names(const struct tw_wasm *wasm, struct tw_error *err) {
     return true;
 }
 
-static bool is_numeric(const struct tw_wasm_global *global) {
-    return global->type != TW_WASM_FUNCREF && global->type != TW_WASM_EXTERNREF;
-}
-
 static bool find_globals(struct rewriter *rewriter) {
     const struct tw_wasm *wasm = rewriter->wasm;
     struct tw_wasm_rewritten *result = &rewriter->result;
@@ -311,7 +313,7 @@ static bool find_globals(struct rewriter *rewriter) {
     if (!result->globals)
         return false;
     for (uint32_t i = wasm->imported_globals; i < wasm->global_count; i++)
-        if (wasm->globals[i].is_mutable && is_numeric(&wasm->globals[i]))
+        if (wasm->globals[i].is_mutable && wasmbin_is_numeric(wasm->globals[i].type))
             result->globals[result->global_count++] = i;
     return true;
 }

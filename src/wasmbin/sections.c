@@ -1,55 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The sections that declare things: types, imports, functions, tables, memories, globals, exports, start
+// The sections that declare things: imports, functions, tables, memories, tags, globals, exports, start
 // (binary format, chapter 5.5 of the specification). Index spaces begin with the imports, so their arrays are
 // made when the imports are read and extended by the section that defines the rest.
 
 #include "wasmbin/internal.h"
-
-// ---- types ------------------------------------------------------------------------------------------------
-// resulttype ::= vec(valtype)
-static bool read_result_type(struct wasmbin_reader *reader, const char *what, uint32_t max,
-                             const uint8_t **ret_types, uint32_t *ret_count) {
-    if (!wasmbin_read_count(reader, what, max, ret_count))
-        return false;
-    *ret_types = reader->at;
-    uint8_t type;
-    for (uint32_t i = 0; i < *ret_count; i++)
-        if (!wasmbin_read_valtype(reader, &type))
-            return false;
-    return true;
-}
-
-// functype ::= 0x60 resulttype resulttype
-static bool read_functype(struct wasmbin_reader *reader, struct tw_wasm_functype *type) {
-    uint8_t form;
-    if (!wasmbin_read_byte(reader, "a type", &form))
-        return false;
-    if (form == 0x5f || form == 0x5e || form == 0x50 || form == 0x4f || form == 0x4e || form == 0x4c ||
-        form == 0x4d)
-        return wasmbin_refused(reader, reader->at - 1, "a type that is not a function's", "GC types are");
-    if (form == 0x5d)
-        return wasmbin_refused(reader, reader->at - 1, "a continuation type", "stack switching is");
-    if (form != 0x60)
-        return wasmbin_bad(reader, reader->at - 1, "expected a function type (0x60), found 0x%02x", form);
-    return read_result_type(reader, "parameters", WASMBIN_MAX_PARAMS, &type->params, &type->param_count) &&
-           read_result_type(reader, "results", WASMBIN_MAX_RESULTS, &type->results, &type->result_count);
-}
-
-bool wasmbin_parse_types(struct wasmbin_parser *parser, struct wasmbin_reader *reader) {
-    struct tw_wasm *wasm = parser->wasm;
-    uint32_t count;
-    if (!wasmbin_read_count(reader, "types", WASMBIN_MAX_TYPES, &count))
-        return false;
-    wasm->types = WASMBIN_ARRAY(parser->arena, struct tw_wasm_functype, count, parser->err);
-    if (!wasm->types)
-        return false;
-    wasm->type_count = count;
-    for (uint32_t i = 0; i < count; i++)
-        if (!read_functype(reader, &wasm->types[i]))
-            return false;
-    return true;
-}
 
 // ---- what imports and definitions share -------------------------------------------------------------------
 // limits ::= flags min:u32 [max:u32]; the flags: 1 there is a maximum, 2 shared, 4 of 64 bits, 8 another page
@@ -101,9 +56,6 @@ static bool read_table(struct wasmbin_parser *parser, struct wasmbin_reader *rea
     if (wasm->table_count == WASMBIN_MAX_TABLES)
         return wasmbin_too_many(reader, "tables", WASMBIN_MAX_TABLES + 1, WASMBIN_MAX_TABLES);
     uint8_t type;
-    if (reader->at < reader->end && *reader->at == 0x40)
-        return wasmbin_refused(reader, reader->at, "a table with an initial value",
-                               "typed function references are");
     if (!wasmbin_read_reftype(reader, &type) ||
         !read_limits(reader, "table elements at the start", WASMBIN_MAX_TABLE_ELEMENTS,
                      &wasm->tables[wasm->table_count]))
@@ -124,6 +76,21 @@ static bool read_global_type(struct wasmbin_reader *reader, struct tw_wasm_globa
         return wasmbin_bad(reader, reader->at - 1, "expected 0 or 1 for a global's mutability, found %u",
                            is_mutable);
     *global = (struct tw_wasm_global){.type = type, .is_mutable = is_mutable};
+    return true;
+}
+
+// tagtype ::= 0 typeidx
+static bool read_tag(struct wasmbin_parser *parser, struct wasmbin_reader *reader, uint32_t *ret_type) {
+    const uint8_t *start = reader->at;
+    uint8_t kind;
+    if (!wasmbin_read_byte(reader, "a tag", &kind))
+        return false;
+    if (kind != 0)
+        return wasmbin_bad(reader, start, "unknown kind of tag 0x%02x", kind);
+    if (!wasmbin_read_u32(reader, "a type index", ret_type) ||
+        !wasmbin_check_index(reader, start, "type", *ret_type, parser->wasm->type_count))
+        return false;
+    parser->wasm->tag_count++;
     return true;
 }
 
@@ -177,9 +144,9 @@ static bool read_import(struct wasmbin_parser *parser, struct wasmbin_reader *re
     case TW_WASM_GLOBAL:
         return import_global(parser, reader);
     case TW_WASM_TAG:
-        break;
+        return read_tag(parser, reader, &import->type);
     }
-    return wasmbin_refused(reader, reader->at - 1, "an imported tag", "exception handling is");
+    return false;
 }
 
 bool wasmbin_parse_imports(struct wasmbin_parser *parser, struct wasmbin_reader *reader) {
@@ -194,6 +161,7 @@ bool wasmbin_parse_imports(struct wasmbin_parser *parser, struct wasmbin_reader 
     wasm->imported_tables = wasm->table_count;
     wasm->imported_memories = wasm->memory_count;
     wasm->imported_globals = wasm->global_count;
+    wasm->imported_tags = wasm->tag_count;
     return true;
 }
 
@@ -216,30 +184,56 @@ bool wasmbin_parse_functions(struct wasmbin_parser *parser, struct wasmbin_reade
     return true;
 }
 
+// table ::= tabletype | 0x40 0x00 tabletype expr
+static bool define_table(struct wasmbin_parser *parser, struct wasmbin_reader *reader) {
+    const uint8_t *start = reader->at;
+    struct wasmbin_constant constant;
+    if (start == reader->end || *start != 0x40)
+        return read_table(parser, reader);
+    uint8_t zero = 0;
+    reader->at++;
+    if (!wasmbin_read_byte(reader, "a table", &zero))
+        return false;
+    if (zero)
+        return wasmbin_bad(reader, start,
+                           "expected 0x40 0x00 before a table with an initial value, found 0x40 0x%02x",
+                           zero);
+    return read_table(parser, reader) && wasmbin_read_constant(parser, reader, &constant);
+}
+
 bool wasmbin_parse_tables(struct wasmbin_parser *parser, struct wasmbin_reader *reader) {
     uint32_t count;
     if (!wasmbin_read_count(reader, "tables", WASMBIN_MAX_TABLES, &count))
         return false;
     for (uint32_t i = 0; i < count; i++)
-        if (!read_table(parser, reader))
+        if (!define_table(parser, reader))
             return false;
     return true;
 }
 
 bool wasmbin_parse_memories(struct wasmbin_parser *parser, struct wasmbin_reader *reader) {
-    struct wasmbin_module *module = parser->module;
-    if (!wasmbin_read_count(reader, "memories", WASMBIN_MAX_MEMORIES, &module->memory_items_count))
+    uint32_t count;
+    if (!wasmbin_read_count(reader, "memories", WASMBIN_MAX_MEMORIES, &count))
         return false;
-    module->memory_items = tw_span_of(reader->at, (size_t)(reader->end - reader->at));
-    for (uint32_t i = 0; i < module->memory_items_count; i++)
+    for (uint32_t i = 0; i < count; i++)
         if (!read_memory(parser, reader))
+            return false;
+    return true;
+}
+
+bool wasmbin_parse_tags(struct wasmbin_parser *parser, struct wasmbin_reader *reader) {
+    uint32_t count, type;
+    if (!wasmbin_read_count(reader, "tags", WASMBIN_MAX_TAGS, &count))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (!read_tag(parser, reader, &type))
             return false;
     return true;
 }
 
 // A reference in a global cannot be set back from outside, just as a table cannot.
 static void note_global(struct tw_wasm *wasm, const struct tw_wasm_global *global) {
-    if (global->is_mutable && (global->type == TW_WASM_FUNCREF || global->type == TW_WASM_EXTERNREF))
+    if (global->is_mutable && !wasmbin_is_numeric(global->type))
         wasm->mutates_tables = true;
 }
 
@@ -273,6 +267,16 @@ bool wasmbin_parse_globals(struct wasmbin_parser *parser, struct wasmbin_reader 
     return true;
 }
 
+// What code may take a reference of is told before the code: the rewrite's own exports must not add to it.
+bool wasmbin_declare(struct wasmbin_parser *parser, uint32_t func) {
+    struct wasmbin_module *module = parser->module;
+    if (!module->declared)
+        module->declared = WASMBIN_ARRAY(parser->arena, uint8_t, parser->wasm->func_count, parser->err);
+    if (module->declared)
+        module->declared[func] = 1;
+    return module->declared != NULL;
+}
+
 // ---- exports, start ---------------------------------------------------------------------------------------
 static uint32_t space_size(const struct tw_wasm *wasm, enum tw_wasm_kind kind) {
     switch (kind) {
@@ -285,7 +289,7 @@ static uint32_t space_size(const struct tw_wasm *wasm, enum tw_wasm_kind kind) {
     case TW_WASM_GLOBAL:
         return wasm->global_count;
     case TW_WASM_TAG:
-        return 0;
+        return wasm->tag_count;
     }
     return 0;
 }
@@ -294,7 +298,7 @@ static uint32_t space_size(const struct tw_wasm *wasm, enum tw_wasm_kind kind) {
 static bool read_export(struct wasmbin_parser *parser, struct wasmbin_reader *reader,
                         struct tw_wasm_export *export) {
     static const char *const names[] = {"exported function", "exported table", "exported memory",
-                                        "exported global"};
+                                        "exported global", "exported tag"};
     const uint8_t *start = reader->at;
     uint8_t kind;
     if (!wasmbin_read_name(reader, "the name of an export", WASMBIN_MAX_NAME_BYTES, &export->name) ||
@@ -303,11 +307,11 @@ static bool read_export(struct wasmbin_parser *parser, struct wasmbin_reader *re
         return false;
     if (kind > TW_WASM_TAG)
         return wasmbin_bad(reader, start, "unknown kind of export 0x%02x", kind);
-    if (kind == TW_WASM_TAG)
-        return wasmbin_refused(reader, start, "an exported tag", "exception handling is");
     export->kind = kind;
-    return wasmbin_check_index(reader, start, names[kind], export->index,
-                               space_size(parser->wasm, export->kind));
+    if (!wasmbin_check_index(reader, start, names[kind], export->index,
+                             space_size(parser->wasm, export->kind)))
+        return false;
+    return export->kind != TW_WASM_FUNC || wasmbin_declare(parser, export->index);
 }
 
 bool wasmbin_parse_exports(struct wasmbin_parser *parser, struct wasmbin_reader *reader) {
@@ -341,6 +345,12 @@ bool wasmbin_parse_start(struct wasmbin_parser *parser, struct wasmbin_reader *r
     if (!wasmbin_read_u32(reader, "the start function", &wasm->start) ||
         !wasmbin_check_index(reader, start, "start function", wasm->start, wasm->func_count))
         return false;
+    // The rewrite makes an export of it, which may have any type.
+    const struct tw_wasm_functype *type = &wasm->types[wasm->func_types[wasm->start]];
+    if (type->param_count || type->result_count)
+        return wasmbin_bad(reader, start,
+                           "the start function %u has %u parameters and %u results, it may have none",
+                           wasm->start, type->param_count, type->result_count);
     wasm->has_start = true;
     return true;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Element and data segments (binary format, chapters 5.5.12 and 5.5.14 of the specification). Functions named
-// by element segments count as address-taken. Active data segments get their offsets worked out; one that
+// Element and data segments (binary format, chapters 5.5.12 and 5.5.14 of the specification). Active data segments get their offsets worked out; one that
 // would not fit its memory could never be instantiated, so it is refused here.
 
 #include "wasmbin/internal.h"
@@ -17,7 +16,7 @@ static bool read_elem_function(struct wasmbin_parser *parser, struct wasmbin_rea
     if (!wasmbin_read_u32(reader, "a function index", &func) ||
         !wasmbin_check_index(reader, start, "function", func, parser->wasm->func_count))
         return false;
-    return true;
+    return wasmbin_declare(parser, func);
 }
 
 // elemkind (0: functions) or reftype; the short forms of flags 0 and 4 have none

@@ -28,17 +28,19 @@ enum tw_wasm_valtype {
     TW_WASM_F64 = 0x7c,
     TW_WASM_V128 = 0x7b,
     TW_WASM_FUNCREF = 0x70,
-    TW_WASM_EXTERNREF = 0x6f
+    TW_WASM_EXTERNREF = 0x6f,
+    TW_WASM_REF =
+        0x64 // any other reference: not null, to a type of the module, to an object, to an exception
 };
 
-struct tw_wasm_functype {
+struct tw_wasm_functype {            // empty for a structure's or an array's type
     const uint8_t *params, *results; // enum tw_wasm_valtype, a byte each
     uint32_t param_count, result_count;
 };
 struct tw_wasm_import {
     struct tw_str module, name;
     enum tw_wasm_kind kind;
-    uint32_t type; // FUNC: index into types
+    uint32_t type; // FUNC, TAG: index into types
 };
 struct tw_wasm_export {
     struct tw_str name;
@@ -80,6 +82,7 @@ struct tw_wasm {
     uint32_t func_count, imported_funcs;
     struct tw_wasm_limits *memories, *tables;
     uint32_t memory_count, imported_memories, table_count, imported_tables;
+    uint32_t tag_count, imported_tags;
     struct tw_wasm_global *globals;
     uint32_t global_count, imported_globals;
     struct tw_wasm_data *data;
@@ -92,12 +95,14 @@ struct tw_wasm {
     // reset in place
     bool mutates_tables;
     bool uses_data_drop; // data.drop or memory.init of a passive segment occur: segments carry state
+    bool has_objects;    // it declares structures or arrays: state that lies in no memory
     void *sections;      // wasmbin's own
 };
 
 // INVALID_WASM with the byte offset and what was expected; MODULE_TOO_LARGE above a limit, naming it.
-// memory64, threads (shared memories and atomics), GC types, exceptions and component binaries are refused by
-// name. CAPACITY when the arena is full: 1 MiB and 8 bytes for each byte of the module do for both functions.
+// memory64, threads (shared memories and atomics), the exceptions of before WebAssembly 3.0 and component
+// binaries are refused by name. CAPACITY when the arena is full: 2 MiB and 12 bytes for each byte of the module
+// do for both functions.
 [[nodiscard]] bool tw_wasm_parse(struct tw_arena *arena, struct tw_span bytes, struct tw_wasm *ret_wasm,
                                  struct tw_error *err);
 // The exported function with that name; NULL: none. Borrowed from the module.
@@ -119,7 +124,8 @@ struct tw_wasm_rewrite_options {
 //   tw:m0 tw:m1 …  every defined memory       tw:t0 …  every defined table
 //   tw:g0 …        every defined mutable global that holds a number (a reference sets mutates_tables)
 //   tw:start       the start function         tw:poll  the poll memory (1 page, the last memory)
-// Active data segments became empty passive ones (their bytes are in wasm->data), active element segments
+// Memories without a maximum got the one that they have anyway, 65,536 pages: so the engine can tell them from
+// a collector's heap. Active data segments became empty passive ones (their bytes are in wasm->data), active element segments
 // stay as they are. Custom sections about code offsets, debugging and linking are dropped, since code moves;
 // all indices stay.
 struct tw_wasm_rewritten {
