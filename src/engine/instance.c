@@ -31,12 +31,10 @@ static bool look_up(struct engine_instance *instance, struct tw_error *err) {
         if (!find(instance, "tw:m", i, &item, err))
             return false;
         instance->memories[i] = item.of.memory;
-        // See is_next in memory.c.
+        // See is_heap in memory.c.
         if (instance->regions_made <= i ||
             wasmtime_memory_data(instance->context, &item.of.memory) != instance->regions[i].base)
-            return tw_fail(err, TW_ERR_COMPILE_FAILED,
-                           "the module has an empty memory without a maximum and tables of externref; give "
-                           "the memory a page");
+            return tw_fail(err, TW_ERR_INTERNAL, "the engine made the memories in another order");
     }
     for (uint32_t i = 0; i < module->global_count; i++) {
         if (!find(instance, "tw:g", i, &item, err))

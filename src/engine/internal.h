@@ -87,7 +87,7 @@ void engine_image_done(struct engine_image *image);
 
 // ---- linear memories (memory.c). Confined to the instance. ----
 struct engine_region {
-    const struct engine_instance *instance; // NULL: no guest's
+    struct engine_instance *instance; // NULL: no guest's
     uint8_t *base;
     uint64_t size;        // bytes now, whole Wasm pages; [base, base + size) is readable and writable
     uint64_t limit;       // bytes, of all the instance's memories together
@@ -173,6 +173,7 @@ struct engine_instance {
     struct engine_region *regions; // one a defined memory
     uint32_t region_count, regions_made;
     struct engine_region *memory; // of the guest ABI; NULL: none
+    struct engine_region *heap;   // of objects and exceptions; NULL: none yet
     wasmtime_memory_t *memories;
     wasmtime_global_t *globals;
     struct engine_exported {

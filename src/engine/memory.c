@@ -6,7 +6,7 @@
 //     the guest ABI's memory      the upper half of the instance's arena
 //     the poll page (the last)    behind the arena's guard, one Wasm page, readable
 //     further memories            a reservation of their own: 4 GiB and a guard
-//     the collector's heap        the same, with nobody to reset it: it holds only what guests cannot make
+//     the collector's heap        the same, with nobody to reset it: instances that make objects serve once
 //
 // A memory begins as the module's image: the file mapped private (pages that are only read cost nothing),
 // then zeros. Growing is mprotect; memories never move.
@@ -40,6 +40,8 @@ static uint64_t taken_beside(const struct engine_region *region) {
     uint64_t sum = 0;
     for (uint32_t i = 0; instance && i < instance->regions_made; i++)
         sum += &instance->regions[i] == region ? 0 : instance->regions[i].size;
+    if (instance && instance->heap && instance->heap != region)
+        sum += instance->heap->size;
     return sum;
 }
 
@@ -61,7 +63,7 @@ uint64_t engine_instance_memory(const struct engine_instance *instance) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < instance->regions_made; i++)
         sum += instance->regions[i].size;
-    return sum;
+    return sum + (instance->heap ? instance->heap->size : 0);
 }
 
 static wasmtime_error_t *grow_region(void *env, size_t new_size) {
@@ -202,55 +204,58 @@ static wasmtime_error_t *make_poll(struct engine_instance *instance, wasmtime_li
     return NULL;
 }
 
-// ---- what is no guest's ----
+// ---- the collector's heap ----
 
-static void free_plain(void *env) {
+static void free_heap(void *env) {
     struct engine_region *region = env;
+    if (region->instance)
+        region->instance->heap = NULL;
+    (void)engine_region_count(region, 0); // giving back is never refused
     munmap(region->base, region->own_bytes);
     free(region);
 }
 
-static wasmtime_error_t *make_plain(size_t minimum, wasmtime_linear_memory_t *ret_memory) {
+// Counts as the instance's memory; `instance` may be NULL.
+static wasmtime_error_t *make_heap(struct engine_instance *instance, size_t minimum,
+                                   wasmtime_linear_memory_t *ret_memory) {
     struct engine_region *region = tw_alloc_zero(1, sizeof(*region));
-    if (!region || !reserve(region, NULL)) {
+    if (!region || !reserve(region, instance ? instance->arena : NULL)) {
         free(region);
         return wasmtime_error_new("no address space for a memory");
     }
-    region->limit = ENGINE_MEMORY_DEFAULT;
+    region->instance = instance;
+    region->limit = instance ? instance->module->limits.memory_bytes : ENGINE_MEMORY_DEFAULT;
+    if (instance)
+        instance->heap = region;
     wasmtime_error_t *error = grow_region(region, minimum);
     if (error) {
-        free_plain(region);
+        free_heap(region);
         return error;
     }
     ret_memory->env = region;
     ret_memory->get_memory = get_region;
     ret_memory->grow_memory = grow_region;
-    ret_memory->finalizer = free_plain;
+    ret_memory->finalizer = free_heap;
     return NULL;
 }
 
-// The memory Wasmtime asks for is the instance's next one. The collector's heap comes before them and has no
-// maximum; a module for which that is not enough to tell them apart fails in instance.c, which looks where
-// the memories lie.
-static bool is_next(const struct engine_instance *instance, size_t minimum, size_t maximum) {
-    const struct tw_wasm_limits *limits = &instance->module->memories[instance->regions_made];
-    uint64_t pages = ENGINE_MEMORY_RESERVATION / ENGINE_WASM_PAGE;
-    uint64_t max = limits->max < pages ? limits->max : pages;
-    return minimum == limits->min * ENGINE_WASM_PAGE && maximum == max * ENGINE_WASM_PAGE;
+// The collector's heap has no maximum; a guest's memories have one since the module was rewritten.
+static bool is_heap(const wasm_memorytype_t *type) {
+    uint64_t max;
+    return !wasmtime_memorytype_maximum(type, &max);
 }
 
 static wasmtime_error_t *new_memory(void *env, const wasm_memorytype_t *type, size_t minimum, size_t maximum,
                                     size_t reserved, size_t guard, wasmtime_linear_memory_t *ret_memory) {
     (void)env;
-    (void)type;
+    (void)maximum;
     (void)reserved; // 4 GiB and 32 MiB: our settings
     (void)guard;
     struct engine_instance *instance = creating;
-    if (!instance)
-        return make_plain(minimum, ret_memory);
+    if (!instance || is_heap(type))
+        return make_heap(instance, minimum, ret_memory);
     if (instance->regions_made < instance->region_count)
-        return is_next(instance, minimum, maximum) ? make_region(instance, minimum, ret_memory)
-                                                   : make_plain(minimum, ret_memory);
+        return make_region(instance, minimum, ret_memory);
     return make_poll(instance, ret_memory);
 }
 

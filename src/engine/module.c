@@ -3,8 +3,8 @@
 // From a module's bytes to what instances are made of: parse, rewrite, compile (elsewhere), link, and either
 // run start code once and capture the image, or map the image that an earlier build left.
 //
-// Modules whose code changes tables, drops segments or keeps references in globals hold state that no image
-// can: they are captured before start code, which then runs in every instance, and instances serve one call
+// Modules whose code changes tables, drops segments, keeps references in globals or makes objects hold state
+// that no image can: they are captured before start code, which then runs in every instance, and instances serve one call
 // each.
 
 #include <fcntl.h>
@@ -104,7 +104,7 @@ static bool list_state(struct tw_module *module, const struct build *build, stru
     module->global_count = build->rewritten.global_count;
     module->table_count = build->rewritten.table_count;
     module->has_start = build->rewritten.has_start;
-    module->single_use = wasm->mutates_tables || wasm->uses_data_drop;
+    module->single_use = wasm->mutates_tables || wasm->uses_data_drop || wasm->has_objects;
     return true;
 }
 

@@ -26,10 +26,25 @@ static const char *const kinds[] = {
     [WASMTIME_TRAP_CODE_UNREACHABLE_CODE_REACHED] = "unreachable",
     [WASMTIME_TRAP_CODE_INTERRUPT] = "interrupt",
     [WASMTIME_TRAP_CODE_NULL_REFERENCE] = "null_reference",
+    [WASMTIME_TRAP_CODE_ARRAY_OUT_OF_BOUNDS] = "array_out_of_bounds",
+    [WASMTIME_TRAP_CODE_ALLOCATION_TOO_LARGE] = "allocation_too_large",
+    [WASMTIME_TRAP_CODE_CAST_FAILURE] = "cast_failure",
 };
 
 static const char *kind_of(wasmtime_trap_code_t code) {
     return code < TW_COUNT(kinds) && kinds[code] ? kinds[code] : "other";
+}
+
+// An exception that nothing caught, or a heap that could not grow, end a call with an error that is no trap. The store
+// forgets the exception, for its next call. NULL: something else happened.
+static const char *kind_of_error(struct engine_call *call) {
+    const struct engine_region *heap = call->instance->heap;
+    wasmtime_exnref_t exception;
+    if (wasmtime_context_take_exception(call->instance->context, &exception)) {
+        wasmtime_exnref_unroot(&exception);
+        return "uncaught_exception";
+    }
+    return heap && heap->denied ? "out_of_memory" : NULL;
 }
 
 // ---- backtrace ----
@@ -105,27 +120,46 @@ static void write_frames(const struct tw_module *module, struct tw_buf *out, con
     snprintf(ret_name, size, "%.*s", TW_STR_ARG(name));
 }
 
-static void trapped(struct engine_call *call, wasmtime_trap_code_t code) {
+// Takes `frames`.
+static void end_by_guest(struct engine_call *call, const char *kind, wasm_frame_vec_t *frames,
+                         struct tw_str text) {
     struct tw_invoke *invoke = call->invoke;
+    char name[96];
+    write_frames(invoke->module, &invoke->backtrace, frames, text, name, sizeof(name));
+    wasm_frame_vec_delete(frames);
+    snprintf(invoke->trap_kind, sizeof(invoke->trap_kind), "%s", kind);
+    tw_fail(&invoke->error, TW_ERR_GUEST_TRAP, "the function trapped: %s%s%s", kind, name[0] ? " in " : "",
+            name);
+}
+
+static void trapped(struct engine_call *call) {
+    wasmtime_trap_code_t code = UINT8_MAX;
     wasm_byte_vec_t message;
     wasm_frame_vec_t frames;
-    char name[96];
+    wasmtime_trap_code(call->trap, &code);
     wasm_trap_message(call->trap, &message);
     wasm_trap_trace(call->trap, &frames);
-    write_frames(invoke->module, &invoke->backtrace, &frames, tw_str_of(message.data, message.size), name,
-                 sizeof(name));
-    wasm_frame_vec_delete(&frames);
+    end_by_guest(call, kind_of(code), &frames, tw_str_of(message.data, message.size));
     wasm_byte_vec_delete(&message);
-    snprintf(invoke->trap_kind, sizeof(invoke->trap_kind), "%s", kind_of(code));
-    tw_fail(&invoke->error, TW_ERR_GUEST_TRAP, "the function trapped: %s%s%s", invoke->trap_kind,
-            name[0] ? " in " : "", name);
+}
+
+static void failed(struct engine_call *call) {
+    const char *kind = kind_of_error(call);
+    wasm_byte_vec_t message;
+    wasm_frame_vec_t frames;
+    if (kind) {
+        wasmtime_error_message(call->error, &message);
+        wasmtime_error_wasm_trace(call->error, &frames);
+        end_by_guest(call, kind, &frames, tw_str_of(message.data, message.size));
+        wasm_byte_vec_delete(&message);
+    } else {
+        engine_fail(&call->invoke->error, TW_ERR_INTERNAL, "the call failed", call->error);
+        call->error = NULL;
+    }
 }
 
 void engine_outcome(struct engine_call *call, bool stopped) {
     struct tw_invoke *invoke = call->invoke;
-    wasmtime_trap_code_t code = 0;
-    if (call->trap)
-        wasmtime_trap_code(call->trap, &code);
     if (stopped) {
         // However it ended: a kernel that was stopped may have made the guest return or abort by itself.
         tw_fail(&invoke->error, call->stop_code, "%s",
@@ -136,10 +170,9 @@ void engine_outcome(struct engine_call *call, bool stopped) {
             tw_fail(&invoke->error, TW_ERR_GUEST_EXIT, "the function left with exit code %d",
                     invoke->exit_code);
     } else if (call->trap) {
-        trapped(call, code);
+        trapped(call);
     } else if (call->error) {
-        engine_fail(&invoke->error, TW_ERR_INTERNAL, "the call failed", call->error);
-        call->error = NULL;
+        failed(call);
     }
     if (call->trap)
         wasm_trap_delete(call->trap);

@@ -20,8 +20,10 @@ static const char *type_name(uint8_t type) {
         return "v128";
     case TW_WASM_FUNCREF:
         return "funcref";
-    default:
+    case TW_WASM_EXTERNREF:
         return "externref";
+    default:
+        return "ref";
     }
 }
 

@@ -4,7 +4,8 @@
 // private part and the places of polls.
 //
 //     parse.c     preamble, order of sections        reader.c   bytes to integers, names, types; the errors
-//     sections.c  types, imports … exports           decode.c   one instruction at a time
+//     types.c     the type section                   decode.c   one instruction at a time
+//     sections.c  imports … exports, start
 //     segments.c  element and data segments          expr.c     constant expressions
 //     code.c      function bodies                    names.c    the name section
 //     polls.c     where to poll                      rewrite.c  the new binary

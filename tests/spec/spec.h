@@ -73,10 +73,13 @@ void spec_close(struct spec_run *run);
 // Makes an instance of a binary file of the test, which becomes the current one when that works.
 void spec_instantiate(struct spec_run *run, const char *file, const char *name,
                       struct spec_outcome *ret_outcome);
+// The effects on others of a module that was refused because a data segment does not fit.
+void spec_pretend(struct spec_run *run, const char *file);
 // The instance with that name, the current one for "". NULL: none.
 const struct spec_instance *spec_find(const struct spec_run *run, const char *name);
 // What a call's trap or error means; frees both. True when there was none.
-bool spec_judge(wasm_trap_t *trap, wasmtime_error_t *error, struct spec_outcome *ret_outcome);
+bool spec_judge(struct spec_run *run, wasm_trap_t *trap, wasmtime_error_t *error,
+                struct spec_outcome *ret_outcome);
 
 // A value as the test writes it. False: this program has no such value.
 [[nodiscard]] bool spec_value(struct spec_run *run, const struct tw_json *json, wasmtime_val_t *ret_value);

@@ -193,7 +193,7 @@ TW_TEST("sections come once, in order, and whole") {
     REFUSE("\1", "byte 9: the size of a section is cut short");
     REFUSE("\1\5\0", "a section has 5 bytes, only 1 are left");
     REFUSE("\x0e\0", "byte 8: unknown section 14");
-    REFUSE("\x0d\1\0", "a tag section: exception handling is not supported");
+    REFUSE("\6\1\0\xd\1\0", "byte 11: the tag section comes twice or too late");
     REFUSE("\1\1\0\1\1\0", "byte 11: the type section comes twice or too late");
     REFUSE("\3\1\0\1\1\0", "the type section comes twice or too late");
     REFUSE("\xa\1\0\xc\1\0", "the data count section comes twice or too late");
@@ -211,17 +211,26 @@ TW_TEST("sections come once, in order, and whole") {
 
 TW_TEST("declarations are checked against what was declared before") {
     REFUSE("\1\2\1\x60", "parameters is cut short");
-    REFUSE("\1\4\1\x61\0\0", "expected a function type (0x60), found 0x61");
-    REFUSE("\1\3\1\x5f\0", "a type that is not a function's: GC types are not supported");
+    REFUSE("\1\4\1\x61\0\0", "expected the type of a function, a structure or an array, found 0x61");
+    REFUSE("\1\2\1\x5d", "a continuation type: stack switching is not supported");
+    REFUSE("\1\2\1\x65", "a shared type: threads are not supported");
+    REFUSE("\1\2\1\x4d", "a described type: custom descriptors are not supported");
+    REFUSE("\1\5\1\x5f\1\x7f\2", "expected 0 or 1 for a field's mutability, found 2");
+    REFUSE("\1\4\1\x5e\x76\0", "expected a value type, found 0x76"); // between i16 and the references
+    REFUSE_LARGE("\1\5\1\x50\2\0\0", "byte 13: 2 supertypes, the limit is 1");
+    REFUSE("\1\4\1\x4e\2\x5f", "2 types in a group are announced, only 1 bytes are left");
     REFUSE("\1\5\1\x60\1\x7f\1", "1 results are announced, only 0 bytes are left");
     REFUSE("\1\5\1\x60\1\x01\0", "byte 13: expected a value type, found 0x01");
     REFUSE("\2\5\1\0\0\0\0", "type 0 does not exist, there are 0");
     REFUSE("\2\4\1\0\0\5", "unknown kind of import 0x05");
-    REFUSE("\2\6\1\0\0\4\0\0", "an imported tag: exception handling is not supported");
+    REFUSE("\2\6\1\0\0\4\0\0", "type 0 does not exist, there are 0");
+    REFUSE("\2\6\1\0\0\4\1\0", "unknown kind of tag 0x01");
+    REFUSE("\xd\3\1\0\0", "type 0 does not exist, there are 0");
     REFUSE("\2\5\1\1\xff\0\0", "the module of an import is not UTF-8");
     REFUSE("\3\2\1\0", "type 0 does not exist, there are 0");
-    REFUSE("\4\4\1\x7f\0\1", "byte 11: expected funcref or externref, found 0x7f");
-    REFUSE("\4\5\1\x40\0\x70\0", "a table with an initial value: typed function references are not");
+    REFUSE("\4\4\1\x7f\0\1", "byte 11: expected a reference type, found 0x7f");
+    REFUSE("\4\7\1\x40\0\x70\0\1\x0b", "a constant expression leaves 0 values");
+    REFUSE("\4\7\1\x40\1\x70\0\1\x0b", "expected 0x40 0x00 before a table with an initial value");
     REFUSE("\5\4\1\1\2\1", "the maximum 1 is below the minimum 2");
     REFUSE("\5\3\1\x10\0", "unknown limit flags 0x10");
     REFUSE("\5\3\1\2\1", "threads and shared memories are not supported");
@@ -234,9 +243,44 @@ TW_TEST("declarations are checked against what was declared before") {
     REFUSE("\6\4\1\x7f\4\x41", "expected 0 or 1 for a global's mutability, found 4");
     REFUSE("\7\5\1\1m\2\0", "exported memory 0 does not exist, there are 0");
     REFUSE("\5\3\1\0\1\7\5\1\1m\2\1", "byte 16: exported memory 1 does not exist, there are 1");
-    REFUSE("\7\5\1\1m\4\0", "an exported tag: exception handling is not supported");
+    REFUSE("\7\5\1\1m\4\0", "exported tag 0 does not exist, there are 0");
     REFUSE("\7\5\1\1m\5\0", "unknown kind of export 0x05");
     REFUSE("\x8\1\0", "start function 0 does not exist, there are 0");
+    REFUSE("\1\5\1\x60\1\x7f\0\3\2\1\0\x8\1\0", "the start function 0 has 1 parameters and 0 results");
+}
+
+// The engine allows it for exported functions, and the rewrite exports the start function.
+TW_TEST("code takes references only of functions that are named before it") {
+    static const char text[] = "(module %s (func $start) (start $start) (func (drop (ref.func $start))))";
+    static const char *const names[] = {"", "(export \"a\" (func $start))", "(elem declare func $start)",
+                                        "(global funcref (ref.func $start))"};
+    for (size_t i = 0; i < TW_COUNT(names); i++) {
+        char guest[256];
+        snprintf(guest, sizeof guest, text, names[i]);
+        struct tw_span bytes = assemble_with(guest, "--no-check");
+        if (i == 0)
+            refuse(bytes, TW_ERR_INVALID_WASM,
+                   "ref.func of function 0, which no export, element segment or global");
+        else
+            parse(bytes);
+    }
+}
+
+// (rec (sub (struct (field i8) (field (mut (ref null 0)))))), (array (mut i64)), (func (param (ref 0) funcref
+// (ref null func) (ref null any) i32) (result externref))
+TW_TEST("types of objects are counted, references are told apart as far as callers need") {
+    parse(
+        MODULE("\1\x1b\3\x4e\1\x50\0\x5f\2\x78\0\x63\0\1\x5e\x7e\1\x60\5\x64\0\x70\x63\x70\x63\x6e\x7f\1\x6f"
+               "\x0d\3\1\0\2"));
+    ck_assert_uint_eq(wasm.type_count, 3);
+    ck_assert(wasm.has_objects);
+    ck_assert_uint_eq(wasm.tag_count, 1);
+    ck_assert_uint_eq(wasm.types[0].param_count + wasm.types[1].param_count, 0);
+    static const uint8_t params[] = {TW_WASM_REF, TW_WASM_FUNCREF, TW_WASM_FUNCREF, TW_WASM_REF, TW_WASM_I32};
+    ck_assert_uint_eq(wasm.types[2].param_count, sizeof params);
+    ck_assert_mem_eq(wasm.types[2].params, params, sizeof params);
+    ck_assert_uint_eq(wasm.types[2].result_count, 1);
+    ck_assert_uint_eq(wasm.types[2].results[0], TW_WASM_EXTERNREF);
 }
 
 TW_TEST("constant expressions are constant and leave one value") {
@@ -257,7 +301,7 @@ TW_TEST("segments are checked") {
     REFUSE("\x9\6\1\0\x41\0\x0b\0", "byte 11: table 0 does not exist, there are 0");
     REFUSE("\x9\5\1\1\0\1\0", "function 0 does not exist, there are 0");
     REFUSE("\x9\4\1\1\1\0", "unknown kind of element segment 0x01");
-    REFUSE("\x9\4\1\5\x7f\0", "expected funcref or externref, found 0x7f");
+    REFUSE("\x9\4\1\5\x7f\0", "expected a reference type, found 0x7f");
     REFUSE("\x9\5\1\1\0\x7f\0", "127 elements are announced, only 1 bytes are left");
     REFUSE("\xb\2\1\3", "unknown flags 3 of a data segment");
     REFUSE("\xb\6\1\0\x41\0\x0b\0", "memory 0 does not exist, there are 0");
