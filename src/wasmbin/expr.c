@@ -58,40 +58,50 @@ static bool get_global(struct wasmbin_parser *parser, struct stack *stack,
     return push(stack, reader, parser->module->globals[op->a]);
 }
 
-static bool step(struct wasmbin_parser *parser, struct stack *stack, const struct wasmbin_reader *reader,
-                 const struct wasmbin_op *op) {
+// A constant's type; 0: the instruction is none.
+static uint8_t constant_type(const struct wasmbin_op *op) {
     switch (op->code) {
     case WASMBIN_I32_CONST:
-        return push(stack, reader, (struct wasmbin_constant){TW_WASM_I32, true, (uint32_t)op->value});
+        return TW_WASM_I32;
     case WASMBIN_I64_CONST:
-        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_I64});
+        return TW_WASM_I64;
     case WASMBIN_F32_CONST:
-        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_F32});
+        return TW_WASM_F32;
     case WASMBIN_F64_CONST:
-        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_F64});
+        return TW_WASM_F64;
     case WASMBIN_V128_CONST:
-        return push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_V128});
+        return TW_WASM_V128;
     case WASMBIN_REF_NULL:
-        return push(stack, reader, (struct wasmbin_constant){.type = (uint8_t)op->a});
+        return (uint8_t)op->a;
+    default:
+        return 0;
+    }
+}
+
+// An instruction that makes an object of a type or turns one reference into another.
+static bool is_of_objects(const struct wasmbin_op *op) {
+    return (op->code >= WASMBIN_STRUCT_NEW && op->code <= WASMBIN_STRUCT_NEW_DEFAULT) ||
+           (op->code >= WASMBIN_ARRAY_NEW && op->code <= WASMBIN_ARRAY_NEW_FIXED) ||
+           (op->code >= WASMBIN_ANY_CONVERT_EXTERN && op->code <= WASMBIN_REF_I31);
+}
+
+static bool step(struct wasmbin_parser *parser, struct stack *stack, const struct wasmbin_reader *reader,
+                 const struct wasmbin_op *op) {
+    uint8_t type = constant_type(op);
+    if (type == TW_WASM_I32)
+        return push(stack, reader, (struct wasmbin_constant){TW_WASM_I32, true, (uint32_t)op->value});
+    if (type)
+        return push(stack, reader, (struct wasmbin_constant){.type = type});
+    if (is_of_objects(op)) {
+        stack->is_opaque = true;
+        return op->immediates == WASMBIN_IMM_NONE ||
+               wasmbin_check_index(reader, op->at, "type", op->a, parser->wasm->type_count);
+    }
+    switch (op->code) {
     case WASMBIN_REF_FUNC:
-        if (!wasmbin_check_index(reader, op->at, "function", op->a, parser->wasm->func_count))
-            return false;
-        return wasmbin_declare(parser, op->a) &&
+        return wasmbin_check_index(reader, op->at, "function", op->a, parser->wasm->func_count) &&
+               wasmbin_declare(parser, op->a) &&
                push(stack, reader, (struct wasmbin_constant){.type = TW_WASM_FUNCREF});
-    case WASMBIN_STRUCT_NEW:
-    case WASMBIN_STRUCT_NEW_DEFAULT:
-    case WASMBIN_ARRAY_NEW:
-    case WASMBIN_ARRAY_NEW_DEFAULT:
-    case WASMBIN_ARRAY_NEW_FIXED:
-        if (!wasmbin_check_index(reader, op->at, "type", op->a, parser->wasm->type_count))
-            return false;
-        stack->is_opaque = true;
-        return true;
-    case WASMBIN_REF_I31:
-    case WASMBIN_ANY_CONVERT_EXTERN:
-    case WASMBIN_EXTERN_CONVERT_ANY:
-        stack->is_opaque = true;
-        return true;
     case WASMBIN_GLOBAL_GET:
         return get_global(parser, stack, reader, op);
     case WASMBIN_I32_ADD:
