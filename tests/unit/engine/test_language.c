@@ -81,20 +81,21 @@ TW_TEST("structures, arrays, small integers and casts work, beside a memory that
 
 // Thrown three frames deep, caught by tag with its value: 40; caught by all and thrown again: 1; finally 41 + 1.
 TW_TEST("exceptions are caught where they should be, and instances stay warm") {
-    check_both("(module (tag $t (param i32)) (tag $other)"
-               "(func $throw (param i32) (if (local.get 0) (then (call $throw (i32.sub (local.get 0) "
-               "(i32.const 1)))))"
-               " (throw $t (i32.const 40)))"
-               "(func $again (block $all (result exnref) (try_table (catch_all_ref $all) (call $throw "
-               "(i32.const 3))) unreachable)"
-               " (throw_ref))"
-               "(func (export \"run\") (result i32)"
-               " (block $caught (result i32)"
-               "  (block $wrong (drop (try_table (result i32) (catch $other $wrong) (catch $t $caught) (call "
-               "$again) (i32.const 5)))"
-               "  (return (i32.const 6)))"
-               " (i32.const 2) (i32.add)))",
-               42);
+    check_both(
+        "(module (tag $t (param i32)) (tag $other)"
+        "(func $throw (param i32) (if (local.get 0) (then (call $throw (i32.sub (local.get 0) "
+        "(i32.const 1)))))"
+        " (throw $t (i32.const 40)))"
+        "(func $again (block $all (result exnref) (try_table (catch_all_ref $all) (call $throw "
+        "(i32.const 3))) unreachable)"
+        " (throw_ref))"
+        "(func (export \"run\") (result i32)"
+        " (block $caught (result i32)"
+        "  (block $wrong (drop"
+        "   (try_table (result i32) (catch $other $wrong) (catch $t $caught) (call $again) (i32.const 5))))"
+        "  (return (i32.const 6)))"
+        " (i32.const 2) (i32.add)))",
+        42);
 }
 
 static void check_trap(struct engine_test *test, struct tw_module *module, const char *export,
