@@ -245,7 +245,6 @@ void http_peers_leave(struct http_peers *peers, const struct http_peer *peer);
 
 // ---- trace.c ----
 void http_trace_begin(struct http_exchange *x); // request id, and the trace id: traceparent's or a new one
-void http_trace_call(struct http_exchange *x);  // spans of x->call, which has ended
 void http_trace_end(struct http_exchange *x);   // the answer is out, or nobody waits for it
 enum { HTTP_TRACEPARENT_SIZE = 56 };
 // The answer's traceparent; false: the request is not traced.

@@ -21,7 +21,6 @@ static void on_abort(struct http_exchange *x) {
 void http_call_ended(struct http_exchange *x) {
     TW_LOCK_SCOPE(&x->call_lock);
     x->call_running = false;
-    http_trace_call(x);
 }
 
 void http_call_problem(struct http_exchange *x, struct http_reply *reply, const struct tw_error *err) {

@@ -74,21 +74,6 @@ void http_trace_begin(struct http_exchange *x) {
     tw_trace_begin(&x->trace, x->loop->http->options.tracer, &context, next_random(x->loop), x->started_ns);
 }
 
-void http_trace_call(struct http_exchange *x) {
-    const struct tw_invoke_times *times = &x->call.invoke.times;
-    if (!tw_trace_is_on(&x->trace) || !times->queued_ns || !times->ended_ns)
-        return;
-    int64_t started_ns = times->started_ns ? times->started_ns : times->ended_ns;
-    tw_trace_span(&x->trace, TW_SPAN_QUEUE, times->queued_ns, started_ns, TW_OK, 0);
-    if (!times->started_ns)
-        return;
-    enum tw_code code = x->call.error.code;
-    int64_t running_ns = times->running_ns ? times->running_ns : times->ended_ns;
-    tw_trace_span(&x->trace, TW_SPAN_ACQUIRE, started_ns, running_ns, times->running_ns ? TW_OK : code, 0);
-    if (times->running_ns)
-        tw_trace_span(&x->trace, TW_SPAN_CALL, running_ns, times->ended_ns, code, 0);
-}
-
 // Probes and scrapes come every few seconds for ever and say nothing about a request's way.
 static bool is_worth_tracing(const struct http_exchange *x) {
     return !x->route || x->route->access == HTTP_TOKEN;

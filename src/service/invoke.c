@@ -157,11 +157,28 @@ static void count_call(const struct tw_service_call *call) {
                           (double)(phases[i].ns > 0 ? phases[i].ns : 0) * 1e-9);
 }
 
+// The call's phases, as spans of whatever asked for it.
+static void record_spans(const struct tw_service_call *call) {
+    const struct tw_invoke_times *times = &call->invoke.times;
+    if (!tw_trace_is_on(call->trace) || !times->queued_ns || !times->ended_ns)
+        return;
+    enum tw_code code = call->error.code;
+    bool was_taken = times->started_ns, has_run = times->running_ns;
+    int64_t started_ns = was_taken ? times->started_ns : times->ended_ns;
+    int64_t running_ns = has_run ? times->running_ns : times->ended_ns;
+    tw_trace_span(call->trace, TW_SPAN_QUEUE, times->queued_ns, started_ns, was_taken ? TW_OK : code, 0);
+    if (was_taken)
+        tw_trace_span(call->trace, TW_SPAN_ACQUIRE, started_ns, running_ns, has_run ? TW_OK : code, 0);
+    if (has_run)
+        tw_trace_span(call->trace, TW_SPAN_CALL, running_ns, times->ended_ns, code, 0);
+}
+
 // The last step: tells the caller, after which the call is theirs again.
 static void finish(struct call_state *state) {
     struct tw_service *service = state->service;
     struct tw_service_call *call = state->call;
     count_call(call);
+    record_spans(call);
     {
         TW_LOCK_SCOPE(lock_of(service, call));
         call->state = NULL; // from here on cancel finds nothing to do

@@ -87,6 +87,14 @@ static bool check_quota(struct tw_service *service, uint64_t tenant, struct tw_e
 
 // ---- running ----
 
+static void end_trace(struct service_job *job) {
+    struct tw_trace_root root = {.name = "job",
+                                 .function = tw_str_from(job->function),
+                                 .tenant = job->tenant,
+                                 .code = job->call.error.code};
+    tw_trace_end(&job->trace, &root, tw_clock_ns());
+}
+
 // Makes the end durable, then visible. On the blocking pool.
 static void finish(struct tw_task *task) {
     struct service_job *job =
@@ -121,6 +129,7 @@ static void finish(struct tw_task *task) {
         job->outcome = outcome;
     }
     count_active(-1);
+    end_trace(job);
     struct tw_service *service = job->service;
     service_job_unref(job);
     service_leave(service);
@@ -140,6 +149,8 @@ static bool begin_call(struct service_job *job, const struct tw_job_request *req
                                          .body = tw_buf_span(&job->body),
                                          .export = tw_str_from(job->export),
                                          .deadline_ms = request->deadline_ms,
+                                         .trace_id = job->trace_id[0] ? job->trace_id : NULL,
+                                         .trace = &job->trace,
                                          .done = on_done,
                                          .context = job};
     if (!service_invoke_admitted(job->service, &job->caller, &job->call, &job->lease, err))
@@ -166,6 +177,9 @@ static bool copy_request(struct service_job *job, const struct tw_job_request *r
     memcpy(job->function, function->name, sizeof job->function);
     job->tenant = function->tenant;
     job->created_ns = tw_clock_wall_ns();
+    if (request->trace_id)
+        snprintf(job->trace_id, sizeof job->trace_id, "%s", request->trace_id);
+    tw_trace_follow(&job->trace, request->trace);
     tw_buf_init(&job->body, request->body.len + 1);
     job->export = tw_str_dup(request->export);
     return (job->export && tw_buf_append(&job->body, request->body.data, request->body.len)) ||

@@ -24,6 +24,8 @@ struct service_job {
     struct tw_service_call call;
     struct tw_buf body;
     char *export;
+    char trace_id[33];     // of the request that started it, or empty
+    struct tw_trace trace; // the call's, below that request's; confined to whoever works on the job
     struct tw_task finish_task;
     struct service_job *next_expired; // while expired ones are collected
 };

@@ -135,6 +135,8 @@ struct tw_job_request {
     struct tw_str function, export;
     bool is_json; // as tw_service_call
     struct tw_span body;
+    const char *trace_id;         // 32 digits; may be NULL
+    const struct tw_trace *trace; // of the request that starts it; may be NULL
     uint32_t deadline_ms;
 };
 // Blocks until the job is on disk. Writes {"job_id","state"}. Its end is seen with tw_service_job_get.

@@ -173,9 +173,11 @@ static void put_root_attributes(struct writer *out, const struct tw_trace *trace
                                 const struct tw_trace_root *root) {
     char tenant[21];
     int tenant_len = snprintf(tenant, sizeof tenant, "%" PRIu64, root->tenant); // beyond an int64
-    put_text_attribute(out, ATTRIBUTES, "http.request.method", tw_str_from(root->method));
-    put_text_attribute(out, ATTRIBUTES, "http.route", tw_str_from(root->route));
-    put_number_attribute(out, ATTRIBUTES, "http.response.status_code", root->status);
+    if (root->method) {
+        put_text_attribute(out, ATTRIBUTES, "http.request.method", tw_str_from(root->method));
+        put_text_attribute(out, ATTRIBUTES, "http.route", tw_str_from(root->route));
+        put_number_attribute(out, ATTRIBUTES, "http.response.status_code", root->status);
+    }
     put_text_attribute(out, ATTRIBUTES, "tensor_wasm.tenant", tw_str_of(tenant, (size_t)tenant_len));
     if (root->function.len)
         put_text_attribute(out, ATTRIBUTES, "tensor_wasm.function", root->function);
@@ -195,12 +197,12 @@ size_t telemetry_otlp_spans(const struct tw_trace *trace, const struct tw_trace_
     if (memcmp(trace->context.parent_id, none, sizeof none) != 0)
         put_bytes(&out, 4, trace->context.parent_id, sizeof trace->context.parent_id);
     put_text(&out, 5, tw_str_from(root->name));
-    put_number(&out, 6, KIND_SERVER);
+    put_number(&out, 6, root->method ? KIND_SERVER : KIND_INTERNAL);
     put_fixed64(&out, 7, (uint64_t)(trace->start_ns + wall_offset_ns));
     put_fixed64(&out, 8, (uint64_t)(end_ns + wall_offset_ns));
     put_root_attributes(&out, trace, root);
     // A client's mistake is no error of the server's span (OpenTelemetry's conventions for HTTP).
-    put_status(&out, root->status >= 500 ? root->code : TW_OK);
+    put_status(&out, !root->method || root->status >= 500 ? root->code : TW_OK);
     close_message(&out, span);
     for (uint32_t i = 0; i < trace->count; i++)
         put_child(&out, trace, i, wall_offset_ns);

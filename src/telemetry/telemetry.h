@@ -115,6 +115,9 @@ void tw_tracer_free(struct tw_tracer *tracer);
 // Decides whether the request is sampled. `tracer` may be NULL. `random` is the root span's id.
 void tw_trace_begin(struct tw_trace *trace, struct tw_tracer *tracer, const struct tw_trace_context *context,
                     uint64_t random, int64_t start_ns);
+// A trace of something that a request began and that outlives it: below the request's span, sampled as it was.
+// `from` may be NULL.
+void tw_trace_follow(struct tw_trace *trace, const struct tw_trace *from);
 static inline bool tw_trace_is_on(const struct tw_trace *trace) {
     return trace && trace->tracer;
 }
@@ -122,10 +125,10 @@ static inline bool tw_trace_is_on(const struct tw_trace *trace) {
 void tw_trace_span(struct tw_trace *trace, enum tw_trace_span span, int64_t start_ns, int64_t end_ns,
                    enum tw_code code, int64_t amount);
 struct tw_trace_root {
-    const char *name; // "POST /functions/:id/invoke"
-    const char *method, *route;
-    struct tw_str function; // empty: none
-    const char *request_id; // may be NULL
+    const char *name;           // "POST /functions/:id/invoke"
+    const char *method, *route; // NULL: what is traced is no request, and has no status
+    struct tw_str function;     // empty: none
+    const char *request_id;     // may be NULL
     uint64_t tenant;
     int status;        // HTTP's
     enum tw_code code; // how it ended

@@ -37,6 +37,19 @@ void tw_trace_begin(struct tw_trace *trace, struct tw_tracer *tracer, const stru
     trace->count = trace->dropped = 0;
 }
 
+void tw_trace_follow(struct tw_trace *trace, const struct tw_trace *from) {
+    trace->tracer = NULL;
+    if (!tw_trace_is_on(from))
+        return;
+    struct tw_trace_context context = from->context;
+    context.parent_sampled = true;
+    uint64_t id = from->span_id, random;
+    for (int i = 7; i >= 0; i--, id >>= 8)
+        context.parent_id[i] = (uint8_t)id;
+    tw_random(&random, sizeof random);
+    tw_trace_begin(trace, from->tracer, &context, random, tw_clock_ns());
+}
+
 void tw_trace_span(struct tw_trace *trace, enum tw_trace_span span, int64_t start_ns, int64_t end_ns,
                    enum tw_code code, int64_t amount) {
     if (!tw_trace_is_on(trace))

@@ -102,6 +102,18 @@ def test_failures_are_errors_and_clients_mistakes_are_not(traced):
     assert trace(collector, 1, other[3:35])["POST /functions/:id/invoke"].status == 0
 
 
+def test_a_jobs_call_lies_below_the_request_that_started_it(traced):
+    server, collector = traced
+    assert server.client.deploy("later", wat(ADD)).status == 201
+    reply = server.client.post_json("/functions/later/invoke-async", {"export": "bad"}, headers={"traceparent": PARENT})
+    assert reply.status == 202, reply
+    spans = trace(collector, 5)
+    job = spans["job"]
+    assert job.parent == spans["POST /functions/:id/invoke-async"].id and job.kind == 1 and job.status == 2
+    assert job.attributes == {"tensor_wasm.tenant": "0", "tensor_wasm.function": "later", "error.type": "guest_trap"}
+    assert {spans[name].parent for name in ("queue", "acquire", "call")} == {job.id}
+
+
 def test_a_parents_decision_is_kept_and_probes_are_not_traced(traced):
     server, collector = traced
     reply = server.client.get("/functions", headers={"traceparent": UNSAMPLED.replace("4bf9", "6bf9")})
