@@ -244,6 +244,11 @@ static inline int64_t tw_load_ptx(const void *ptx, size_t len, const char *entry
     return tw_cuda_load_ptx(ptx, len, entry, tw_length(entry));
 }
 
+// A kernel that the tenant has published; an empty version means the one published last.
+static inline int64_t tw_load_kernel(const char *name, const char *version) {
+    return tw_cuda_load_kernel(name, tw_length(name), version, tw_length(version));
+}
+
 static inline int tw_set_content_type(const char *text) {
     return tw_set_content_type_n(text, tw_length(text));
 }

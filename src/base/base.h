@@ -17,6 +17,7 @@
 #include "base/map.h"
 #include "base/port.h"
 #include "base/ref.h"
+#include "base/sign.h"
 #include "base/signals.h"
 #include "base/str.h"
 #include "base/thread.h"

@@ -45,6 +45,14 @@ int cli_fail(const struct tw_error *err) {
     return CLI_FAILED;
 }
 
+int cli_fail_at(struct tw_str source, const struct tw_error *err) {
+    struct tw_source_mark mark;
+    cli_fail(err);
+    if (tw_source_mark_find(source, err->message, &mark))
+        fprintf(stderr, "%s\n%s\n", mark.text, mark.caret);
+    return CLI_FAILED;
+}
+
 int cli_usage(const char *format, ...) {
     va_list args;
     va_start(args, format);

@@ -85,6 +85,10 @@ static void tell_problem(long status, const struct tw_buf *body) {
         cli_message("%.*s: %.*s", TW_STR_ARG(kind), TW_STR_ARG(message));
     else
         cli_message("the server answered with status %ld", status);
+    struct tw_str source = tw_json_str(tw_json_get(error, "source")),
+                  caret = tw_json_str(tw_json_get(error, "caret"));
+    if (caret.len)
+        fprintf(stderr, "%.*s\n%.*s\n", TW_STR_ARG(source), TW_STR_ARG(caret));
     cli_tell_frames(tw_json_get(error, "backtrace"));
     struct tw_str text = tw_json_str(tw_json_get(error, "stderr"));
     if (text.len)
@@ -142,11 +146,13 @@ int cli_ask(const struct cli *cli, const char *method, const char *path,
 static int list_page(const struct cli *cli, const char *path, const char *member,
                      void (*print)(const struct tw_json *item), bool *first, char *cursor,
                      size_t cursor_size) {
-    char page[512];
     int status;
-    [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer = {};
-    snprintf(page, sizeof page, "%s?cursor=%s", path, cursor);
-    if (!cli_call(cli, &(struct cli_request){.method = "GET", .path = page}, &answer, &status))
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf page, answer = {};
+    tw_buf_init(&page, 4096);
+    if (!tw_buf_printf(&page, "%s?cursor=", path) || !cli_path_append(&page, tw_str_from(cursor)))
+        return CLI_FAILED;
+    if (!cli_call(cli, &(struct cli_request){.method = "GET", .path = (const char *)page.data}, &answer,
+                  &status))
         return status;
     struct tw_error err = {};
     struct tw_json *root = tw_json_parse(tw_buf_span(&answer), &err);
@@ -168,7 +174,7 @@ static int list_page(const struct cli *cli, const char *path, const char *member
 
 int cli_list(const struct cli *cli, const char *path, const char *member,
              void (*print)(const struct tw_json *item)) {
-    char cursor[TW_FUNCTION_NAME_MAX + 1] = "";
+    char cursor[TW_FUNCTION_NAME_MAX + TW_KERNEL_VERSION_MAX + 2] = ""; // the longest: a kernel's
     bool first = true;
     int status;
     if (cli->is_json)

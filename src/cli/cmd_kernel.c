@@ -151,7 +151,7 @@ static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const st
     bool ok = service && tw_service_kernel_run(service, run, &err);
     tw_service_free(service);
     if (!ok)
-        return cli_fail(&err);
+        return cli_fail_at(run->ptx, &err);
     if (!write_outputs(args))
         return CLI_FAILED;
     if (cli_value(cli, "time"))
@@ -220,6 +220,6 @@ int cli_kernel_dump(int argc, char **argv) {
                                           cli_value(&cli, "stage"), &out, &err);
     tw_service_free(service);
     if (!ok)
-        return cli_fail(&err);
+        return cli_fail_at(tw_buf_str(&ptx), &err);
     return cli_write_out(tw_buf_span(&out)) ? CLI_OK : CLI_FAILED;
 }

@@ -29,6 +29,8 @@ static struct tw_service_options service_options(const struct config *config) {
         .rate_burst = (uint32_t)config->numbers[CONFIG_RATE_BURST],
         .interrupt =
             strcmp(config->texts[CONFIG_INTERRUPT], "epoch") == 0 ? TW_INTERRUPT_EPOCH : TW_INTERRUPT_POLL,
+        .kernel_keys_file = config->texts[CONFIG_KERNEL_KEYS],
+        .require_kernel_signature = config->numbers[CONFIG_KERNEL_SIGNED],
     };
 }
 
@@ -67,27 +69,41 @@ static void warn_open(const char *address) {
            address, NULL);
 }
 
-// SIGHUP: the tokens file and the audit log are opened anew.
-static void reload(struct tw_tenants *tenants, struct tw_audit *audit) {
-    struct tw_error err = {};
-    tw_audit_reopen(audit);
-    if (tw_tenants_reload(tenants, &err))
-        tw_log(TW_LOG_INFO, "cli", "reloaded", NULL);
-    else
+// What a running server is made of, in the order it is made. `{}` is none of it.
+struct server {
+    struct tw_tracer *tracer;
+    struct tw_service *service;
+    struct tw_tenants *tenants;
+    struct tw_audit *audit;
+    struct tw_http *http;
+};
+
+// SIGHUP: the files of tokens and of kernel keys are read again, the audit log is opened anew.
+static void reload(const struct server *server) {
+    struct tw_error err = {}, key_err = {};
+    tw_audit_reopen(server->audit);
+    bool ok = tw_tenants_reload(server->tenants, &err);
+    if (!ok)
         tw_log(TW_LOG_ERROR, "cli", "the tokens stay as they were", "error", err.message, NULL);
+    if (!tw_service_reload(server->service, &key_err))
+        tw_log(TW_LOG_ERROR, "cli", "the kernel keys stay as they were", "error", key_err.message, NULL);
+    else if (ok)
+        tw_log(TW_LOG_INFO, "cli", "reloaded", NULL);
+    if (ok)
+        err = key_err;
     struct tw_audit_entry entry = {.actor = "SIGHUP", .action = "reload", .outcome = tw_code_name(err.code)};
-    tw_audit_post(audit, &entry);
+    tw_audit_post(server->audit, &entry);
 }
 
 // Returns when SIGTERM or SIGINT came; SIGHUP reloads. On an open non-loopback address it says so every
 // minute.
-static void wait_for_signal(const sigset_t *signals, struct tw_tenants *tenants, struct tw_audit *audit,
-                            bool nag, const char *address) {
+static void wait_for_signal(const sigset_t *signals, const struct server *server, bool nag,
+                            const char *address) {
     for (;;) {
         struct timespec minute = {.tv_sec = 60};
         int found = sigtimedwait(signals, NULL, &minute);
         if (found == SIGHUP)
-            reload(tenants, audit);
+            reload(server);
         else if (found > 0)
             return;
         else if (nag && errno == EAGAIN)
@@ -128,15 +144,6 @@ static struct tw_tracer *open_tracer(const struct config *config, struct tw_erro
     }
     return tw_tracer_new(&options, err);
 }
-
-// What a running server is made of, in the order it is made. `{}` is none of it.
-struct server {
-    struct tw_tracer *tracer;
-    struct tw_service *service;
-    struct tw_tenants *tenants;
-    struct tw_audit *audit;
-    struct tw_http *http;
-};
 
 static struct tw_tenants *open_tenants(const struct config *config, struct tw_service *service,
                                        struct tw_error *err) {
@@ -182,8 +189,7 @@ static bool serve_until_signal(const struct server *server, const struct config 
                                const sigset_t *signals) {
     const char *address = config->texts[CONFIG_ADDR];
     log_start(server->http, config, server->tenants);
-    wait_for_signal(signals, server->tenants, server->audit,
-                    tw_tenants_open(server->tenants) && !is_loopback(address), address);
+    wait_for_signal(signals, server, tw_tenants_open(server->tenants) && !is_loopback(address), address);
     return cli_serve_stop(server->http, server->service, config, signals);
 }
 

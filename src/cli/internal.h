@@ -47,7 +47,9 @@ void cli_command_help(const struct cli_command *command, const struct cli_option
 
 // "tensor-wasm: …" on standard error.
 [[gnu::format(printf, 1, 2)]] void cli_message(const char *format, ...);
-int cli_fail(const struct tw_error *err);                             // tells it, CLI_FAILED
+int cli_fail(const struct tw_error *err); // tells it, CLI_FAILED
+// As cli_fail; where the message points into `source`, its line is shown with a caret under the column.
+int cli_fail_at(struct tw_str source, const struct tw_error *err);
 [[gnu::format(printf, 1, 2)]] int cli_usage(const char *format, ...); // tells it, CLI_USAGE
 [[nodiscard]] bool cli_read_file(const char *path,
                                  struct tw_buf *out);  // "-" is standard input; failure is told

@@ -18,9 +18,25 @@
 
 enum tw_interrupt { TW_INTERRUPT_POLL, TW_INTERRUPT_EPOCH };
 
+// A kernel that a tenant has published under a name. Plain value.
+struct tw_registered_kernel {
+    struct tw_digest digest; // of the PTX
+    char entry[TW_KERNEL_NAME_MAX + 1];
+    struct tw_mapping ptx; // the text, when it was asked for; the engine unmaps it
+};
+// Who knows the published kernels; any thread. Frozen.
+struct tw_kernel_registry {
+    void *context;
+    // An empty version means the newest. Without the text it must not block, and may miss what another
+    // server published. NOT_FOUND, KERNEL_SIGNATURE.
+    bool (*find)(void *context, uint64_t tenant, struct tw_str name, struct tw_str version, bool with_ptx,
+                 struct tw_registered_kernel *ret_kernel, struct tw_error *err);
+};
+
 struct tw_engine_options {
-    struct tw_compiler *compiler; // borrowed
-    struct tw_gpu *gpu;           // borrowed
+    struct tw_compiler *compiler;       // borrowed
+    struct tw_gpu *gpu;                 // borrowed
+    struct tw_kernel_registry registry; // `find` NULL: none
     enum tw_interrupt interrupt;
     unsigned workers;                     // threads that run guests; 0: one a core, at least 2
     uint32_t max_instances;               // live, warm ones included

@@ -17,6 +17,7 @@ int engine_cuda_code(enum tw_code code) {
         {TW_ERR_CUDA_INVALID_POINTER, -2},
         {TW_ERR_CUDA_INVALID_KERNEL, -3},
         {TW_ERR_NOT_FOUND, -3},
+        {TW_ERR_KERNEL_SIGNATURE, -3},
         {TW_ERR_CUDA_MALFORMED_PTX, -4},
         {TW_ERR_COMPILE_FAILED, -4},
         {TW_ERR_CUDA_LAUNCH_FAILED, -5},
@@ -141,6 +142,21 @@ static bool check_load(const struct engine_instance *instance, const wasmtime_va
     return true;
 }
 
+// The call waits while `run` works on another thread.
+static wasm_trap_t *load_elsewhere(struct engine_instance *instance, wasmtime_val_raw_t *args,
+                                   void (*run)(struct tw_task *task)) {
+    struct engine_call *call = instance->call;
+    struct tw_error err = {};
+    call->wait.error = (struct tw_error){};
+    call->wait.task = (struct tw_task){.run = run};
+    engine_call_arm(call, finish_load);
+    if (tw_pool_submit(instance->module->engine->blocking, &call->wait.task, &err))
+        return NULL;
+    engine_call_disarm(call);
+    span_end(call, err.code);
+    return answer64(instance, args, false, 0, &err);
+}
+
 wasm_trap_t *engine_cuda_load_ptx(struct engine_instance *instance, wasmtime_val_raw_t *args) {
     struct engine_call *call = instance->call;
     struct engine_wait *wait = &call->wait;
@@ -155,23 +171,74 @@ wasm_trap_t *engine_cuda_load_ptx(struct engine_instance *instance, wasmtime_val
         span_end(call, err.code);
         return answer64(instance, args, ok, kernel, &err);
     }
-    wait->error = (struct tw_error){};
-    wait->task = (struct tw_task){.run = run_load};
-    engine_call_arm(call, finish_load);
-    if (tw_pool_submit(instance->module->engine->blocking, &wait->task, &err))
-        return NULL;
-    engine_call_disarm(call);
-    span_end(call, err.code);
-    return answer64(instance, args, false, 0, &err);
+    return load_elsewhere(instance, args, run_load);
 }
 
-// The registry of kernels is not connected to the engine yet.
+// ---- published kernels ----
+
+// On a thread of its own: the registry may read the store, and the kernel may have to be compiled.
+static void run_load_kernel(struct tw_task *task) {
+    struct engine_call *call = (struct engine_call *)((char *)task - offsetof(struct engine_call, wait.task));
+    struct engine_wait *wait = &call->wait;
+    const struct tw_kernel_registry *registry = &call->engine->options.registry;
+    struct tw_registered_kernel found = {};
+    int64_t kernel = 0;
+    // Copies: a kernel that still runs may change the guest's memory.
+    char name[ENGINE_REGISTERED_MAX], version[ENGINE_REGISTERED_MAX];
+    memcpy(name, wait->name.data, wait->name.len);
+    memcpy(version, wait->version.data, wait->version.len);
+    if (registry->find(registry->context, call->invoke->tenant, tw_str_of(name, wait->name.len),
+                       tw_str_of(version, wait->version.len), true, &found, &wait->error) &&
+        tw_gpu_load_ptx(call->instance->gpu, tw_str_of((const char *)found.ptx.data, found.ptx.len),
+                        tw_str_from(found.entry), call->invoke->deadline_ns, &kernel, &wait->error))
+        wait->kernel = kernel;
+    tw_file_unmap(&found.ptx);
+    engine_call_wake(call);
+}
+
+static bool check_load_kernel(const struct engine_instance *instance, const wasmtime_val_raw_t *args,
+                              struct engine_wait *wait, struct tw_error *err) {
+    uint32_t name_len = (uint32_t)args[1].i32, version_len = (uint32_t)args[3].i32;
+    const uint8_t *name = range(instance, &args[0], name_len, "load_kernel: the name", err);
+    const uint8_t *version =
+        name ? range(instance, &args[2], version_len, "load_kernel: the version", err) : NULL;
+    if (!version)
+        return false;
+    if (name_len > ENGINE_REGISTERED_MAX || version_len > ENGINE_REGISTERED_MAX)
+        return tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL,
+                       "names and versions of kernels have at most %d characters", ENGINE_REGISTERED_MAX);
+    wait->name = tw_str_of((const char *)name, name_len);
+    wait->version = tw_str_of((const char *)version, version_len);
+    return instance->module->engine->options.registry.find ||
+           tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE, "this host has no kernel registry; use load_ptx");
+}
+
+// Without waiting: the registry knows it, and its code is loaded. `*ret_kernel` is 0 when that is not so.
+static bool load_known(struct engine_instance *instance, const struct engine_wait *wait, int64_t *ret_kernel,
+                       struct tw_error *err) {
+    const struct tw_kernel_registry *registry = &instance->module->engine->options.registry;
+    struct tw_registered_kernel found;
+    struct tw_error ignored = {};
+    *ret_kernel = 0;
+    if (!registry->find(registry->context, instance->call->invoke->tenant, wait->name, wait->version, false,
+                        &found, &ignored))
+        return true;
+    return tw_gpu_load_known(instance->gpu, &found.digest, tw_str_from(found.entry), ret_kernel, err);
+}
+
 wasm_trap_t *engine_cuda_load_kernel(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    struct engine_call *call = instance->call;
+    struct engine_wait *wait = &call->wait;
     struct tw_error err = {};
-    if (range(instance, &args[0], (uint32_t)args[1].i32, "load_kernel: the name", &err) &&
-        range(instance, &args[2], (uint32_t)args[3].i32, "load_kernel: the version", &err))
-        tw_fail(&err, TW_ERR_CUDA_NOT_AVAILABLE, "this host has no kernel registry; use load_ptx");
-    return answer64(instance, args, false, 0, &err);
+    int64_t kernel = 0;
+    if (!check_load_kernel(instance, args, wait, &err) || !context_of(instance, &err))
+        return answer64(instance, args, false, 0, &err);
+    span_begin(call, TW_SPAN_LOAD_PTX, 0);
+    bool ok = load_known(instance, wait, &kernel, &err);
+    if (ok && !kernel)
+        return load_elsewhere(instance, args, run_load_kernel);
+    span_end(call, err.code);
+    return answer64(instance, args, ok, kernel, &err);
 }
 
 wasm_trap_t *engine_cuda_unload(struct engine_instance *instance, wasmtime_val_raw_t *args) {

@@ -278,7 +278,8 @@ struct engine_call {
         struct tw_task task;
         struct tw_error error;
         int64_t kernel;
-        struct tw_str ptx, entry;
+        struct tw_str ptx, entry;    // load_ptx
+        struct tw_str name, version; // load_kernel
         uint32_t events_ptr, count_ptr, subscriptions_ptr, subscription_count;
         int64_t started_ns, wall_offset_ns; // wall clock minus monotonic clock then
         enum tw_trace_span span;            // of the trace, begun at started_ns, with its amount

@@ -12,9 +12,10 @@ enum {
     ENGINE_LOG_LINE_MAX = 4 << 10, // one `log` call
     ENGINE_GPU_ERROR_MAX = 512,    // last_error's text, part of the guest ABI
     ENGINE_DEVICE_INFO_MAX = 16 << 10,
-    ENGINE_ENTRY_MAX = 256,  // a kernel's name
-    ENGINE_ARGS_MAX = 4'096, // a launch's argument buffer
-    ENGINE_FRAMES_MAX = 128, // of a backtrace: the innermost ones
+    ENGINE_ENTRY_MAX = 256,      // a kernel's name
+    ENGINE_REGISTERED_MAX = 128, // a published kernel's name, and its version: more than either may have
+    ENGINE_ARGS_MAX = 4'096,     // a launch's argument buffer
+    ENGINE_FRAMES_MAX = 128,     // of a backtrace: the innermost ones
     ENGINE_BACKTRACE_MAX = 64 << 10,
     ENGINE_IMAGE_MEMORIES_MAX = 64,
     ENGINE_IMAGE_GLOBALS_MAX = 1 << 20, // Wasm's own limit on globals

@@ -45,7 +45,8 @@ static uint64_t little(const uint8_t *bytes, unsigned count) {
 }
 
 static bool read_record(struct binder *binder, struct tw_span *rest, struct record *ret_record) {
-    uint8_t tag = rest->data[0];
+    // Once: a kernel that still runs may change the guest's memory between two looks.
+    uint8_t tag = *(const volatile uint8_t *)rest->data;
     if (tag >= TW_COUNT(tags) || !tags[tag].name)
         return tw_fail(binder->err, TW_ERR_CUDA_INVALID_ARGS,
                        "argument %" PRIu32 ": unknown tag 0x%02x; records begin with 01 to 08",

@@ -94,6 +94,13 @@ void tw_gpu_context_free(struct tw_gpu_context *context);
 // may block.
 [[nodiscard]] bool tw_gpu_load_ptx(struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry,
                                    int64_t deadline_ns, int64_t *ret_kernel, struct tw_error *err);
+// Compiles a text that contexts will load later, so that they need not wait. Blocks.
+[[nodiscard]] bool tw_gpu_prepare(struct tw_gpu *gpu, struct tw_str ptx, struct tw_str entry,
+                                  int64_t deadline_ns, struct tw_error *err);
+// As load_ptx for a text of that sha256, without blocking: `*ret_kernel` is 0 when it is not loaded in this
+// process.
+[[nodiscard]] bool tw_gpu_load_known(struct tw_gpu_context *context, const struct tw_digest *ptx,
+                                     struct tw_str entry, int64_t *ret_kernel, struct tw_error *err);
 // True when load_ptx would not have to compile (nor block).
 bool tw_gpu_ptx_is_cached(struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry);
 [[nodiscard]] bool tw_gpu_unload(struct tw_gpu_context *context, int64_t kernel, struct tw_error *err);

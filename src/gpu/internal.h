@@ -89,6 +89,9 @@ void gpu_kernels_free(struct gpu_kernels *kernels);
 [[nodiscard]] struct gpu_kernel *gpu_kernel_take(struct gpu_kernels *kernels, struct tw_str ptx,
                                                  struct tw_str entry, int64_t deadline_ns,
                                                  struct tw_error *err);
+// The same for a text whose sha256 is known, if it is compiled already; else NULL.
+struct gpu_kernel *gpu_kernel_take_ready(struct gpu_kernels *kernels, const struct tw_digest *ptx,
+                                         struct tw_str entry);
 void gpu_kernel_give(struct gpu_kernels *kernels, struct gpu_kernel *kernel);
 bool gpu_kernel_is_ready(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry);
 // The code for a block shape, compiled if need be.

@@ -212,6 +212,17 @@ static struct gpu_kernel *add_locked(struct gpu_kernels *kernels, const struct t
     return kernel;
 }
 
+// The text may lie in a guest's memory, where a kernel that still runs can change it: what was copied has to
+// be what was hashed, else one tenant could put another text under a digest that all share.
+static bool check_copy_locked(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct tw_error *err) {
+    struct tw_digest digest = tw_sha256(tw_span_of(kernel->ptx, kernel->ptx_len));
+    if (tw_digest_equal(&digest, &kernel->ptx_digest))
+        return true;
+    forget_locked(kernels, kernel);
+    return tw_fail(err, TW_ERR_CUDA_MALFORMED_PTX,
+                   "the PTX changed while it was read; sync the kernels that write to it before loading it");
+}
+
 // The kernel of this key, counted as used; *ret_mine when the caller has to load it. NULL: no memory.
 static struct gpu_kernel *find_or_add(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry,
                                       bool *ret_mine, struct tw_error *err) {
@@ -220,8 +231,10 @@ static struct gpu_kernel *find_or_add(struct gpu_kernels *kernels, struct tw_str
     TW_LOCK_SCOPE(&kernels->lock);
     struct gpu_kernel *kernel = find_locked(kernels, &key);
     *ret_mine = !kernel;
-    if (!kernel)
-        return add_locked(kernels, &key, &ptx_digest, ptx, entry, err);
+    if (!kernel) {
+        kernel = add_locked(kernels, &key, &ptx_digest, ptx, entry, err);
+        return kernel && check_copy_locked(kernels, kernel, err) ? kernel : NULL;
+    }
     if (kernel->users++ == 0)
         idle_remove_locked(kernels, kernel);
     return kernel;
@@ -288,6 +301,19 @@ struct gpu_kernel *gpu_kernel_take(struct gpu_kernels *kernels, struct tw_str pt
         if (!again)
             return NULL;
     }
+}
+
+struct gpu_kernel *gpu_kernel_take_ready(struct gpu_kernels *kernels, const struct tw_digest *ptx,
+                                         struct tw_str entry) {
+    struct tw_digest key = key_of(ptx, entry);
+    TW_LOCK_SCOPE(&kernels->lock);
+    struct gpu_kernel *kernel = find_locked(kernels, &key);
+    if (!kernel || kernel->state != GPU_KERNEL_READY)
+        return NULL;
+    if (kernel->users++ == 0)
+        idle_remove_locked(kernels, kernel);
+    count_load("cached");
+    return kernel;
 }
 
 bool gpu_kernel_is_ready(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry) {

@@ -104,8 +104,7 @@ void gpu_loaded_free(struct tw_gpu_context *context, struct gpu_loaded *loaded) 
     free(loaded);
 }
 
-static bool check_limits(const struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry,
-                         struct tw_error *err) {
+static bool check_text(struct tw_str ptx, struct tw_str entry, struct tw_error *err) {
     if (ptx.len > GPU_PTX_MAX_BYTES)
         return tw_fail(err, TW_ERR_CUDA_QUOTA, "%zu bytes of PTX, the limit of one load is %d", ptx.len,
                        GPU_PTX_MAX_BYTES);
@@ -114,7 +113,11 @@ static bool check_limits(const struct tw_gpu_context *context, struct tw_str ptx
     if (entry.len == 0 || entry.len > TW_KERNEL_NAME_MAX || memchr(entry.data, 0, entry.len))
         return tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL,
                        "an entry's name has 1 to %d characters, this one %zu", TW_KERNEL_NAME_MAX, entry.len);
-    if (ptx.len > context->limits.ptx_bytes - context->ptx_bytes)
+    return true;
+}
+
+static bool check_limits(const struct tw_gpu_context *context, size_t ptx_len, struct tw_error *err) {
+    if (ptx_len > context->limits.ptx_bytes - context->ptx_bytes)
         return tw_fail(err, TW_ERR_CUDA_QUOTA,
                        "more than %" PRIu64 " bytes of PTX are loaded; unload kernels",
                        context->limits.ptx_bytes);
@@ -149,15 +152,37 @@ static bool add_loaded(struct tw_gpu_context *context, struct gpu_kernel *kernel
 
 bool tw_gpu_load_ptx(struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry,
                      int64_t deadline_ns, int64_t *ret_kernel, struct tw_error *err) {
-    if (!check_limits(context, ptx, entry, err))
+    if (!check_text(ptx, entry, err) || !check_limits(context, ptx.len, err))
         return false;
     struct gpu_kernel *kernel = gpu_kernel_take(context->gpu->kernels, ptx, entry, deadline_ns, err);
     return kernel && add_loaded(context, kernel, ret_kernel, err);
 }
 
+bool tw_gpu_load_known(struct tw_gpu_context *context, const struct tw_digest *ptx, struct tw_str entry,
+                       int64_t *ret_kernel, struct tw_error *err) {
+    struct gpu_kernel *kernel = gpu_kernel_take_ready(context->gpu->kernels, ptx, entry);
+    *ret_kernel = 0;
+    if (!kernel)
+        return true;
+    if (check_limits(context, kernel->ptx_len, err))
+        return add_loaded(context, kernel, ret_kernel, err);
+    gpu_kernel_give(context->gpu->kernels, kernel);
+    return false;
+}
+
+bool tw_gpu_prepare(struct tw_gpu *gpu, struct tw_str ptx, struct tw_str entry, int64_t deadline_ns,
+                    struct tw_error *err) {
+    struct gpu_kernel *kernel =
+        check_text(ptx, entry, err) ? gpu_kernel_take(gpu->kernels, ptx, entry, deadline_ns, err) : NULL;
+    if (kernel)
+        gpu_kernel_give(gpu->kernels, kernel);
+    return kernel;
+}
+
 bool tw_gpu_ptx_is_cached(struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry) {
     // What will be refused needs no compiler either.
-    return !check_limits(context, ptx, entry, NULL) || gpu_kernel_is_ready(context->gpu->kernels, ptx, entry);
+    return !check_text(ptx, entry, NULL) || !check_limits(context, ptx.len, NULL) ||
+           gpu_kernel_is_ready(context->gpu->kernels, ptx, entry);
 }
 
 bool tw_gpu_unload(struct tw_gpu_context *context, int64_t kernel, struct tw_error *err) {

@@ -32,14 +32,18 @@ void service_function_unref(struct service_function *function) {
     free(function);
 }
 
-bool service_name_check(struct tw_str name, struct tw_error *err) {
-    bool ok = name.len > 0 && name.len <= TW_FUNCTION_NAME_MAX && !strchr("._-", name.data[0]);
-    for (size_t i = 0; ok && i < name.len; i++) {
-        char c = name.data[i];
+bool service_is_word(struct tw_str text, size_t max) {
+    bool ok = text.len > 0 && text.len <= max && !strchr("._-", text.data[0]);
+    for (size_t i = 0; ok && i < text.len; i++) {
+        char c = text.data[i];
         ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
              c == '_' || c == '-';
     }
-    if (!ok)
+    return ok;
+}
+
+bool service_name_check(struct tw_str name, struct tw_error *err) {
+    if (!service_is_word(name, TW_FUNCTION_NAME_MAX))
         return tw_fail(
             err, TW_ERR_INVALID_NAME,
             "a function's name has 1 to %d characters of A-Z a-z 0-9 . _ - and begins with a letter or digit",
@@ -49,14 +53,14 @@ bool service_name_check(struct tw_str name, struct tw_error *err) {
     return true;
 }
 
-static void write_digest(struct tw_json_writer *writer, const char *key, const struct tw_digest *digest) {
+void service_write_digest(struct tw_json_writer *writer, const char *key, const struct tw_digest *digest) {
     char hex[TW_DIGEST_HEX_SIZE];
     tw_digest_hex(digest, hex);
     tw_json_write_key(writer, key);
     tw_json_write_str(writer, tw_str_from(hex));
 }
 
-static void write_time(struct tw_json_writer *writer, const char *key, int64_t wall_ns) {
+void service_write_time(struct tw_json_writer *writer, const char *key, int64_t wall_ns) {
     char text[TW_TIME_TEXT_SIZE];
     tw_clock_text(wall_ns, text);
     tw_json_write_key(writer, key);
@@ -70,7 +74,7 @@ static void write_common(struct tw_json_writer *writer, const struct service_fun
     tw_json_write_str(writer, tw_str_from(function->name));
     tw_json_write_key(writer, "version");
     tw_json_write_u64(writer, function->version);
-    write_digest(writer, "digest", &function->wasm);
+    service_write_digest(writer, "digest", &function->wasm);
     tw_json_write_key(writer, "size_bytes");
     tw_json_write_u64(writer, function->wasm_bytes);
     tw_json_write_key(writer, "config");
@@ -87,8 +91,8 @@ bool service_function_json(const struct service_function *function, struct tw_bu
     tw_json_write_init(&writer, out);
     tw_json_write_object(&writer);
     write_common(&writer, function);
-    write_time(&writer, "created_at", function->created_ns);
-    write_time(&writer, "updated_at", function->updated_ns);
+    service_write_time(&writer, "created_at", function->created_ns);
+    service_write_time(&writer, "updated_at", function->updated_ns);
     tw_json_write_end(&writer, '}');
     return tw_json_write_done(&writer) ||
            tw_buf_fail(out, err, TW_ERR_INTERNAL, "the answer is larger than %zu bytes", out->max);
@@ -106,7 +110,7 @@ bool service_function_encode(const struct service_function *function, struct tw_
     snprintf(tenant, sizeof tenant, "%" PRIu64, function->tenant); // a u64 does not fit JSON's exact integers
     tw_json_write_str(&writer, tw_str_from(tenant));
     write_common(&writer, function);
-    write_digest(&writer, "image", &function->image);
+    service_write_digest(&writer, "image", &function->image);
     tw_json_write_key(&writer, "created_ns");
     tw_json_write_int(&writer, function->created_ns);
     tw_json_write_key(&writer, "updated_ns");
@@ -117,8 +121,7 @@ bool service_function_encode(const struct service_function *function, struct tw_
                        "the module's lists of imports and exports are larger than %zu bytes", out->max);
 }
 
-// The text of one member, as the record has it.
-static char *member_text(const struct tw_json *value) {
+char *service_member_text(const struct tw_json *value) {
     struct tw_buf out;
     tw_buf_init(&out, SERVICE_RECORD_MAX);
     if (!tw_json_append(&out, value)) {
@@ -129,7 +132,7 @@ static char *member_text(const struct tw_json *value) {
     return (char *)tw_buf_take(&out, &len);
 }
 
-static bool copy_text(char *into, size_t size, struct tw_str text) {
+bool service_copy_text(char *into, size_t size, struct tw_str text) {
     if (text.len == 0 || text.len >= size)
         return false;
     memcpy(into, text.data, text.len);
@@ -141,20 +144,21 @@ static bool decode(struct service_function *function, const struct tw_json *root
     // Limits of today must not make yesterday's record unreadable: the config was checked when it was
     // deployed.
     static const struct tw_service unlimited = {.options = {.max_memory_bytes = UINT64_MAX}};
-    bool ok = tw_json_int(tw_json_get(root, "format")) == 1 &&
-              tw_str_u64(tw_json_str(tw_json_get(root, "tenant")), &function->tenant) &&
-              copy_text(function->id, sizeof function->id, tw_json_str(tw_json_get(root, "id"))) &&
-              copy_text(function->name, sizeof function->name, tw_json_str(tw_json_get(root, "name"))) &&
-              tw_digest_parse(tw_json_str(tw_json_get(root, "digest")), &function->wasm) &&
-              tw_digest_parse(tw_json_str(tw_json_get(root, "image")), &function->image);
+    bool ok =
+        tw_json_int(tw_json_get(root, "format")) == 1 &&
+        tw_str_u64(tw_json_str(tw_json_get(root, "tenant")), &function->tenant) &&
+        service_copy_text(function->id, sizeof function->id, tw_json_str(tw_json_get(root, "id"))) &&
+        service_copy_text(function->name, sizeof function->name, tw_json_str(tw_json_get(root, "name"))) &&
+        tw_digest_parse(tw_json_str(tw_json_get(root, "digest")), &function->wasm) &&
+        tw_digest_parse(tw_json_str(tw_json_get(root, "image")), &function->image);
     if (!ok)
         return tw_fail(err, TW_ERR_STORE, "the function's record is not of this version's form");
     function->version = (uint64_t)tw_json_int(tw_json_get(root, "version"));
     function->wasm_bytes = (uint64_t)tw_json_int(tw_json_get(root, "size_bytes"));
     function->created_ns = tw_json_int(tw_json_get(root, "created_ns"));
     function->updated_ns = tw_json_int(tw_json_get(root, "updated_ns"));
-    function->exports = member_text(tw_json_get(root, "exports"));
-    function->imports = member_text(tw_json_get(root, "imports"));
+    function->exports = service_member_text(tw_json_get(root, "exports"));
+    function->imports = service_member_text(tw_json_get(root, "imports"));
     if (!function->exports || !function->imports)
         return tw_fail(err, TW_ERR_STORE, "the function's record has no imports or exports");
     return service_config_parse(&unlimited, tw_str_from(function->name), tw_json_get(root, "config"),

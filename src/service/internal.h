@@ -36,7 +36,9 @@ struct service_function {
     struct tw_flag is_open; // raised once `module` is set: reading it then needs no lock
 };
 
-// Guarded by `lock` where marked; the rest is frozen after tw_service_new.
+struct service_keys;
+
+// Guarded by the lock that is named; the rest is frozen after tw_service_new.
 struct tw_service {
     struct tw_service_options options;
     struct tw_store *store;
@@ -53,6 +55,10 @@ struct tw_service {
     struct tw_lock instances_lock;
     struct tw_map instances; // instances_lock: id → struct service_instance, one reference each
     struct tw_map jobs;      // lock: id → struct service_job, one reference each
+    struct tw_lock kernel_lock;
+    struct tw_map kernels; // kernel_lock: "TENANT/NAME/VERSION" → struct service_kernel, one reference each
+    struct tw_map newest_kernels; // kernel_lock: "TENANT/NAME" → of those the one published last
+    struct service_keys *keys;    // kernel_lock: whose signatures count
     struct tw_lock call_locks[SERVICE_CALL_LOCKS]; // a call's: its hand-over to the engine, against cancel
     struct tw_lock ready_lock;
     int64_t ready_checked_ns;    // ready_lock
@@ -70,6 +76,15 @@ void service_function_unref(struct service_function *function);
 [[nodiscard]] bool service_function_json(const struct service_function *function, struct tw_buf *out,
                                          struct tw_error *err);
 [[nodiscard]] bool service_name_check(struct tw_str name, struct tw_error *err);
+// [A-Za-z0-9][A-Za-z0-9._-]*, at most `max` characters: what names are made of.
+bool service_is_word(struct tw_str text, size_t max);
+// Pieces of records and answers.
+void service_write_digest(struct tw_json_writer *writer, const char *key, const struct tw_digest *digest);
+void service_write_time(struct tw_json_writer *writer, const char *key, int64_t wall_ns);
+// The text of one member, as the record has it; the caller frees it. NULL without memory.
+char *service_member_text(const struct tw_json *value);
+// False when it is empty or does not fit.
+[[nodiscard]] bool service_copy_text(char *into, size_t size, struct tw_str text);
 // The module, opened from the store on first use (blocks then). Borrowed from the function.
 [[nodiscard]] struct tw_module *
 service_function_open(struct tw_service *service, struct service_function *function, struct tw_error *err);
@@ -91,7 +106,7 @@ void service_registry_done(struct tw_service *service);
 // Puts it in the place of the one with its name, if any, and counts it as its tenant's use, for which
 // `leases` (or NULL) are given back. Takes the reference.
 struct service_deploy_leases {
-    struct tw_lease functions, bytes;
+    struct tw_lease functions, kernels, bytes;
 };
 [[nodiscard]] bool service_registry_put(struct tw_service *service, struct service_function *function,
                                         struct service_deploy_leases *leases, struct tw_error *err);

@@ -21,8 +21,14 @@ enum {
     SERVICE_INSTANCES_MAX = 50000,     // kept ones in the table: live ones have a limit of their own
     SERVICE_INSTANCES_ENDED_MAX = 100, // of a tenant that are still shown
     SERVICE_INSTANCE_SHOWN_S = 600,    // after its end, so that its users can see why
-    SERVICE_JOBS_MAX = 100000,         // kept by one server, ended ones included
-    SERVICE_JOBS_TENANT_MAX = 10000,   // of one tenant
-    SERVICE_JOB_KEEP_S = 3600,         // after its end, so that a client has time to fetch the result
-    SERVICE_JOB_RECORD_MAX = 15 << 20, // bytes kept of one job; the store takes 16 MiB
+    SERVICE_KERNELS_MAX = 100000,      // published versions in the index of one server: about 1 KiB each
+    SERVICE_KERNELS_TENANT_MAX = 10000, // of one tenant without a limit of its own
+    SERVICE_SIGNED_TEXT_MAX = 1024,     // bytes that a kernel's signature covers: names and digests
+    SERVICE_KEYS_MAX = 256,             // trusted keys: each may cost a check of 100 µs when one publishes
+    SERVICE_KEY_TENANTS_MAX = 256,      // tenants one key may name; more than that is a key for all (*)
+    SERVICE_KEYS_FILE_MAX = 1 << 20,    // bytes of the file of trusted keys
+    SERVICE_JOBS_MAX = 100000,          // kept by one server, ended ones included
+    SERVICE_JOBS_TENANT_MAX = 10000,    // of one tenant
+    SERVICE_JOB_KEEP_S = 3600,          // after its end, so that a client has time to fetch the result
+    SERVICE_JOB_RECORD_MAX = 15 << 20,  // bytes kept of one job; the store takes 16 MiB
 };

@@ -9,6 +9,7 @@
 
 #include "service/instances.h"
 #include "service/jobs.h"
+#include "service/kernels.h"
 #include "telemetry/telemetry.h"
 
 // tensor-wasm-compiler lies beside the running program.
@@ -52,6 +53,7 @@ static bool open_engine(struct tw_service *service, struct tw_error *err) {
         return false;
     struct tw_engine_options engine = {.compiler = service->compiler,
                                        .gpu = service->gpu,
+                                       .registry = {service, service_kernels_open},
                                        .interrupt = options->interrupt,
                                        .workers = options->workers,
                                        .max_instances = options->max_instances,
@@ -69,6 +71,7 @@ static bool open_quotas(struct tw_service *service, struct tw_error *err) {
     for (unsigned i = 0; i < TW_LIMIT_COUNT; i++)
         quotas.limits[i] = TW_UNLIMITED;
     quotas.limits[TW_LIMIT_FUNCTIONS] = SERVICE_FUNCTIONS_TENANT_MAX;
+    quotas.limits[TW_LIMIT_KERNELS] = SERVICE_KERNELS_TENANT_MAX;
     if (options->rate_qps)
         quotas.limits[TW_LIMIT_REQUESTS] = options->rate_qps;
     if (options->rate_burst)
@@ -79,11 +82,12 @@ static bool open_quotas(struct tw_service *service, struct tw_error *err) {
 
 static bool open_all(struct tw_service *service, struct tw_error *err) {
     service->store = tw_store_open(service->options.data_dir, err);
-    if (!service->store || !open_quotas(service, err) || !open_compiler(service, err) ||
-        !open_engine(service, err))
+    if (!service->store || !service_keys_load(service, err) || !open_quotas(service, err) ||
+        !open_compiler(service, err) || !open_engine(service, err))
         return false;
     service->pool = tw_pool_new("tw-blocking", SERVICE_POOL_THREADS, SERVICE_POOL_QUEUE, err);
-    return service->pool && service_registry_load(service, err) && service_jobs_init(service, err);
+    return service->pool && service_registry_load(service, err) && service_kernels_load(service, err) &&
+           service_jobs_init(service, err);
 }
 
 struct tw_service *tw_service_new(const struct tw_service_options *options, struct tw_error *err) {
@@ -95,11 +99,14 @@ struct tw_service *tw_service_new(const struct tw_service_options *options, stru
     service->options = *options;
     tw_lock_init(&service->lock);
     tw_lock_init(&service->ready_lock);
+    tw_lock_init(&service->kernel_lock);
     for (size_t i = 0; i < SERVICE_CALL_LOCKS; i++)
         tw_lock_init(&service->call_locks[i]);
     tw_map_init(&service->by_name, SERVICE_FUNCTIONS_MAX);
     tw_map_init(&service->by_id, SERVICE_FUNCTIONS_MAX);
     tw_map_init(&service->jobs, SERVICE_JOBS_MAX);
+    tw_map_init(&service->kernels, SERVICE_KERNELS_MAX);
+    tw_map_init(&service->newest_kernels, SERVICE_KERNELS_MAX);
     service_instances_init(service);
     if (open_all(service, err)) {
         tw_metric_set(TW_METRIC_BUILD_INFO, (struct tw_labels){.values = {TW_VERSION}}, 1);
@@ -119,6 +126,8 @@ void tw_service_free(struct tw_service *service) {
     service_registry_done(service);
     if (service->engine)
         tw_engine_free(service->engine);
+    service_kernels_done(service);
+    service_keys_done(service);
     if (service->gpu)
         tw_gpu_free(service->gpu);
     if (service->compiler)
@@ -128,6 +137,7 @@ void tw_service_free(struct tw_service *service) {
         tw_store_close(service->store);
     for (size_t i = 0; i < SERVICE_CALL_LOCKS; i++)
         tw_lock_done(&service->call_locks[i]);
+    tw_lock_done(&service->kernel_lock);
     tw_lock_done(&service->ready_lock);
     tw_lock_done(&service->lock);
     free(service);

@@ -27,6 +27,8 @@ struct tw_service_options {
     uint32_t instance_idle_ms;     // an instance that keeps its state ends when nobody called it for so long
     uint32_t rate_qps, rate_burst; // of tenants without a rate of their own; 0: unlimited, as rate_qps
     enum tw_interrupt interrupt;
+    const char *kernel_keys_file; // public keys whose signatures of kernels count; NULL or empty: none
+    bool require_kernel_signature;
 };
 struct tw_service;
 [[nodiscard]] struct tw_service *tw_service_new(const struct tw_service_options *options,
@@ -34,7 +36,9 @@ struct tw_service;
 void tw_service_free(struct tw_service *service); // after tw_service_drain
 // Refuses new work with DRAINING and waits until what runs has ended; false when `until_ns` came first.
 bool tw_service_drain(struct tw_service *service, int64_t until_ns);
-void tw_service_cancel_jobs(struct tw_service *service);       // those that have not ended
+void tw_service_cancel_jobs(struct tw_service *service); // those that have not ended
+// Reads the file of trusted keys again; the old ones stay when that fails. Blocks.
+[[nodiscard]] bool tw_service_reload(struct tw_service *service, struct tw_error *err);
 struct tw_pool *tw_service_pool(struct tw_service *service);   // for blocking calls. Borrowed
 const char *tw_service_path(const struct tw_service *service); // the data folder. Borrowed
 
@@ -158,7 +162,45 @@ struct tw_job_request {
                                       struct tw_buf *out); // {"devices":[…],"isolation":…}
 [[nodiscard]] bool tw_version_json(struct tw_buf *out);    // {"version",…}
 
+// ---- published kernels: a tenant's, by name and version ----
+enum { TW_KERNEL_VERSION_MAX = 64 };
+struct tw_publish {
+    struct tw_str name, version; // as a function's name; a version at most TW_KERNEL_VERSION_MAX
+    struct tw_str ptx, entry;    // entry empty: the only one that the PTX has
+    struct tw_str signature;     // base64, or empty
+};
+// What a signature covers: five lines of text. `digest` is the PTX's sha256. False when it does not fit.
+[[nodiscard]] bool tw_kernel_signed_text(struct tw_str name, struct tw_str version, struct tw_str entry,
+                                         const struct tw_digest *digest, struct tw_buf *out);
+// Blocks. Writes {name, version, entry, digest, size_bytes, params, signature, signed_by, published_at}. The
+// same again is the same answer; CONFLICT when the version exists otherwise. CUDA_MALFORMED_PTX,
+// KERNEL_SIGNATURE (missing where required, or made with no trusted key).
+[[nodiscard]] bool tw_service_kernel_publish(struct tw_service *service, const struct tw_caller *caller,
+                                             const struct tw_publish *publish, struct tw_buf *out,
+                                             struct tw_error *err);
+// {"kernels":[…],"next":cursor or null}, as tw_service_functions; by name and version.
+[[nodiscard]] bool tw_service_kernels(struct tw_service *service, const struct tw_caller *caller,
+                                      struct tw_str cursor, uint32_t limit, struct tw_buf *out,
+                                      struct tw_error *err);
+// Blocks. `with_ptx` adds "ptx_b64".
+[[nodiscard]] bool tw_service_kernel_get(struct tw_service *service, const struct tw_caller *caller,
+                                         struct tw_str name, struct tw_str version, bool with_ptx,
+                                         struct tw_buf *out, struct tw_error *err);
+[[nodiscard]] bool tw_service_kernel_delete(struct tw_service *service, const struct tw_caller *caller,
+                                            struct tw_str name, struct tw_str version,
+                                            struct tw_error *err); // blocks
+
 // ---- kernels without a guest ----
+// [{"name","params":[…],"required_block","max_block"}…] of the PTX's entries. Blocks.
+[[nodiscard]] bool tw_service_kernel_entries(struct tw_service *service, struct tw_str ptx,
+                                             struct tw_buf *out, struct tw_error *err);
+// Where a message of the PTX reader ("line 12, column 5: …") points: the line, and a caret below the column.
+enum { TW_SOURCE_MARK_MAX = 160 };
+struct tw_source_mark {
+    uint32_t line, column;                                            // from 1
+    char text[TW_SOURCE_MARK_MAX + 1], caret[TW_SOURCE_MARK_MAX + 2]; // of a long line the part around it
+};
+bool tw_source_mark_find(struct tw_str source, const char *message, struct tw_source_mark *ret_mark);
 enum tw_kernel_arg_kind { TW_KERNEL_ARG_SCALAR, TW_KERNEL_ARG_BUFFER };
 struct tw_kernel_arg {
     enum tw_kernel_arg_kind kind;
