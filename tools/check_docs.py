@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Keeps docs true: fills the tables that stand between "<!-- table: NAME -->" and "<!-- end table -->" from the .def files they repeat.
-With --write it mends the files; without, it fails when one is out of date. Also checks that every folder of src/ has its page."""
+With --write it mends the files; without, it fails when one is out of date. Also checks that every folder of src/ has its page, and that the API's description has the routes there are."""
 import pathlib
 import re
 import sys
@@ -87,6 +87,26 @@ def instructions():
     return ", ".join(f"`{n}`" for n in names)
 
 
+def described():
+    """The routes of docs/api/openapi.yaml as (METHOD, path), read by its indentation so that this needs no YAML."""
+    found, path, inside = set(), None, False
+    for line in (ROOT / "docs/api/openapi.yaml").read_text().splitlines():
+        if re.match(r"\S", line):
+            inside = line.startswith("paths:")
+        elif inside and (m := re.match(r"  (/\S*):$", line)):
+            path = m.group(1)
+        elif inside and (m := re.match(r"    (get|put|post|delete|patch):$", line)):
+            found.add((m.group(1).upper(), path))
+    return found
+
+
+def check_contract():
+    """The API's description and the table of routes name the same."""
+    routed = {(r[0], re.sub(r":(\w+)", r"{\1}", r[1])) for r in rows_of("src/http/routes.def", "ROUTE")}
+    return ([f"docs/api/openapi.yaml lacks {m} {p}; describe it there" for m, p in sorted(routed - described())] +
+            [f"docs/api/openapi.yaml has {m} {p}, src/http/routes.def does not" for m, p in sorted(described() - routed)])
+
+
 TABLES = {f.__name__: f for f in (errors, settings, commands, limits, metrics, routes, instructions)}
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end table -->)", re.S)
 
@@ -111,6 +131,7 @@ def main():
         found = re.findall(r"^## (.+)$", page.read_text(), re.M) if page.exists() else []
         if found[:5] != HEADINGS:
             problems.append(f"src/{folder.name}/README.md has to have the headings {', '.join(HEADINGS)}")
+    problems += check_contract()
     for problem in problems:
         print(problem)
     print(f"docs: {len(problems)} problems")

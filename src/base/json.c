@@ -7,6 +7,7 @@
 #include "base/json.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <pthread.h>
 
 #include "base/fault.h"
@@ -92,6 +93,14 @@ void tw_json_free(struct tw_json *root) {
     json_decref((json_t *)root);
 }
 
+// A real without a fraction that a double holds exactly is a whole number, as JSON Schema has it. Minus zero is not:
+// an integer would lose its sign.
+static bool is_whole(const json_t *json) {
+    double real = json_real_value(json);
+    return json_is_real(json) && real == trunc(real) && fabs(real) <= 9007199254740992.0 &&
+           !(real == 0.0 && signbit(real));
+}
+
 enum tw_json_type tw_json_type(const struct tw_json *value) {
     switch (json_typeof(inside(value))) {
     case JSON_OBJECT:
@@ -103,7 +112,7 @@ enum tw_json_type tw_json_type(const struct tw_json *value) {
     case JSON_INTEGER:
         return TW_JSON_INT;
     case JSON_REAL:
-        return TW_JSON_REAL;
+        return is_whole(inside(value)) ? TW_JSON_INT : TW_JSON_REAL;
     case JSON_TRUE:
     case JSON_FALSE:
         return TW_JSON_BOOL;
@@ -142,7 +151,8 @@ bool tw_json_bool(const struct tw_json *value) {
 }
 
 int64_t tw_json_int(const struct tw_json *value) {
-    return json_integer_value(inside(value));
+    const json_t *json = inside(value);
+    return is_whole(json) ? (int64_t)json_real_value(json) : json_integer_value(json);
 }
 
 double tw_json_real(const struct tw_json *value) {

@@ -18,7 +18,7 @@ struct tw_json; // an opaque parsed value
 enum tw_json_type {
     TW_JSON_NULL,
     TW_JSON_BOOL,
-    TW_JSON_INT,
+    TW_JSON_INT, // also 1.0 and 1e3: whole, and exact in a double
     TW_JSON_REAL,
     TW_JSON_STRING,
     TW_JSON_ARRAY,

@@ -181,12 +181,20 @@ static bool authorise_scrape(const struct http_exchange *x, struct tw_error *err
                    "the metrics are behind a token of their own; send it as Authorization: Bearer");
 }
 
+// An empty one is a mistake of the client's, not a wish for tenant 0.
+static bool check_tenant_header(const struct http_exchange *x, struct tw_error *err) {
+    struct tw_str name = TW_STR("x-tensorwasm-tenant");
+    return !http_header_has(x, name) || http_header_find(x, name).len ||
+           tw_fail(err, TW_ERR_INVALID_TENANT, "X-TensorWasm-Tenant is empty; give a number or leave it out");
+}
+
 static bool authorise(struct http_exchange *x, struct tw_error *err) {
     if (x->route->access == HTTP_SCRAPE)
         return authorise_scrape(x, err);
     if (x->route->access != HTTP_TOKEN)
         return true;
-    return tw_tenants_authorise(x->loop->http->options.tenants, http_header_find(x, TW_STR("authorization")),
+    return check_tenant_header(x, err) &&
+           tw_tenants_authorise(x->loop->http->options.tenants, http_header_find(x, TW_STR("authorization")),
                                 http_header_find(x, TW_STR("x-tensorwasm-tenant")), &x->caller, err) &&
            tw_caller_may(&x->caller, x->route->role, err);
 }
@@ -318,6 +326,7 @@ void http_respond_json(struct http_exchange *x, int status, struct tw_buf *json)
     *json = (struct tw_buf){.max = json->max};
     x->reply.status = status;
     x->reply.content_type = TW_STR("application/json");
+    http_etag(x);
     http_respond(x);
 }
 

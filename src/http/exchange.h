@@ -143,6 +143,7 @@ struct tw_service *http_service(const struct http_exchange *x);
 // ---- reading the request ----
 // The first header of that name (lower case), empty when there is none.
 struct tw_str http_header_find(const struct http_exchange *x, struct tw_str name);
+bool http_header_has(const struct http_exchange *x, struct tw_str name);
 // A query parameter, decoded, in the arena; empty when absent. INVALID_REQUEST for a bad escape.
 [[nodiscard]] bool http_query_find(struct http_exchange *x, struct tw_str name, struct tw_str *ret_value,
                                    struct tw_error *err);

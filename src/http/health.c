@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What orchestrators and dashboards ask: alive, ready, which build, the numbers.
+// What orchestrators and dashboards ask: alive, ready, which build, the API's description, the numbers.
 
 #include "http/handlers.h"
 #include "http/internal.h"
+#include "http/openapi.h"
 #include "telemetry/telemetry.h"
 
 enum { READY_MAX = 64 << 10, VERSION_MAX = 16 << 10, METRICS_MAX = 32 << 20 };
@@ -48,6 +49,14 @@ void http_version(struct http_exchange *x) {
         http_fail(x, &err);
     }
     tw_buf_done(&out);
+}
+
+void http_openapi(struct http_exchange *x) {
+    x->reply.status = 200;
+    x->reply.content_type = TW_STR("application/json");
+    x->reply.borrowed = tw_span_of(http_openapi_text, http_openapi_len);
+    http_etag_set(x, tw_str_from(http_openapi_tag));
+    http_respond(x);
 }
 
 // Does the Accept header name OpenMetrics? Scrapers that can read it list it first.

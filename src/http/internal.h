@@ -182,6 +182,10 @@ bool http_status_has_body(int status);
 struct tw_str http_reply_vary(const struct http_reply *reply); // the header's value; empty: none
 const char *http_date(struct http_loop *loop);
 
+// ---- etag.c ----
+void http_etag(struct http_exchange *x); // of a 200 to GET: the tag of its body
+void http_etag_set(struct http_exchange *x, struct tw_str tag);
+
 // ---- router.c ----
 // ---- audit.c ----
 void http_audit_begin(struct http_exchange *x);                        // once the header section is there

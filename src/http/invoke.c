@@ -76,7 +76,8 @@ void http_call_answer(struct tw_service_call *call) {
 bool http_call_deadline(const struct http_exchange *x, uint32_t *ret_ms, struct tw_error *err) {
     struct tw_str text = http_header_find(x, TW_STR("x-tensorwasm-deadline-ms"));
     uint64_t value = 0;
-    if (text.len && (!tw_str_u64(text, &value) || value == 0 || value > UINT32_MAX))
+    bool is_there = http_header_has(x, TW_STR("x-tensorwasm-deadline-ms"));
+    if (is_there && (!tw_str_u64(text, &value) || value == 0 || value > UINT32_MAX))
         return tw_fail(err, TW_ERR_INVALID_REQUEST,
                        "X-TensorWasm-Deadline-Ms takes a whole number of milliseconds above 0");
     *ret_ms = (uint32_t)value;

@@ -5,14 +5,23 @@
 #include "http/exchange.h"
 #include "http/internal.h"
 
-struct tw_str http_header_find(const struct http_exchange *x, struct tw_str name) {
+static const struct http_field *find(const struct http_exchange *x, struct tw_str name) {
     const char *head = (const char *)x->head.data;
     for (unsigned i = 0; i < x->field_count; i++) {
         const struct http_field *field = &x->fields[i];
         if (field->name_len == name.len && memcmp(head + field->name_at, name.data, name.len) == 0)
-            return tw_str_of(head + field->value_at, field->value_len);
+            return field;
     }
-    return TW_STR("");
+    return NULL;
+}
+
+struct tw_str http_header_find(const struct http_exchange *x, struct tw_str name) {
+    const struct http_field *field = find(x, name);
+    return field ? tw_str_of((const char *)x->head.data + field->value_at, field->value_len) : TW_STR("");
+}
+
+bool http_header_has(const struct http_exchange *x, struct tw_str name) {
+    return find(x, name);
 }
 
 bool http_query_find(struct http_exchange *x, struct tw_str name, struct tw_str *ret_value,

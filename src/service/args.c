@@ -24,17 +24,10 @@ static bool parse_int_text(struct tw_str text, int64_t *ret_value) {
     return true;
 }
 
-// An integer, or a real without a fraction (1.0, 1e3) that a double holds exactly.
 static bool integer_of(const struct tw_json *json, int64_t *ret_value) {
-    if (tw_json_type(json) == TW_JSON_INT) {
-        *ret_value = tw_json_int(json);
-        return true;
-    }
-    double real = tw_json_real(json);
-    if (tw_json_type(json) != TW_JSON_REAL || real != trunc(real) || fabs(real) > 9007199254740992.0)
-        return false;
-    *ret_value = (int64_t)real;
-    return true;
+    bool is_minus_zero = tw_json_type(json) == TW_JSON_REAL && tw_json_real(json) == 0.0;
+    *ret_value = tw_json_int(json);
+    return tw_json_type(json) == TW_JSON_INT || is_minus_zero;
 }
 
 static bool to_i32(const struct tw_json *json, size_t position, struct tw_value *value,

@@ -9,7 +9,11 @@ bool service_page_init(struct service_page *page, uint32_t limit, struct tw_str 
     if (limit > SERVICE_PAGE_MAX)
         return tw_fail(err, TW_ERR_INVALID_REQUEST, "limit is %" PRIu32 "; 1 to %d are allowed", limit,
                        SERVICE_PAGE_MAX);
-    if (cursor.len > cursor_max)
+    // What is no cursor must not look like one that finds nothing.
+    bool is_cursor = cursor.len <= cursor_max;
+    for (size_t i = 0; i < cursor.len && is_cursor; i++)
+        is_cursor = cursor.data[i] > 0x20 && cursor.data[i] < 0x7F;
+    if (!is_cursor)
         return tw_fail(err, TW_ERR_INVALID_REQUEST, "the cursor is not one this server gave");
     page->count = 0;
     page->limit = (limit ? limit : SERVICE_PAGE_DEFAULT) + 1;

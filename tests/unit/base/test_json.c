@@ -167,3 +167,25 @@ TW_TEST("every allocation that fails while parsing is an error and leaks nothing
         ck_assert_uint_lt(n, 1000);
     }
 }
+
+TW_TEST("a real without a fraction is a whole number where a double is exact; minus zero is not") {
+    struct tw_error err = {};
+    static const struct {
+        const char *text;
+        enum tw_json_type type;
+        int64_t value;
+    } cases[] = {
+        {"1.0", TW_JSON_INT, 1},   {"-3e2", TW_JSON_INT, -300},
+        {"0.0", TW_JSON_INT, 0},   {"9007199254740992.0", TW_JSON_INT, 9007199254740992},
+        {"1.5", TW_JSON_REAL, 0},  {"-0.0", TW_JSON_REAL, 0},
+        {"1e16", TW_JSON_REAL, 0}, {"1e300", TW_JSON_REAL, 0},
+    };
+    for (size_t i = 0; i < TW_COUNT(cases); i++) {
+        struct tw_json *root = tw_json_parse(tw_span_of(cases[i].text, strlen(cases[i].text)), &err);
+        tw_assert_ok(root, &err);
+        ck_assert_msg(tw_json_type(root) == cases[i].type, "%s", cases[i].text);
+        ck_assert_msg(tw_json_int(root) == cases[i].value, "%s", cases[i].text);
+        ck_assert_msg(tw_json_real(root) == strtod(cases[i].text, NULL), "%s", cases[i].text);
+        tw_json_free(root);
+    }
+}
