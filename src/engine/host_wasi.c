@@ -15,13 +15,14 @@ enum wasi_errno {
     WASI_NOMEM = 48,
     WASI_NOSPC = 51,
     WASI_NOSYS = 52,
+    WASI_NOTSOCK = 57,
     WASI_NOTSUP = 58,
     WASI_OVERFLOW = 61,
     WASI_PIPE = 64,
     WASI_SPIPE = 70,
     WASI_NOTCAPABLE = 76,
 };
-enum { WASI_IOVS_MAX = 1024, WASI_STREAMS = 3 };
+enum { WASI_IOVS_MAX = 1024, WASI_STREAMS = 3, RANDOM_AT_ONCE = 64 << 10 };
 enum { WASI_RIGHT_FD_READ = 1 << 1, WASI_RIGHT_FD_WRITE = 1 << 6, WASI_RIGHT_POLL = 1 << 27 };
 
 static wasm_trap_t *answer(wasmtime_val_raw_t *args, enum wasi_errno error) {
@@ -145,7 +146,12 @@ wasm_trap_t *engine_wasi_random_get(struct engine_instance *instance, wasmtime_v
     uint8_t *bytes = engine_guest(instance, u32_of(&args[0]), len);
     if (!bytes)
         return answer(args, WASI_FAULT);
-    tw_random(bytes, len);
+    for (uint32_t done = 0, part; done < len; done += part) {
+        if (tw_flag_is_raised(&instance->call->stopping))
+            return engine_stop_trap();
+        part = len - done < RANDOM_AT_ONCE ? len - done : RANDOM_AT_ONCE;
+        tw_random(bytes + done, part);
+    }
     return answer(args, WASI_SUCCESS);
 }
 
@@ -244,15 +250,19 @@ wasm_trap_t *engine_wasi_fd_write(struct engine_instance *instance, wasmtime_val
     enum wasi_errno error = check_iovs(instance, u32_of(&args[1]), u32_of(&args[2]), &iovs);
     if (!error && (!engine_guest(instance, done_ptr, 4) || iovs.bytes > UINT32_MAX))
         error = WASI_FAULT;
+    uint32_t done = 0;
     for (uint32_t i = 0; i < iovs.count && !error; i++) {
         uint32_t len = load_u32(iovs.list + i * 8 + 4);
         if (len)
             error = write_stream(instance, fd,
                                  tw_span_of(engine_guest(instance, load_u32(iovs.list + i * 8), len), len));
+        if (!error)
+            done += len;
     }
-    if (!error)
-        put_u32(instance, done_ptr, (uint32_t)iovs.bytes);
-    return answer(args, error);
+    if (error && !done)
+        return answer(args, error);
+    put_u32(instance, done_ptr, done); // what was written is told, the error by the next call
+    return answer(args, WASI_SUCCESS);
 }
 
 wasm_trap_t *engine_wasi_fd_close(struct engine_instance *instance, wasmtime_val_raw_t *args) {
@@ -305,6 +315,11 @@ wasm_trap_t *engine_wasi_fd_tell(struct engine_instance *instance, wasmtime_val_
 
 wasm_trap_t *engine_wasi_no_right(struct engine_instance *instance, wasmtime_val_raw_t *args) {
     return answer(args, is_open(instance, u32_of(&args[0])) ? WASI_NOTCAPABLE : WASI_BADF);
+}
+
+// A socket's call on what is none.
+wasm_trap_t *engine_wasi_no_socket(struct engine_instance *instance, wasmtime_val_raw_t *args) {
+    return answer(args, is_open(instance, u32_of(&args[0])) ? WASI_NOTSOCK : WASI_BADF);
 }
 
 // path_symlink names its folder third.
