@@ -94,7 +94,8 @@ static bool dump_kernel(struct tw_kir_module *module, const struct tw_compile_re
         return false;
     if (strcmp(request->stage, "opt") == 0)
         return tw_kir_print(module, out, err);
-    return tw_ptx_print(module, &(struct tw_ptx_options){.entry = entry}, out, err);
+    bool fence = strcmp(request->stage, "fence") == 0;
+    return tw_ptx_print(module, &(struct tw_ptx_options){.entry = entry, .fence = fence}, out, err);
 }
 
 static bool dump(struct tw_kir_module *module, const struct tw_compile_request *request, struct tw_buf *out,

@@ -197,17 +197,37 @@ int cli_kernel_run(int argc, char **argv) {
     return run_kernel(&cli, &run, &args);
 }
 
+// What the compiler is asked for; NULL (told): there is no such stage.
+static const char *read_stage(const struct cli *cli) {
+    static const char *const stages[] = {"parse", "ir", "opt", "llvm", "asm", "ptx"};
+    const char *stage = cli_value(cli, "stage");
+    bool fence = cli_value(cli, "fence");
+    for (size_t i = 0; stage && i < TW_COUNT(stages); i++) {
+        if (strcmp(stage, stages[i]) != 0)
+            continue;
+        if (!fence || strcmp(stage, "ptx") == 0)
+            return fence ? "fence" : stage;
+        cli_usage("--fence goes with --stage ptx");
+        return NULL;
+    }
+    cli_usage("--stage takes parse, ir, opt, llvm, asm or ptx%s%s%s", stage ? ", not '" : "",
+              stage ? stage : "", stage ? "'" : "");
+    return NULL;
+}
+
 int cli_kernel_dump(int argc, char **argv) {
     static const struct cli_option options[] = {
         {"stage", "STAGE", "parse, ir, opt, llvm, asm or ptx"},
         {"entry", "NAME", "the kernel (needed when the file has several)"},
+        {"fence", NULL, "ptx: with every access kept inside one range of memory, as on a GPU that is shared"},
         {}};
     struct cli cli;
     int status;
     if (!cli_parse(&cli, cli_kernel_dump, options, argc, argv, 1, 1, &status))
         return status;
-    if (!cli_value(&cli, "stage"))
-        return cli_usage("--stage is needed");
+    const char *stage = read_stage(&cli);
+    if (!stage)
+        return CLI_USAGE;
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf ptx, out;
     tw_buf_init(&ptx, CLI_BODY_MAX);
     tw_buf_init(&out, CLI_BODY_MAX);
@@ -215,9 +235,8 @@ int cli_kernel_dump(int argc, char **argv) {
         return CLI_USAGE;
     struct tw_error err = {};
     struct tw_service *service = cli_local_service(NULL, NULL, &err);
-    bool ok =
-        service && tw_service_kernel_dump(service, tw_buf_str(&ptx), tw_str_from(cli_value(&cli, "entry")),
-                                          cli_value(&cli, "stage"), &out, &err);
+    bool ok = service && tw_service_kernel_dump(service, tw_buf_str(&ptx),
+                                                tw_str_from(cli_value(&cli, "entry")), stage, &out, &err);
     tw_service_free(service);
     if (!ok)
         return cli_fail_at(tw_buf_str(&ptx), &err);

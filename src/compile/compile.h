@@ -27,7 +27,7 @@ struct tw_compile_request {
     struct tw_span input;
     char entry[TW_KERNEL_NAME_MAX + 1]; // PTX, DUMP
     struct tw_kernel_variant variant;   // PTX, DUMP
-    char stage[16];                     // DUMP: parse ir opt llvm asm ptx
+    char stage[16];                     // DUMP: parse ir opt llvm asm ptx fence
     uint32_t interrupt;                 // WASM: enum tw_compile_interrupt
     int64_t deadline_ns;                // monotonic; 0 or TW_NO_DEADLINE: the compiler's own limits only
 };

@@ -220,8 +220,8 @@ struct tw_kernel_run {
 // Runs one kernel on the default device, with a context of its own. Blocks. Errors are the guest ABI's.
 [[nodiscard]] bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run,
                                          struct tw_error *err);
-// The text of one stage of the kernel compiler: parse, ir, opt, llvm, asm or ptx. `entry` may be empty when
-// the PTX has one entry only.
+// The text of one stage of the kernel compiler: parse, ir, opt, llvm, asm, ptx, or fence (PTX whose accesses
+// are kept in one range). `entry` may be empty when the PTX has one entry only.
 [[nodiscard]] bool tw_service_kernel_dump(struct tw_service *service, struct tw_str ptx, struct tw_str entry,
                                           const char *stage, struct tw_buf *out, struct tw_error *err);
 

@@ -160,12 +160,35 @@ def test_kernel_dump(stage, wanted):
 
 
 def test_kernel_dump_refuses(files):
-    run("kernel", "dump", PTX, "--stage", "nosuch", status=1)
+    _, err = run("kernel", "dump", PTX, "--stage", "nosuch", status=2)
+    assert "parse, ir, opt, llvm, asm or ptx, not 'nosuch'" in err
+    run("kernel", "dump", PTX, "--stage", "ir", "--fence", status=2)
     run("kernel", "dump", files / "text.txt", "--stage", "ir", status=1)
     for stage in ("opt", "llvm", "asm", "ptx"):  # several entries: which?
         _, err = run("kernel", "dump", kernel("histogram"), "--stage", stage, status=1)
         assert "histogram_shared" in err and "histogram_global" in err
     run("kernel", "dump", kernel("histogram"), "--stage", "llvm", "--entry", "histogram_global")
+
+
+@pytest.mark.parametrize("command", [["dump", "--stage", "ir"], ["run", "--entry", "k", "--grid", "1", "--block", "1"]])
+@pytest.mark.parametrize("body, caret", [("\tfrob.u32 %r1, %r2;", "\t^"), ("    tex.2d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [t, {%f1, %f2}];", "    ^"),
+                                         ("    add.u32 %r1, %nosuch, 1;", "                 ^")])
+def test_a_refused_instruction_is_shown_with_a_caret(tmp_path, command, body, caret):
+    file = tmp_path / "k.ptx"
+    file.write_text(f".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k()\n{{\n    .reg .b32 %r<4>; .reg .f32 %f<5>;\n{body}\n    ret;\n}}\n")
+    _, err = run("kernel", command[0], file, *command[1:], status=1)
+    first, line, mark = err.rstrip("\n").split("\n")
+    assert "malformed_ptx: line 7, column" in first and line == body and mark == caret, err
+
+
+@pytest.mark.parametrize("bounds, block, wanted", [(".reqntid 32, 2", "32,2", None), (".reqntid 32, 2", "64", "requires blocks of 32 × 2 × 1"),
+                                                   (".maxntid 64", "64", None), (".maxntid 64", "65", "at most 64 threads"),
+                                                   (".maxntid 1024\n.minnctapersm 2", "1024", None)])
+def test_launch_bounds_hold(tmp_path, bounds, block, wanted):
+    file = tmp_path / "k.ptx"
+    file.write_text(f".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k()\n{bounds}\n{{\n    ret;\n}}\n")
+    _, err = run("kernel", "run", file, "--entry", "k", "--grid", "1", "--block", block, status=1 if wanted else 0)
+    assert (wanted or "") in err
 
 
 @pytest.mark.parametrize("args, status, wanted", [

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kernels printed back as PTX (`kernel dump --stage ptx`): the printed text computes what the original does, to the bit, and NVIDIA's
-assembler takes it where there is one (TW_PTXAS=path of ptxas)."""
+assembler takes it where there is one (TW_PTXAS=path of ptxas, or script/fetch-ptxas)."""
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -19,15 +20,15 @@ ENTRIES = [("vector_add", "vector_add"), ("saxpy", "saxpy"), ("reduce", "reduce_
            ("calls", "calls")]
 
 
-def dump(path, entry):
-    done = subprocess.run([PROGRAM, "kernel", "dump", path, "--stage", "ptx", "--entry", entry], capture_output=True, text=True,
+def dump(path, entry, *more):
+    done = subprocess.run([PROGRAM, "kernel", "dump", path, "--stage", "ptx", "--entry", entry, *more], capture_output=True, text=True,
                           timeout=60 * SLOW, env=clean_environment())
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def outputs(folder, path, entry):
-    """What the kernel of this file computes from inputs that are always the same."""
+def outputs(folder, path, entry, fence=(), status=0):
+    """What the kernel of this file computes from inputs that are always the same. `fence`: base and mask of a fenced kernel."""
     runner, n = Runner(folder), 5000
     rng = numpy.random.default_rng(9)
     a, b = rng.standard_normal(n).astype(F32), rng.standard_normal(n).astype(F32)
@@ -51,7 +52,9 @@ def outputs(folder, path, entry):
             runner.buffer(*argument)
         else:
             runner.scalar("f32" if isinstance(argument, float) else "i32", argument)
-    return runner.run(path, entry, grid, block)
+    for number in fence:
+        runner.scalar("u64", number)
+    return runner.run(path, entry, grid, block, status=status)
 
 
 @pytest.mark.parametrize("name, entry", ENTRIES[:-1])
@@ -60,6 +63,19 @@ def test_the_printed_kernel_computes_the_same(tmp_path, name, entry):
     printed.write_text(dump(kernel(name), entry))
     wanted, told = outputs(tmp_path, kernel(name), entry), outputs(tmp_path, printed, entry)
     assert numpy.any(wanted) and numpy.array_equal(wanted, told)
+
+
+ARENA_MASK = (1 << 33) - 1  # addresses on the CPU device are offsets in 8 GiB
+
+
+@pytest.mark.parametrize("name, entry", ENTRIES[:-1])
+def test_the_fence_changes_nothing_inside_and_lets_nothing_out(tmp_path, name, entry):
+    fenced = tmp_path / "fenced.ptx"
+    fenced.write_text(dump(kernel(name), entry, "--fence"))
+    wanted, told = outputs(tmp_path, kernel(name), entry), outputs(tmp_path, fenced, entry, (0, ARENA_MASK))
+    assert numpy.any(wanted) and numpy.array_equal(wanted, told)
+    # The same kernel, fenced into the first page, where nothing is: it faults instead of reaching its buffers.
+    assert "launch_failed" in outputs(tmp_path, fenced, entry, (0, 4095), status=1)
 
 
 @pytest.mark.parametrize("name, entry", ENTRIES)
@@ -72,10 +88,12 @@ def test_printing_what_was_printed_changes_nothing(tmp_path, name, entry):
 @pytest.mark.parametrize("sm", [70, 80, 90])
 @pytest.mark.parametrize("name, entry", ENTRIES)
 def test_ptxas_takes_the_printed_kernel(tmp_path, name, entry, sm):
-    ptxas = os.environ.get("TW_PTXAS") or shutil.which("ptxas")
+    fetched = pathlib.Path.home() / ".cache/tensor-wasm/ptxas"
+    ptxas = os.environ.get("TW_PTXAS") or shutil.which("ptxas") or (fetched if fetched.exists() else None)
     if not ptxas:
-        pytest.skip("there is no ptxas here; set TW_PTXAS to its path")
-    printed = tmp_path / "printed.ptx"
-    printed.write_text(re.sub(r"\.target sm_\d+", f".target sm_{sm}", dump(kernel(name), entry)))
-    done = subprocess.run([ptxas, f"-arch=sm_{sm}", printed, "-o", tmp_path / "printed.cubin"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+        pytest.skip("there is no ptxas here; script/fetch-ptxas gets it, or set TW_PTXAS to its path")
+    for more in ([], ["--fence"]) if name != "calls" else ([],):  # an address in an initialiser cannot be fenced: that is refused
+        printed = tmp_path / "printed.ptx"
+        printed.write_text(re.sub(r"\.target sm_\d+", f".target sm_{sm}", dump(kernel(name), entry, *more)))
+        done = subprocess.run([ptxas, f"-arch=sm_{sm}", printed, "-o", tmp_path / "printed.cubin"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
