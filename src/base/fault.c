@@ -8,7 +8,7 @@
 
 #include "base/str.h"
 
-static const char *const kind_names[TW_FAULT_KIND_COUNT] = {"alloc", "io", "cuda"};
+static const char *const kind_names[TW_FAULT_KIND_COUNT] = {"alloc", "io", "cuda", "reset"};
 
 // Calls until the failing one, 1 for the next; 0 and below: never (again).
 static _Atomic int64_t countdown[TW_FAULT_KIND_COUNT];
@@ -38,7 +38,7 @@ void tw_fault_configure(const char *text) {
     enum tw_fault_kind kind;
     int64_t count;
     if (!parse(tw_str_from(text), &kind, &count)) {
-        fprintf(stderr, "tensor-wasm: TW_FAULT=%s is ignored; write alloc:N, io:N or cuda:N\n", text);
+        fprintf(stderr, "tensor-wasm: TW_FAULT=%s is ignored; write alloc:N, io:N, cuda:N or reset:N\n", text);
         return;
     }
     atomic_store_explicit(&countdown[kind], count, memory_order_relaxed);

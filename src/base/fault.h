@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fault injection: TW_FAULT=alloc:n|io:n|cuda:n makes the n-th call of that kind fail, so that the fault
+// Fault injection: TW_FAULT=alloc:n|io:n|cuda:n|reset:n makes the n-th call of that kind fail, so that the fault
 // suite can walk every failure path of the shipped binary. Costs one predictable branch when off. Any thread.
 #pragma once
 
 #include "base/port.h"
 
-enum tw_fault_kind { TW_FAULT_ALLOC, TW_FAULT_IO, TW_FAULT_CUDA, TW_FAULT_KIND_COUNT };
+enum tw_fault_kind { TW_FAULT_ALLOC, TW_FAULT_IO, TW_FAULT_CUDA, TW_FAULT_RESET, TW_FAULT_KIND_COUNT };
 
 void tw_fault_configure(
     const char *text); // "io:3"; NULL or empty: off. Unknown text is ignored with a message on stderr.

@@ -31,6 +31,7 @@ static struct tw_service_options service_options(const struct config *config) {
             strcmp(config->texts[CONFIG_INTERRUPT], "epoch") == 0 ? TW_INTERRUPT_EPOCH : TW_INTERRUPT_POLL,
         .kernel_keys_file = config->texts[CONFIG_KERNEL_KEYS],
         .require_kernel_signature = config->numbers[CONFIG_KERNEL_SIGNED],
+        .reset = strcmp(config->texts[CONFIG_RESET], "madvise") == 0 ? TW_RESET_MADVISE : TW_RESET_AUTO,
     };
 }
 
@@ -46,16 +47,21 @@ static struct tw_http_options http_options(const struct config *config) {
     };
 }
 
+// Is the setting one of its two words?
+static bool check_word(const char *variable, const char *text, const char *one, const char *other,
+                       struct tw_error *err) {
+    return strcmp(text, one) == 0 || strcmp(text, other) == 0 ||
+           tw_fail(err, TW_ERR_INVALID_REQUEST, "%s takes %s or %s, not '%s'", variable, one, other, text);
+}
+
 static bool check_words(const struct config *config, struct tw_error *err) {
-    const char *interrupt = config->texts[CONFIG_INTERRUPT], *format = config->texts[CONFIG_LOG_FORMAT];
-    if (strcmp(interrupt, "poll") != 0 && strcmp(interrupt, "epoch") != 0)
-        return tw_fail(err, TW_ERR_INVALID_REQUEST, "TENSOR_WASM_INTERRUPT takes poll or epoch, not '%s'",
-                       interrupt);
-    bool is_json = strcmp(format, "json") == 0;
-    if (!is_json && strcmp(format, "text") != 0)
-        return tw_fail(err, TW_ERR_INVALID_REQUEST, "TENSOR_WASM_LOG_FORMAT takes text or json, not '%s'",
-                       format);
-    return tw_log_configure(config->texts[CONFIG_LOG], is_json ? TW_LOG_JSON : TW_LOG_TEXT, err);
+    const char *const *texts = config->texts;
+    if (!check_word("TENSOR_WASM_INTERRUPT", texts[CONFIG_INTERRUPT], "poll", "epoch", err) ||
+        !check_word("TENSOR_WASM_RESET", texts[CONFIG_RESET], "auto", "madvise", err) ||
+        !check_word("TENSOR_WASM_LOG_FORMAT", texts[CONFIG_LOG_FORMAT], "text", "json", err))
+        return false;
+    bool is_json = strcmp(texts[CONFIG_LOG_FORMAT], "json") == 0;
+    return tw_log_configure(texts[CONFIG_LOG], is_json ? TW_LOG_JSON : TW_LOG_TEXT, err);
 }
 
 static bool is_loopback(const char *address) {

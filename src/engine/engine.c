@@ -52,7 +52,7 @@ struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct 
     set_defaults(&engine->options);
     tw_lock_init(&engine->lock);
     engine_stacks_init(&engine->stacks);
-    engine_resetter_init(&engine->resetter);
+    engine_resetter_init(&engine->resetter, engine->options.reset);
     engine->hits = tw_series_get(TW_METRIC_POOL_DRAWS, (struct tw_labels){.values = {"hit"}});
     engine->misses = tw_series_get(TW_METRIC_POOL_DRAWS, (struct tw_labels){.values = {"miss"}});
     engine->blocking = tw_pool_new("tw-load", ENGINE_BLOCKING_THREADS, engine->options.max_instances, err);

@@ -16,6 +16,9 @@
 #include "telemetry/telemetry.h"
 #include "wasmbin/wasmbin.h"
 
+// How memory is put back after a call: by copying the written pages back (where the kernel can name them), or by
+// giving all pages back to the kernel.
+enum tw_reset { TW_RESET_AUTO, TW_RESET_MADVISE };
 enum tw_interrupt { TW_INTERRUPT_POLL, TW_INTERRUPT_EPOCH };
 
 // A kernel that a tenant has published under a name. Plain value.
@@ -38,6 +41,7 @@ struct tw_engine_options {
     struct tw_gpu *gpu;                 // borrowed
     struct tw_kernel_registry registry; // `find` NULL: none
     enum tw_interrupt interrupt;
+    enum tw_reset reset;
     unsigned workers;                     // threads that run guests; 0: one a core, at least 2
     uint32_t max_instances;               // live, warm ones included
     uint32_t max_queued;                  // calls that wait for a worker; 0: 4,096

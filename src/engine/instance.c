@@ -286,13 +286,18 @@ bool engine_instance_start(struct engine_instance *instance, int64_t deadline_ns
 
 // ---- reset ----
 
+// One step of a reset, made to fail on demand.
+static bool fails(void) {
+    return tw_fault_strikes(TW_FAULT_RESET);
+}
+
 static bool shrink(struct engine_instance *instance, uint32_t index) {
     struct engine_region *region = &instance->regions[index];
     uint8_t *end = region->base + region->image_size;
     size_t grown = region->size - region->image_size;
     if (grown == 0)
         return true;
-    if (madvise(end, grown, MADV_DONTNEED) != 0 || mprotect(end, grown, PROT_NONE) != 0)
+    if (fails() || madvise(end, grown, MADV_DONTNEED) != 0 || fails() || mprotect(end, grown, PROT_NONE) != 0)
         return false;
     region->size = region->image_size;
     (void)engine_region_count(region, region->size); // giving back is never refused
@@ -301,7 +306,7 @@ static bool shrink(struct engine_instance *instance, uint32_t index) {
     wasmtime_error_t *error = wasmtime_memory_grow(instance->context, &instance->memories[index], 0, &before);
     if (error)
         wasmtime_error_delete(error);
-    return !error;
+    return !error && !fails();
 }
 
 void engine_instance_end_call(struct engine_instance *instance) {
@@ -322,18 +327,18 @@ bool engine_instance_reset(struct engine_instance *instance) {
     if (module->single_use)
         return false;
     if (instance->poll_closed) {
-        if (!engine_poll_page(instance->arena, true))
+        if (fails() || !engine_poll_page(instance->arena, true))
             return false;
         instance->poll_closed = false;
     }
     struct tw_error err;
-    if (instance->gpu && !tw_gpu_context_reset(instance->gpu, &err))
+    if (instance->gpu && (fails() || !tw_gpu_context_reset(instance->gpu, &err)))
         return false;
     for (uint32_t i = 0; i < instance->region_count; i++) {
         if (!shrink(instance, i) || !engine_region_restore(&module->engine->resetter, &instance->regions[i]))
             return false;
     }
-    if (!set_globals(instance))
+    if (fails() || !set_globals(instance))
         return false;
     engine_instance_end_call(instance);
     return true;

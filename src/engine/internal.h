@@ -115,7 +115,7 @@ bool engine_poll_page(struct tw_gpu_arena *arena, bool open);
 struct engine_resetter {
     int pagemap; // -1: madvise only
 };
-void engine_resetter_init(struct engine_resetter *resetter);
+void engine_resetter_init(struct engine_resetter *resetter, enum tw_reset method);
 void engine_resetter_done(struct engine_resetter *resetter);
 // Bytes of [0, size) back to the image. False: the instance cannot be reused.
 [[nodiscard]] bool engine_region_restore(const struct engine_resetter *resetter,

@@ -47,7 +47,10 @@ static int scan(int pagemap, const uint8_t *start, const uint8_t *end, struct sc
     return found;
 }
 
-void engine_resetter_init(struct engine_resetter *resetter) {
+void engine_resetter_init(struct engine_resetter *resetter, enum tw_reset method) {
+    resetter->pagemap = -1;
+    if (method == TW_RESET_MADVISE)
+        return;
     // Seen to work before it is relied on: a written page must be found and a page that was only read must
     // not.
     resetter->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -92,7 +95,7 @@ bool engine_region_restore(const struct engine_resetter *resetter, struct engine
     while (resetter->pagemap >= 0 && at < end && left > 0) {
         struct scan_range ranges[ENGINE_RESET_RANGES];
         int found = scan(resetter->pagemap, at, end, ranges, TW_COUNT(ranges), left, &at);
-        if (found < 0)
+        if (found < 0 || tw_fault_strikes(TW_FAULT_RESET))
             return false;
         for (int i = 0; i < found; i++) {
             uint64_t from = ranges[i].start - (uintptr_t)region->base,
@@ -103,5 +106,6 @@ bool engine_region_restore(const struct engine_resetter *resetter, struct engine
     }
     if (at == end)
         return true;
-    return madvise(region->base + (at - region->base), (size_t)(end - at), MADV_DONTNEED) == 0;
+    return !tw_fault_strikes(TW_FAULT_RESET) &&
+           madvise(region->base + (at - region->base), (size_t)(end - at), MADV_DONTNEED) == 0;
 }

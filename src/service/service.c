@@ -55,6 +55,7 @@ static bool open_engine(struct tw_service *service, struct tw_error *err) {
                                        .gpu = service->gpu,
                                        .registry = {service, service_kernels_open},
                                        .interrupt = options->interrupt,
+                                       .reset = options->reset,
                                        .workers = options->workers,
                                        .max_instances = options->max_instances,
                                        .warm_per_function = options->warm_per_function,

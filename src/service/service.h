@@ -29,6 +29,7 @@ struct tw_service_options {
     enum tw_interrupt interrupt;
     const char *kernel_keys_file; // public keys whose signatures of kernels count; NULL or empty: none
     bool require_kernel_signature;
+    enum tw_reset reset;
 };
 struct tw_service;
 [[nodiscard]] struct tw_service *tw_service_new(const struct tw_service_options *options,

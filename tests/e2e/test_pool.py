@@ -11,7 +11,7 @@ HITS, MISSES = 'tensor_wasm_pool_draws_total{result="hit"}', 'tensor_wasm_pool_d
 
 
 def test_warm_instances_are_drawn_and_let_go_when_nobody_calls(server):
-    server.options += ["--warm-per-function", "3", "--warm-idle-ms", "1500"]
+    server.options += ["--warm-per-function", "3", "--warm-idle-ms", "3000"]
     server.start()
     client = server.client
     client.deploy("f", COUNT)
@@ -35,3 +35,24 @@ def test_tenants_do_not_share_warm_instances(server):
     misses = one.metrics().get(MISSES, 0)
     assert two.result("f", "f") == 1
     assert one.metrics()[MISSES] == misses + 1 and one.metric(WARM) == 5
+
+
+def test_an_instance_that_cannot_be_put_back_goes_and_is_counted(server):
+    server.options += ["--warm-per-function", "1"]
+    server.env = {"TW_FAULT": "reset:1"}
+    server.start()
+    server.client.deploy("f", COUNT)
+    assert [server.client.result("f", "f") for _ in range(3)] == [1] * 3
+    eventually(lambda: server.client.metric("tensor_wasm_pool_reset_failed_total") == 1, what="the count")
+    assert server.client.metric("tensor_wasm_instance_terminations_total") >= 1
+
+
+def test_memory_is_put_back_by_madvise_too(server):
+    server.options += ["--reset", "madvise", "--warm-per-function", "1"]
+    server.start()
+    server.client.deploy("f", wat('(module (memory (export "memory") 2) (data (i32.const 8) "\\05") (func (export "f") (result i32)'
+                                  ' (i32.store8 (i32.const 8) (i32.add (i32.load8_u (i32.const 8)) (i32.const 1)))'
+                                  ' (i32.store8 (i32.const 99999) (i32.add (i32.load8_u (i32.const 99999)) (i32.const 1)))'
+                                  ' (i32.add (i32.load8_u (i32.const 8)) (i32.load8_u (i32.const 99999)))))'))
+    assert [server.client.result("f", "f") for _ in range(5)] == [7] * 5
+    assert server.client.metrics()[HITS] >= 4
