@@ -38,7 +38,8 @@ void tw_fault_configure(const char *text) {
     enum tw_fault_kind kind;
     int64_t count;
     if (!parse(tw_str_from(text), &kind, &count)) {
-        fprintf(stderr, "tensor-wasm: TW_FAULT=%s is ignored; write alloc:N, io:N, cuda:N or reset:N\n", text);
+        fprintf(stderr, "tensor-wasm: TW_FAULT=%s is ignored; write alloc:N, io:N, cuda:N or reset:N\n",
+                text);
         return;
     }
     atomic_store_explicit(&countdown[kind], count, memory_order_relaxed);
