@@ -89,9 +89,7 @@ static bool label(struct ptx_parser *parser) {
     if (ptx_is_dot(parser, "branchtargets"))
         return branch_targets(parser, &name);
     if (ptx_is_dot(parser, "callprototype") || ptx_is_dot(parser, "calltargets"))
-        return ptx_fail(parser, &parser->token,
-                        "'.%.*s' is not supported: calls through pointers are not offered",
-                        TW_STR_ARG(parser->token.text));
+        return ptx_call_label(parser, &name);
     struct ptx_symbol *symbol = ptx_symbol_add(parser, &name, PTX_SYM_LABEL);
     if (!symbol)
         return false;

@@ -82,15 +82,6 @@ bool ptx_lower_pmevent(struct ptx_parser *parser, [[maybe_unused]] struct ptx_in
 
 // ---- call ----
 
-// What stands in the parentheses of a call. Confined.
-struct call {
-    struct ptx_token name;
-    const struct tw_kir_function *callee;
-    struct ptx_scalar results[PTX_MAX_RESULTS], arguments[PTX_MAX_ARGUMENTS];
-    const struct ptx_symbol *result_symbols[PTX_MAX_RESULTS]; // of memory results
-    unsigned result_count, argument_count;
-};
-
 // A .param variable stands for its register; others are registers and constants themselves.
 static bool call_item(struct ptx_parser *parser, struct ptx_scalar *ret_item,
                       const struct ptx_symbol **ret_symbol) {
@@ -122,8 +113,7 @@ static bool call_list(struct ptx_parser *parser, struct ptx_scalar *items, const
             return ptx_fail_quota(parser, &parser->token, "a call passes more than %u values", most);
         if (!call_item(parser, &items[*ret_count], &symbol))
             return false;
-        if (symbols)
-            symbols[*ret_count] = symbol;
+        symbols[*ret_count] = symbol;
         ++*ret_count;
         if (!ptx_accept(parser, ',', &more))
             return false;
@@ -131,7 +121,29 @@ static bool call_list(struct ptx_parser *parser, struct ptx_scalar *items, const
     return ptx_expect(parser, ')');
 }
 
-static bool read_call(struct ptx_parser *parser, struct call *call) {
+// A call through a pointer names a register.
+static bool read_pointer(struct ptx_parser *parser, struct ptx_call *call) {
+    struct ptx_operand operand;
+    if (!ptx_operand(parser, &operand))
+        return false;
+    call->pointer = operand.items[0];
+    return (!operand.braces && call->pointer.form == PTX_REG && !call->pointer.negated) ||
+           ptx_fail(parser, &call->name, "'%.*s' is neither a function nor a register that points to one",
+                    TW_STR_ARG(call->name.text));
+}
+
+// ", label" of a .callprototype or .calltargets that stands before.
+static bool read_prototype(struct ptx_parser *parser) {
+    if (!ptx_expect(parser, ','))
+        return false;
+    const struct ptx_symbol *symbol =
+        parser->token.kind == PTX_WORD ? ptx_symbol_find(parser, parser->token.text) : NULL;
+    if (!symbol || symbol->kind != PTX_SYM_TARGETS)
+        return ptx_fail_expected(parser, "the label of a .callprototype or .calltargets that stands before");
+    return ptx_next(parser);
+}
+
+static bool read_call(struct ptx_parser *parser, struct ptx_call *call) {
     if (ptx_is(parser, '(') &&
         (!call_list(parser, call->results, call->result_symbols, PTX_MAX_RESULTS, &call->result_count) ||
          !ptx_expect(parser, ',')))
@@ -141,13 +153,19 @@ static bool read_call(struct ptx_parser *parser, struct call *call) {
         call->name.kind == PTX_WORD ? ptx_symbol_find(parser, call->name.text) : NULL;
     if (!symbol && call->name.kind == PTX_WORD && call->name.text.data[0] != '%')
         return ptx_fail(parser, &call->name, "function '%.*s' is not declared", TW_STR_ARG(call->name.text));
-    if (!symbol || symbol->kind != PTX_SYM_FUNCTION)
-        return ptx_fail(parser, &call->name, "'%.*s' is no function; calls through pointers are not offered",
-                        TW_STR_ARG(call->name.text));
-    call->callee = &parser->module->functions[symbol->index];
     bool more;
-    return ptx_next(parser) && ptx_accept(parser, ',', &more) &&
-           (!more || call_list(parser, call->arguments, NULL, PTX_MAX_ARGUMENTS, &call->argument_count));
+    call->callee = NULL;
+    if (symbol && symbol->kind == PTX_SYM_FUNCTION) {
+        call->callee = &parser->module->functions[symbol->index];
+        if (!ptx_next(parser))
+            return false;
+    } else if (!read_pointer(parser, call))
+        return false;
+    if (!ptx_accept(parser, ',', &more) ||
+        (more && !call_list(parser, call->arguments, call->argument_symbols, PTX_MAX_ARGUMENTS,
+                            &call->argument_count)))
+        return false;
+    return call->callee || read_prototype(parser);
 }
 
 // After the call: a memory result lies in the callee's frame; copy it into the caller's variable.
@@ -181,7 +199,7 @@ static bool copy_result(struct ptx_parser *parser, const struct ptx_symbol *to, 
     return true;
 }
 
-static bool emit_call(struct ptx_parser *parser, struct call *call) {
+static bool emit_call(struct ptx_parser *parser, struct ptx_call *call) {
     const struct tw_kir_function *callee = call->callee;
     struct tw_kir_operand sources[PTX_MAX_ARGUMENTS];
     uint32_t targets[PTX_MAX_RESULTS];
@@ -214,14 +232,19 @@ static bool emit_call(struct ptx_parser *parser, struct call *call) {
         to->src[i] = sources[i];
     for (unsigned i = 0; i < call->result_count; i++)
         to->dst[i] = targets[i];
+    memcpy(call->targets, targets, sizeof targets);
+    return true;
+}
+
+static bool copy_results(struct ptx_parser *parser, const struct ptx_call *call) {
     for (unsigned i = 0; i < call->result_count; i++)
-        if (call->result_symbols[i] && !copy_result(parser, call->result_symbols[i], targets[i]))
+        if (call->result_symbols[i] && !copy_result(parser, call->result_symbols[i], call->targets[i]))
             return false;
     return true;
 }
 
 // vprintf(format, arguments)
-static bool emit_printf(struct ptx_parser *parser, struct call *call) {
+static bool emit_printf(struct ptx_parser *parser, struct ptx_call *call) {
     struct tw_kir_operand sources[2];
     uint32_t target = TW_KIR_NO_REG;
     if (call->argument_count != 2 || call->result_count > 1)
@@ -238,10 +261,23 @@ static bool emit_printf(struct ptx_parser *parser, struct call *call) {
     return true;
 }
 
-bool ptx_lower_call(struct ptx_parser *parser, struct ptx_inst *inst) {
+static bool direct_call(struct ptx_parser *parser, struct ptx_call *call) {
     static const char *const heap[] = {"malloc", "free", "cudaMalloc", "cudaLaunchDevice",
                                        "cudaGetParameterBuffer"};
-    struct call *call = parser->call ? parser->call : TW_ARENA_NEW(parser->arena, struct call);
+    const char *name = call->callee->name;
+    for (size_t i = 0; call->callee->is_declaration && i < TW_COUNT(heap); i++)
+        if (strcmp(name, heap[i]) == 0)
+            return ptx_fail(parser, &call->name,
+                            "%s inside kernels is not offered; allocate before the launch", name);
+    if (call->callee->is_declaration && strcmp(name, "vprintf") == 0)
+        return emit_printf(parser, call);
+    if (call->callee->is_declaration && strcmp(name, "__assertfail") == 0)
+        return ptx_emit(parser, TW_KIR_TRAP, TW_KIR_PRED, 0, 0) != NULL;
+    return emit_call(parser, call) && copy_results(parser, call);
+}
+
+bool ptx_lower_call(struct ptx_parser *parser, struct ptx_inst *inst) {
+    struct ptx_call *call = parser->call ? parser->call : TW_ARENA_NEW(parser->arena, struct ptx_call);
     uint32_t *skip;
     if (!call)
         return ptx_fail_memory(parser);
@@ -249,17 +285,9 @@ bool ptx_lower_call(struct ptx_parser *parser, struct ptx_inst *inst) {
     call->result_count = call->argument_count = 0;
     if (!read_call(parser, call))
         return false;
-    const char *name = call->callee->name;
-    for (size_t i = 0; i < TW_COUNT(heap); i++)
-        if (call->callee->is_declaration && strcmp(name, heap[i]) == 0)
-            return ptx_fail(parser, &call->name,
-                            "%s inside kernels is not offered; allocate before the launch", name);
-    bool prints = call->callee->is_declaration && strcmp(name, "vprintf") == 0;
-    bool asserts = call->callee->is_declaration && strcmp(name, "__assertfail") == 0;
     if (!ptx_guard_begin(parser, inst, &skip))
         return false;
-    bool good = prints    ? emit_printf(parser, call)
-                : asserts ? ptx_emit(parser, TW_KIR_TRAP, TW_KIR_PRED, 0, 0) != NULL
-                          : emit_call(parser, call);
+    bool good = call->callee ? direct_call(parser, call)
+                             : ptx_indirect_call(parser, call) && copy_results(parser, call);
     return good && ptx_guard_end(parser, skip);
 }

@@ -169,8 +169,10 @@ struct ptx_parser {
     bool open;      // the current block has no terminator yet
     uint32_t carry; // the condition-code register, or NO_REG
     struct ptx_fixup *fixups;
-    struct call *call;           // scratch of inst_control.c, made at the first call
-    const struct ptx_inst *inst; // being lowered: guard and position of what is emitted
+    struct ptx_call *call;          // scratch of inst_control.c, made at the first call
+    struct ptx_indirect *indirects; // calls through pointers
+    bool *taken;                    // by function: its address is taken; NULL: none
+    const struct ptx_inst *inst;    // being lowered: guard and position of what is emitted
     uint16_t rows[PTX_TABLE_SLOTS], modifiers[PTX_TABLE_SLOTS],
         sregs[PTX_TABLE_SLOTS]; // hash tables: index + 1
     uint32_t *parameter_of;     // by register: 1 + the kernel parameter that was loaded into it, 0 none
@@ -320,6 +322,23 @@ static inline uint8_t ptx_twice(uint8_t type) { // s16 → s32
 [[nodiscard]] bool ptx_signature_target(struct ptx_parser *parser, const struct ptx_inst *inst,
                                         uint32_t *ret_reg);
 void ptx_set_mods(const struct ptx_inst *inst, struct tw_kir_inst *to); // rounding, .ftz, .sat and the like
+
+// What stands in the parentheses of a call. Confined.
+struct ptx_call {
+    struct ptx_token name;
+    const struct tw_kir_function *callee; // NULL: through `pointer`
+    struct ptx_scalar pointer, results[PTX_MAX_RESULTS], arguments[PTX_MAX_ARGUMENTS];
+    const struct ptx_symbol *result_symbols[PTX_MAX_RESULTS],
+        *argument_symbols[PTX_MAX_ARGUMENTS]; // of those in memory
+    unsigned result_count, argument_count;
+    uint32_t targets[PTX_MAX_RESULTS]; // addresses of memory results, after the call
+};
+
+// inst_indirect.c: calls through pointers.
+[[nodiscard]] bool ptx_function_address(struct ptx_parser *parser, uint32_t function, uint64_t *ret_address);
+[[nodiscard]] bool ptx_call_label(struct ptx_parser *parser, const struct ptx_token *name); // .callprototype
+[[nodiscard]] bool ptx_indirect_call(struct ptx_parser *parser, struct ptx_call *call);
+[[nodiscard]] bool ptx_indirect_end(struct ptx_parser *parser); // when the module has been read
 
 // The lower functions that isa.def names: each makes the IR of one statement and leaves the token at its
 // semicolon.

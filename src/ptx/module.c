@@ -196,7 +196,7 @@ bool ptx_module(struct ptx_parser *parser) {
     }
     if (parser->module->sm == 0)
         return ptx_fail(parser, &parser->token, "the module has no .target");
-    return true;
+    return ptx_indirect_end(parser);
 }
 
 // Says what a text that cannot be PTX probably is.

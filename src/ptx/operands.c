@@ -80,16 +80,15 @@ static bool symbol_operand(struct ptx_parser *parser, const struct ptx_symbol *s
                         "'%.*s' is declared .extern but defined nowhere in this module",
                         TW_STR_ARG(symbol->name));
     case PTX_SYM_FUNCTION:
+        ret_scalar->form = PTX_INTEGER;
+        return ptx_function_address(parser, symbol->index, &ret_scalar->bits);
     case PTX_SYM_LABEL:
     case PTX_SYM_TARGETS:
     case PTX_SYM_RANGE:
         break;
     }
     return ptx_fail(parser, &ret_scalar->token, "'%.*s' cannot be an operand here: it is a %s",
-                    TW_STR_ARG(symbol->name),
-                    symbol->kind == PTX_SYM_FUNCTION ? "function (indirect calls are not offered)"
-                    : symbol->kind == PTX_SYM_RANGE  ? "range of registers"
-                                                     : "label");
+                    TW_STR_ARG(symbol->name), symbol->kind == PTX_SYM_RANGE ? "range of registers" : "label");
 }
 
 static bool word_operand(struct ptx_parser *parser, struct ptx_scalar *ret_scalar) {

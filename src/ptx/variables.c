@@ -234,7 +234,17 @@ static bool add_reloc(struct ptx_parser *parser, struct declaration *d, struct t
     return true;
 }
 
-// An address of another variable.
+static bool init_function(struct ptx_parser *parser, struct declaration *d, uint32_t function) {
+    uint64_t address, bytes = tw_kir_type_bits(d->type) / 8;
+    if (!ptx_function_address(parser, function, &address))
+        return false;
+    uint8_t *room = init_room(parser, d, bytes);
+    if (room)
+        memcpy(room, &address, bytes < 8 ? bytes : 8);
+    return room != NULL;
+}
+
+// An address of another variable, or of a function.
 static bool init_address(struct ptx_parser *parser, struct declaration *d) {
     struct ptx_token name = parser->token;
     bool generic = ptx_text_is(name.text, "generic");
@@ -248,9 +258,11 @@ static bool init_address(struct ptx_parser *parser, struct declaration *d) {
             return false;
     }
     const struct ptx_symbol *symbol = name.kind == PTX_WORD ? ptx_symbol_find(parser, name.text) : NULL;
-    if (!symbol || symbol->kind != PTX_SYM_VARIABLE)
-        return ptx_fail(parser, &name, "'%.*s' is no variable whose address could stand here",
+    if (!symbol || (symbol->kind != PTX_SYM_VARIABLE && symbol->kind != PTX_SYM_FUNCTION))
+        return ptx_fail(parser, &name, "'%.*s' is no variable or function whose address could stand here",
                         TW_STR_ARG(name.text));
+    if (symbol->kind == PTX_SYM_FUNCTION)
+        return init_function(parser, d, symbol->index);
     if (tw_kir_type_bits(d->type) != 64)
         return ptx_fail(parser, &name, "an address needs 64 bits, elements of %s have %u", d->variable.name,
                         tw_kir_type_bits(d->type));

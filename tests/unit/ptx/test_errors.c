@@ -112,7 +112,9 @@ TW_TEST("operands that do not fit are named with their place") {
     refused_body("L: L: ret;", "line 11, column 4: 'L' is declared twice in this scope");
     refused_body(".reg .b32 %z; .reg .b32 %z;", "'%z' is declared twice");
     refused_body("call nothing;", "function 'nothing' is not declared");
-    refused_body("call %rd1, ();", "is no function; calls through pointers are not offered");
+    refused_body("call %rd1, ();", "expected ','");
+    refused_body("call (%r1), %rd1, (%r2), nothing;", "the label of a .callprototype");
+    refused_body("call 5, ();", "'5' is neither a function nor a register that points to one");
     refused_body("\"text", "line 11, column 1: the string that begins here has no closing quote");
     refused_body("/* open", "line 11, column 1: the comment that begins here has no end");
     refused_body("{ ret;", "expected '}' at the end of the function, found the end of the text");
