@@ -89,11 +89,27 @@ static bool add_waits(struct spread *s, uint32_t outer, uint32_t inner, uint32_t
     return true;
 }
 
+// Where both sides meet again. Not at the header of a loop around the branch that is deeper than `level`:
+// lanes that begin another iteration there do not wait for those that have left the loop and come back by way
+// of an outer one.
+static uint32_t join_at(const struct jit_code *code, uint32_t branch, uint32_t level) {
+    uint32_t join = code->blocks[branch].ipdom;
+    for (uint32_t l = code->blocks[branch].loop; l != JIT_NONE && code->loops[l].depth > level;) {
+        if (join < code->count && code->loops[l].header == join) {
+            join = code->blocks[join].ipdom;
+            l = code->blocks[branch].loop; // the new one may be another header
+        } else
+            l = code->loops[l].parent;
+    }
+    return join;
+}
+
 // One level of the loops around the branch: `outer` (JIT_NONE: the whole kernel) holds both sides, `inner` is
 // the next one in.
 static bool spread_level(struct spread *s, uint32_t outer, uint32_t inner, uint32_t level,
                          struct tw_error *err) {
     const struct jit_block *d = &s->code->blocks[s->branch];
+    s->join = join_at(s->code, s->branch, level);
     for (uint32_t i = 0; i < d->succ_count; i++) {
         reach(s, d->succs[i], level, s->side);
         for (uint32_t b = 0; level == 0 && b < s->code->count; b++)
@@ -116,7 +132,6 @@ static bool spread_level(struct spread *s, uint32_t outer, uint32_t inner, uint3
 
 static bool spread_branch(struct spread *s, struct tw_error *err) {
     const struct jit_code *code = s->code;
-    s->join = code->blocks[s->branch].ipdom;
     uint32_t inner = JIT_NONE;
     for (uint32_t l = code->blocks[s->branch].loop;; l = code->loops[l].parent) {
         if (!spread_level(s, l, inner, l == JIT_NONE ? 0 : code->loops[l].depth, err))

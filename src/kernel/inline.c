@@ -6,22 +6,9 @@
 //
 // Names stay unique: copied registers and blocks get their own number in the caller as suffix. A function's
 // shared and local variables are cloned once a caller; calls never overlap in time, so its call sites may
-// share the clone.
+// share the clone. Functions that call themselves stay and are dealt with at the end (recursion.c).
 
-#include "internal.h"
-
-// One function being freed of its calls. Confined.
-struct inliner {
-    struct tw_kir_module *module;
-    uint32_t function;
-    uint32_t *clones;     // by variable: its clone in this function, or NO_REG
-    uint32_t clone_count; // length of `clones`
-    struct tw_error *err;
-};
-
-static struct tw_kir_function *current(const struct inliner *in) {
-    return &in->module->functions[in->function];
-}
+#include "inline.h"
 
 static bool no_memory(struct tw_error *err) {
     return tw_fail(err, TW_ERR_CUDA_QUOTA,
@@ -37,10 +24,10 @@ uint8_t kernel_bits_type(unsigned bits) {
                          : TW_KIR_B64;
 }
 
-static bool move(const struct inliner *in, uint32_t block, unsigned bits, uint32_t to,
+static bool move(const struct kernel_inliner *in, uint32_t block, unsigned bits, uint32_t to,
                  struct tw_kir_operand from, const struct tw_kir_inst *call) {
-    struct tw_kir_inst *inst = tw_kir_inst_add(in->module, &current(in)->blocks[block], TW_KIR_MOV,
-                                               kernel_bits_type(bits), 1, 1, 0, in->err);
+    struct tw_kir_inst *inst = tw_kir_inst_add(in->module, &kernel_inliner_function(in)->blocks[block],
+                                               TW_KIR_MOV, kernel_bits_type(bits), 1, 1, 0, in->err);
     if (!inst)
         return false;
     inst->dst[0] = to;
@@ -50,10 +37,10 @@ static bool move(const struct inliner *in, uint32_t block, unsigned bits, uint32
     return true;
 }
 
-static bool branch(const struct inliner *in, uint32_t block, uint32_t target,
+static bool branch(const struct kernel_inliner *in, uint32_t block, uint32_t target,
                    const struct tw_kir_inst *from) {
-    struct tw_kir_inst *inst =
-        tw_kir_inst_add(in->module, &current(in)->blocks[block], TW_KIR_BR, TW_KIR_PRED, 0, 0, 1, in->err);
+    struct tw_kir_inst *inst = tw_kir_inst_add(in->module, &kernel_inliner_function(in)->blocks[block],
+                                               TW_KIR_BR, TW_KIR_PRED, 0, 0, 1, in->err);
     if (!inst)
         return false;
     inst->targets[0] = target;
@@ -63,7 +50,7 @@ static bool branch(const struct inliner *in, uint32_t block, uint32_t target,
 }
 
 // The caller's own copy of a callee's variable; variables of module scope are themselves.
-static bool clone_variable(struct inliner *in, uint32_t variable, uint32_t *ret_clone) {
+static bool clone_variable(struct kernel_inliner *in, uint32_t variable, uint32_t *ret_clone) {
     const struct tw_kir_variable *old = &in->module->variables[variable];
     *ret_clone = variable;
     if (old->function == TW_KIR_NO_REG || old->function == in->function)
@@ -94,10 +81,11 @@ static bool clone_variable(struct inliner *in, uint32_t variable, uint32_t *ret_
 }
 
 // Appends the callee's instruction with registers and blocks moved up by their bases.
-static bool copy_inst(struct inliner *in, uint32_t block, const struct tw_kir_inst *from, uint32_t reg_base,
-                      uint32_t block_base) {
-    struct tw_kir_inst *to = tw_kir_inst_add(in->module, &current(in)->blocks[block], from->op, from->type,
-                                             from->dst_count, from->src_count, from->target_count, in->err);
+static bool copy_inst(struct kernel_inliner *in, uint32_t block, const struct tw_kir_inst *from,
+                      uint32_t reg_base, uint32_t block_base) {
+    struct tw_kir_inst *to =
+        tw_kir_inst_add(in->module, &kernel_inliner_function(in)->blocks[block], from->op, from->type,
+                        from->dst_count, from->src_count, from->target_count, in->err);
     if (!to)
         return false;
     uint32_t *dst = to->dst, *targets = to->targets;
@@ -120,35 +108,30 @@ static bool copy_inst(struct inliner *in, uint32_t block, const struct tw_kir_in
     return to->op != TW_KIR_ADDR || clone_variable(in, from->index, &to->index);
 }
 
-static bool copy_registers(const struct inliner *in, uint32_t callee) {
+static bool copy_registers(const struct kernel_inliner *in, uint32_t callee) {
     for (uint32_t i = 0; i < in->module->functions[callee].reg_count; i++) {
         const struct tw_kir_reg *old = &in->module->functions[callee].regs[i];
-        char *name = tw_arena_printf(in->module->arena, "%s.%u", old->name, current(in)->reg_count);
+        char *name =
+            tw_arena_printf(in->module->arena, "%s.%u", old->name, kernel_inliner_function(in)->reg_count);
         if (!name)
             return no_memory(in->err);
-        if (tw_kir_reg_add(in->module, current(in), name, old->bits, in->err) == TW_KIR_NO_REG)
+        if (tw_kir_reg_add(in->module, kernel_inliner_function(in), name, old->bits, in->err) ==
+            TW_KIR_NO_REG)
             return false;
     }
     return true;
 }
 
-static bool new_block(const struct inliner *in, const char *label, uint32_t *ret_block) {
-    char *name = tw_arena_printf(in->module->arena, "%s.%u", label, current(in)->block_count);
+bool kernel_copy_new_block(const struct kernel_inliner *in, const char *label, uint32_t *ret_block) {
+    char *name = tw_arena_printf(in->module->arena, "%s.%u", label, kernel_inliner_function(in)->block_count);
     if (!name)
         return no_memory(in->err);
-    *ret_block = tw_kir_block_add(in->module, current(in), name, in->err);
+    *ret_block = tw_kir_block_add(in->module, kernel_inliner_function(in), name, in->err);
     return *ret_block != TW_KIR_NO_REG;
 }
 
-// One call being replaced. Confined.
-struct site {
-    struct tw_kir_inst call;
-    uint32_t reg_base, block_base; // where the callee's registers and blocks went
-    uint32_t rest;                 // the block that holds what followed the call
-};
-
 // A return: the results go where the call wanted them, and on to the rest.
-static bool leave(const struct inliner *in, const struct site *site, uint32_t block,
+static bool leave(const struct kernel_inliner *in, const struct kernel_copy *site, uint32_t block,
                   const struct tw_kir_inst *at) {
     const struct tw_kir_function *callee = &in->module->functions[site->call.index];
     for (uint32_t i = 0; i < site->call.dst_count; i++) {
@@ -161,11 +144,10 @@ static bool leave(const struct inliner *in, const struct site *site, uint32_t bl
     return branch(in, block, site->rest, at);
 }
 
-// Copies the body behind the caller's blocks.
-static bool copy_body(struct inliner *in, const struct site *site) {
+static bool copy_blocks(struct kernel_inliner *in, const struct kernel_copy *site) {
     uint32_t callee = site->call.index, count = in->module->functions[callee].block_count, made;
     for (uint32_t b = 0; b < count; b++)
-        if (!new_block(in, in->module->functions[callee].blocks[b].label, &made))
+        if (!kernel_copy_new_block(in, in->module->functions[callee].blocks[b].label, &made))
             return false;
     for (uint32_t b = 0; b < count; b++) {
         const struct tw_kir_block *from = &in->module->functions[callee].blocks[b];
@@ -181,75 +163,93 @@ static bool copy_body(struct inliner *in, const struct site *site) {
     return true;
 }
 
-// Inlines the call at insts[position] of `block`; *ret_rest is the block that holds what followed it.
-static bool inline_call(struct inliner *in, uint32_t block, uint32_t position, uint32_t *ret_rest) {
-    struct site site = {.call = current(in)->blocks[block].insts[position]};
-    const struct tw_kir_inst *call = &site.call;
-    if (!new_block(in, current(in)->blocks[block].label, &site.rest))
-        return false;
-    site.reg_base = current(in)->reg_count;
-    site.block_base = current(in)->block_count;
-    if (!copy_registers(in, call->index))
+bool kernel_copy_body(struct kernel_inliner *in, struct kernel_copy *copy) {
+    copy->reg_base = kernel_inliner_function(in)->reg_count;
+    copy->block_base = kernel_inliner_function(in)->block_count;
+    return copy_registers(in, copy->call.index) && copy_blocks(in, copy);
+}
+
+bool kernel_cut_block(const struct kernel_inliner *in, uint32_t block, uint32_t position,
+                      uint32_t *ret_rest) {
+    if (!kernel_copy_new_block(in, kernel_inliner_function(in)->blocks[block].label, ret_rest))
         return false;
     // The two halves share the old array: the head has no spare room, so it moves away when it grows.
-    struct tw_kir_block *head = &current(in)->blocks[block], *rest = &current(in)->blocks[site.rest];
+    struct tw_kir_block *head = &kernel_inliner_function(in)->blocks[block],
+                        *rest = &kernel_inliner_function(in)->blocks[*ret_rest];
     rest->insts = head->insts + position + 1;
     rest->count = rest->capacity = head->count - position - 1;
     head->count = head->capacity = position;
+    return true;
+}
+
+// Inlines the call at insts[position] of `block`; *ret_rest is the block that holds what followed it.
+static bool inline_call(struct kernel_inliner *in, uint32_t block, uint32_t position, uint32_t *ret_rest) {
+    struct kernel_copy site = {.call = kernel_inliner_function(in)->blocks[block].insts[position]};
+    const struct tw_kir_inst *call = &site.call;
+    if (!kernel_cut_block(in, block, position, &site.rest))
+        return false;
+    uint32_t reg_base = kernel_inliner_function(in)->reg_count;
+    if (!kernel_copy_body(in, &site))
+        return false;
     const struct tw_kir_function *callee = &in->module->functions[call->index];
     for (uint32_t i = 0; i < call->src_count; i++) {
         uint32_t formal = callee->params[i].reg;
-        if (!move(in, block, callee->regs[formal].bits, formal + site.reg_base, call->src[i], call))
+        if (!move(in, block, callee->regs[formal].bits, formal + reg_base, call->src[i], call))
             return false;
     }
     *ret_rest = site.rest;
-    return branch(in, block, site.block_base, call) && copy_body(in, &site);
+    return branch(in, block, site.block_base, call);
 }
 
-static bool inline_function(struct tw_kir_module *module, uint32_t function, uint32_t *path, unsigned depth,
-                            struct tw_error *err);
+static bool inline_function(const struct kernel_inliner *from, uint32_t function, uint32_t *path,
+                            unsigned depth);
 
-static bool inline_block(struct inliner *in, uint32_t block, uint32_t *path, unsigned depth) {
-    for (uint32_t i = 0; i < current(in)->blocks[block].count; i++) {
-        const struct tw_kir_inst *inst = &current(in)->blocks[block].insts[i];
-        if (inst->op != TW_KIR_CALL)
+static bool inline_block(struct kernel_inliner *in, uint32_t block, uint32_t *path, unsigned depth) {
+    for (uint32_t i = 0; i < kernel_inliner_function(in)->blocks[block].count; i++) {
+        const struct tw_kir_inst *inst = &kernel_inliner_function(in)->blocks[block].insts[i];
+        if (inst->op != TW_KIR_CALL || in->recursive[inst->index])
             continue;
-        if (!inline_function(in->module, inst->index, path, depth + 1, in->err) ||
-            !inline_call(in, block, i, &block))
+        if (!inline_function(in, inst->index, path, depth + 1) || !inline_call(in, block, i, &block))
             return false;
         i = UINT32_MAX; // go on at the beginning of the rest
     }
     return true;
 }
 
-static bool check_path(const struct tw_kir_module *module, uint32_t function, const uint32_t *path,
-                       unsigned depth, struct tw_error *err) {
-    for (unsigned i = 0; i < depth; i++)
-        if (path[i] == function)
-            return tw_fail(err, TW_ERR_CUDA_MALFORMED_PTX,
-                           "function %.100s calls itself%s; recursion is not offered, make it a loop",
-                           module->functions[function].name, i + 1 == depth ? "" : " through others");
+// Recursive functions were told apart before, so the path ends.
+static bool inline_function(const struct kernel_inliner *from, uint32_t function, uint32_t *path,
+                            unsigned depth) {
+    struct kernel_inliner in = {
+        .module = from->module, .function = function, .recursive = from->recursive, .err = from->err};
     if (depth == TW_KIR_MAX_INLINE_DEPTH)
-        return tw_fail(err, TW_ERR_CUDA_QUOTA, "calls nest deeper than %d at function %.100s",
-                       TW_KIR_MAX_INLINE_DEPTH, module->functions[function].name);
-    return true;
-}
-
-static bool inline_function(struct tw_kir_module *module, uint32_t function, uint32_t *path, unsigned depth,
-                            struct tw_error *err) {
-    struct inliner in = {.module = module, .function = function, .err = err};
-    if (!check_path(module, function, path, depth, err))
-        return false;
+        return tw_fail(in.err, TW_ERR_CUDA_QUOTA, "calls nest deeper than %d at function %.100s",
+                       TW_KIR_MAX_INLINE_DEPTH, in.module->functions[function].name);
     path[depth] = function;
-    uint32_t count =
-        current(&in)->block_count; // those that inlining adds are free of calls, or done on the way
+    uint32_t count = kernel_inliner_function(&in)
+                         ->block_count; // those that inlining adds are free of calls, or done on the way
     for (uint32_t b = 0; b < count; b++)
         if (!inline_block(&in, b, path, depth))
             return false;
     return true;
 }
 
-bool tw_kir_inline(struct tw_kir_module *module, struct tw_kir_function *function, struct tw_error *err) {
+static bool inline_all(struct kernel_inliner *in, bool any) {
     uint32_t path[TW_KIR_MAX_INLINE_DEPTH];
-    return inline_function(module, (uint32_t)(function - module->functions), path, 0, err);
+    for (uint32_t i = 0; any && i < in->module->function_count; i++)
+        if (in->recursive[i] && !inline_function(in, i, path, 0))
+            return false;
+    return inline_function(in, in->function, path, 0) && (!any || kernel_lower_recursion(in));
+}
+
+bool tw_kir_inline(struct tw_kir_module *module, struct tw_kir_function *function, struct tw_error *err) {
+    bool *recursive = tw_alloc_zero((size_t)module->function_count + 1, sizeof *recursive), any;
+    if (!recursive)
+        return kernel_fail_memory(err);
+    struct kernel_inliner in = {.module = module,
+                                .function = (uint32_t)(function - module->functions),
+                                .recursive = recursive,
+                                .err = err};
+    bool good = kernel_find_recursion(module, in.function, recursive, &any, err) && inline_all(&in, any);
+    free(recursive);
+    return good;
 }

@@ -167,7 +167,7 @@ bool tw_kir_matrix_of(const struct tw_kir_inst *inst, struct tw_kir_matrix *ret_
 // ---- passes and text ----
 // Structure, widths, ranges of indices, terminators; CUDA_MALFORMED_PTX with function, block and instruction.
 [[nodiscard]] bool tw_kir_verify(const struct tw_kir_module *module, struct tw_error *err);
-// Replaces every call in `function` by the callee's body. Recursion is refused by name.
+// Replaces every call in `function` by the callee's body; recursive functions get a stack in local memory.
 [[nodiscard]] bool tw_kir_inline(struct tw_kir_module *module, struct tw_kir_function *function,
                                  struct tw_error *err);
 // Constant folding, copy propagation, dead code, unreachable blocks, register webs split (each web its own

@@ -28,7 +28,7 @@ enum {
     TW_KIR_MAX_SHARED_BYTES = 227 << 10,
     // Identifiers are cut nowhere, so a name must fit an error message comfortably.
     TW_KIR_MAX_NAME = 1'024,
-    // Calls nest this deep when inlined; recursion is refused before.
+    // Calls nest this deep when inlined; recursive ones are not.
     TW_KIR_MAX_INLINE_DEPTH = 64,
     // brx tables and the like.
     TW_KIR_MAX_TARGETS = 255,

@@ -7,7 +7,7 @@
 #include "harness/test.h"
 #include "kernel_run.h"
 
-enum { REGS = 8, MAX_BLOCKS = 14, THREADS = 96, SLOTS = 4, FUEL = 60, PROGRAMS = 250 };
+enum { REGS = 8, MAX_BLOCKS = 14, THREADS = 96, SLOTS = 4, FUEL = 60, PROGRAMS = 120 };
 
 // Confined: one random program under construction.
 struct maker {
@@ -312,8 +312,7 @@ static void compare_words(const uint32_t *got, const uint8_t *want, uint64_t see
     }
 }
 
-// False: the program's control flow is irreducible, which the compiler refuses.
-static bool check_program(uint64_t seed, unsigned lanes, unsigned x_multiple, int level) {
+static void check_program(uint64_t seed, unsigned lanes, unsigned x_multiple, int level) {
     static uint8_t want[OUT_BYTES];
     struct tw_arena arena;
     struct maker k = {.state = seed};
@@ -328,16 +327,8 @@ static bool check_program(uint64_t seed, unsigned lanes, unsigned x_multiple, in
     }
     struct tw_kernel_variant variant = {
         .lanes = (uint16_t)lanes, .x_multiple = (uint16_t)x_multiple, .opt_level = (uint16_t)level};
-    struct tw_jit_result probe = {};
     rig_init(&rig);
     rig.opt_level = level;
-    if (!tw_jit_compile(k.m, "k", &variant, TW_JIT_OBJECT, &probe, &k.err)) {
-        ck_assert_msg(strstr(k.err.message, "irreducible"), "seed %" PRIu64 ": %s", seed, k.err.message);
-        rig_done(&rig);
-        tw_arena_done(&arena);
-        return false;
-    }
-    tw_jit_result_done(&probe);
     kernel_from_module(&rig, &kernel, k.m, "k", lanes, x_multiple);
     uint64_t out = rig_alloc(&rig, OUT_BYTES);
     ck_assert_uint_eq(
@@ -347,18 +338,14 @@ static bool check_program(uint64_t seed, unsigned lanes, unsigned x_multiple, in
     kernel_done(&kernel);
     rig_done(&rig);
     tw_arena_done(&arena);
-    return true;
 }
 
 TW_TEST("random control flow gives every thread what it would get alone") {
-    unsigned ran = 0;
     for (uint64_t seed = 1; seed <= PROGRAMS; seed++) {
         static const unsigned variants[][2] = {{32, 32}, {16, 16}, {8, 1}, {32, 1}};
         const unsigned *v = variants[seed % TW_COUNT(variants)];
-        ran += check_program(seed, v[0], v[1], seed % 8 == 7);
+        check_program(seed, v[0], v[1], seed % 8 == 7);
     }
-    ck_assert(check_program(
-        70537, 16, 16,
-        0)); // a lane waits for the next iteration of the block that it left its first version in
-    ck_assert_uint_gt(ran, PROGRAMS / 4);
+    // A lane waits for the next iteration of the block that it left its first version in.
+    check_program(70537, 16, 16, 0);
 }

@@ -182,20 +182,58 @@ TW_TEST("nested calls are inlined; values known beforehand come out") {
     end(&w);
 }
 
-TW_TEST("recursion is refused by name, direct or not") {
-    struct work w;
-    begin(&w, "function f params 0\nblock x\n  call @f\n  ret\nend\nentry k params 0\nblock x\n  call @f\n  "
-              "ret\nend\n");
-    ck_assert(!tw_kir_inline(w.module, tw_kir_function_find(w.module, "k"), &w.err));
-    ck_assert_int_eq(w.err.code, TW_ERR_CUDA_MALFORMED_PTX);
-    ck_assert_ptr_nonnull(strstr(w.err.message, "function f calls itself; recursion is not offered"));
-    end(&w);
-    begin(&w, "function f params 0\nblock x\n  call @g\n  ret\nend\nfunction g params 0\nblock x\n  call "
-              "@f\n  ret\nend\n"
-              "entry k params 0\nblock x\n  call @f\n  ret\nend\n");
-    ck_assert(!tw_kir_inline(w.module, tw_kir_function_find(w.module, "k"), &w.err));
-    ck_assert_ptr_nonnull(strstr(w.err.message, "function f calls itself through others"));
-    end(&w);
+// What is left of calls in function k.
+static unsigned calls_in(const struct tw_kir_function *k) {
+    unsigned calls = 0;
+    for (uint32_t b = 0; b < k->block_count; b++)
+        for (uint32_t i = 0; i < k->blocks[b].count; i++)
+            calls += k->blocks[b].insts[i].op == TW_KIR_CALL;
+    return calls;
+}
+
+TW_TEST("functions that call themselves, directly or not, become loops over a stack") {
+    static const char *const modules[] = {
+        "function f params 0\nregs b32 x y\nregs b1 p\nresult y b32 offset 0 size 4 align 4 in y\n"
+        "param x b32 offset 0 size 4 align 4 in x\nblock in\n  p = setp.u32.eq x, 0\n  brc p -> end, more\n"
+        "block more\n  y = sub.u32 x, 1\n  y = call @f y\n  y = add.u32 y, x\n  ret\nblock end\n"
+        "  y = mov.b32 0\n  ret\nend\n",
+        "function f params 0\nregs b32 x y\nresult y b32 offset 0 size 4 align 4 in y\n"
+        "param x b32 offset 0 size 4 align 4 in x\nblock in\n  y = call @g x\n  ret\nend\n"
+        "function g params 0\nregs b32 x y\nresult y b32 offset 0 size 4 align 4 in y\n"
+        "param x b32 offset 0 size 4 align 4 in x\nblock in\n  y = call @f x\n  ret\nend\n"};
+    for (size_t i = 0; i < TW_COUNT(modules); i++) {
+        struct work w;
+        char text[2048];
+        snprintf(text, sizeof text,
+                 "%sentry k params 8\nregs b64 p\nregs b32 u\nparam p u64 offset 0 size 8 align 8\n"
+                 "block x\n  p = ldparam.b64\n  u = call @f 3\n  st.b32.global [p], u\n  ret\nend\n",
+                 modules[i]);
+        begin(&w, text);
+        struct tw_kir_function *k = tw_kir_function_find(w.module, "k");
+        tw_assert_ok(tw_kir_inline(w.module, k, &w.err), &w.err);
+        tw_assert_ok(tw_kir_verify(w.module, &w.err), &w.err);
+        ck_assert_uint_eq(calls_in(k), 0);
+        tw_assert_ok(tw_kir_simplify(w.module, k, &w.err), &w.err);
+        ck_assert(i == 1 || strstr(body(&w), "brx ")); // the second one never comes back
+        end(&w);
+    }
+}
+
+TW_TEST("a loop with two entries gets a header that chooses between them") {
+    simplified("entry k params 4\nregs b32 a b\nregs b1 p\nparam n u32 offset 0 size 4 align 4\nblock x\n"
+               "  a = ldparam.b32\n  p = setp.u32.lt a, 9\n  brc p -> one, two\n"
+               "block one\n  a = add.u32 a, 1\n  bar.u32 0\n  br -> two\n"
+               "block two\n  a = add.u32 a, 2\n  p = setp.u32.lt a, 99\n  brc p -> one, end\n"
+               "block end\n  ret\nend\n",
+               "block x\n  a = ldparam.b32\n  p = setp.u32.lt a, 9\n  brc p -> entry.7, entry.5\n"
+               "block one\n  a = add.u32 a, 1\n  bar.u32 0\n  br -> entry.6\n"
+               "block two\n  a = add.u32 a, 2\n  p.3 = setp.u32.lt a, 99\n  brc p.3 -> entry.8, end\n"
+               "block end\n  ret\n"
+               "block entry.4\n  brx %.4 -> two, one\n"
+               "block entry.5\n  %.4 = mov.b32 0\n  br -> entry.4\n"
+               "block entry.6\n  %.4 = mov.b32 0\n  br -> entry.4\n"
+               "block entry.7\n  %.4 = mov.b32 1\n  br -> entry.4\n"
+               "block entry.8\n  %.4 = mov.b32 1\n  br -> entry.4\nend\n");
 }
 
 TW_TEST("calls that multiply without end are stopped by the limit on instructions") {
