@@ -21,6 +21,7 @@ static struct tw_service_options service_options(const struct config *config) {
         .max_instances = (uint32_t)config->numbers[CONFIG_MAX_INSTANCES],
         .warm_per_function = (uint32_t)config->numbers[CONFIG_WARM_PER_FUNCTION],
         .max_warm = (uint32_t)config->numbers[CONFIG_MAX_WARM],
+        .max_code_bytes = config->numbers[CONFIG_MAX_CODE],
         .warm_idle_ms = (uint32_t)config->numbers[CONFIG_WARM_IDLE],
         .instance_idle_ms = (uint32_t)config->numbers[CONFIG_INSTANCE_IDLE],
         .max_memory_bytes = config->numbers[CONFIG_MAX_MEMORY],

@@ -11,6 +11,8 @@ static void set_defaults(struct tw_engine_options *options) {
         options->max_queued = ENGINE_QUEUE_DEFAULT;
     if (!options->warm_idle_ms)
         options->warm_idle_ms = ENGINE_WARM_IDLE_MS_DEFAULT;
+    if (!options->max_code_bytes)
+        options->max_code_bytes = UINT64_MAX;
     if (!options->stack_bytes)
         options->stack_bytes = ENGINE_STACK_BYTES_DEFAULT;
 }
@@ -19,6 +21,7 @@ static void collect(void *context) {
     struct tw_engine *engine = context;
     tw_metric_set(TW_METRIC_ACTIVE_INSTANCES, tw_labels(), tw_counter_get(&engine->instances));
     tw_metric_set(TW_METRIC_KEPT_INSTANCES, tw_labels(), tw_counter_get(&engine->kept));
+    tw_metric_set(TW_METRIC_CODE_MAPPED, tw_labels(), tw_counter_get(&engine->codes.mapped_bytes));
     tw_metric_set(TW_METRIC_POOL_WARM, tw_labels(), tw_counter_get(&engine->warm));
 }
 
@@ -52,6 +55,7 @@ struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct 
     set_defaults(&engine->options);
     tw_lock_init(&engine->lock);
     engine_stacks_init(&engine->stacks);
+    engine_codes_init(&engine->codes);
     engine_resetter_init(&engine->resetter, engine->options.reset);
     engine->hits = tw_series_get(TW_METRIC_POOL_DRAWS, (struct tw_labels){.values = {"hit"}});
     engine->misses = tw_series_get(TW_METRIC_POOL_DRAWS, (struct tw_labels){.values = {"miss"}});
@@ -77,6 +81,7 @@ void tw_engine_free(struct tw_engine *engine) {
     tw_pool_free(engine->blocking);
     tw_pool_free(engine->refilling);
     engine_timers_done(&engine->timers);
+    engine_codes_done(&engine->codes);
     if (engine->linker)
         wasmtime_linker_delete(engine->linker);
     if (engine->wasmtime)
@@ -93,6 +98,7 @@ void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret
         .warm = (uint32_t)tw_counter_get(&engine->warm),
         .kept = (uint32_t)tw_counter_get(&engine->kept),
         .running = (uint32_t)tw_counter_get(&engine->sched.running),
+        .code_bytes = (uint64_t)tw_counter_get(&engine->codes.mapped_bytes),
         .queued = engine_sched_queued(&engine->sched),
         .reset_method = engine->resetter.pagemap >= 0 ? "pagemap_scan" : "madvise",
     };

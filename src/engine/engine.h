@@ -47,7 +47,8 @@ struct tw_engine_options {
     uint32_t max_queued;                  // calls that wait for a worker; 0: 4,096
     uint32_t warm_per_function, max_warm; // of a module and tenant; in all, 0: unlimited
     uint32_t warm_idle_ms;                // a warm instance that nobody took for so long goes; 0: 60,000
-    size_t stack_bytes;                   // of a guest's fiber; 0: 1 MiB
+    uint64_t max_code_bytes; // compiled code that is mapped, unless there are instances of more; 0: unlimited
+    size_t stack_bytes;      // of a guest's fiber; 0: 1 MiB
 };
 struct tw_engine;
 [[nodiscard]] struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct tw_error *err);
@@ -183,6 +184,7 @@ void tw_instance_look(struct tw_instance *instance, struct tw_instance_state *re
 
 struct tw_engine_stats {
     uint32_t instances, warm, kept, running, queued;
+    uint64_t code_bytes;      // compiled code that is mapped
     const char *reset_method; // "pagemap_scan" or "madvise"
 };
 void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret_stats);

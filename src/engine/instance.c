@@ -73,9 +73,13 @@ static bool fail_denied(const struct engine_instance *instance, uint32_t memory,
 static bool instantiate(struct engine_instance *instance, struct tw_error *err) {
     wasm_trap_t *trap = NULL;
     wasmtime_error_t *error = NULL;
+    const wasmtime_instance_pre_t *pre = engine_code_take(instance->module->code, err);
+    if (!pre)
+        return false;
+    instance->code = instance->module->code;
     engine_memory_creating(instance);
-    wasmtime_call_future_t *future = wasmtime_instance_pre_instantiate_async(
-        instance->module->pre, instance->context, &instance->instance, &trap, &error);
+    wasmtime_call_future_t *future =
+        wasmtime_instance_pre_instantiate_async(pre, instance->context, &instance->instance, &trap, &error);
     // Start code was taken out: nothing here waits.
     bool done = wasmtime_call_future_poll(future);
     wasmtime_call_future_delete(future);
@@ -220,6 +224,7 @@ void engine_instance_free(struct engine_instance *instance) {
         engine_memories_done(instance);
         tw_gpu_arena_give(engine->options.gpu, instance->arena);
     }
+    engine_code_give(instance->code);
     free(instance->regions);
     free(instance->memories);
     free(instance->globals);

@@ -121,6 +121,25 @@ void engine_resetter_done(struct engine_resetter *resetter);
 [[nodiscard]] bool engine_region_restore(const struct engine_resetter *resetter,
                                          struct engine_region *region);
 
+// ---- compiled code (code.c): one for all modules with the same rewritten bytes ----
+struct engine_code;
+// Those there are, and those that are mapped in the order of their use. Guarded by its lock.
+struct engine_codes {
+    struct tw_lock lock;
+    struct tw_map by_key; // the artifact's
+    struct engine_code *newest, *oldest;
+    struct tw_counter mapped_bytes;
+};
+void engine_codes_init(struct engine_codes *codes);
+void engine_codes_done(struct engine_codes *codes); // none is left
+// Nothing is mapped yet. To be dropped.
+[[nodiscard]] struct engine_code *engine_code_get(struct tw_engine *engine,
+                                                  const struct tw_artifact *artifact, struct tw_error *err);
+void engine_code_drop(struct engine_code *code);
+// Maps it unless it is, and keeps it mapped until it was given back, from which time on it may be gone. Blocks.
+[[nodiscard]] const wasmtime_instance_pre_t *engine_code_take(struct engine_code *code, struct tw_error *err);
+void engine_code_give(struct engine_code *code);
+
 // ---- modules (module.c) ----
 struct tw_module {
     struct tw_ref ref;
@@ -128,8 +147,7 @@ struct tw_module {
     struct tw_arena arena; // what the pointers below point into
     struct tw_digest digest;
     struct tw_module_limits limits;
-    wasmtime_module_t *code;
-    wasmtime_instance_pre_t *pre;
+    struct engine_code *code;
     struct engine_image image;
     struct tw_signature *exports;
     uint32_t *export_functions; // the exports' function indices
@@ -163,6 +181,7 @@ struct engine_instance {
     struct engine_instance *newer, *older; // of its pool
     int64_t idle_tick;                     // the keeper's when it came there
     struct tw_engine *engine;
+    struct engine_code *code; // NULL: not instantiated yet
     struct tw_module *module; // borrowed while warm, referenced by the call else; not used to free it
     uint64_t tenant;
     struct tw_account *account; // NULL: none; holds a reference
@@ -372,6 +391,7 @@ struct tw_engine {
     wasm_engine_t *wasmtime;
     wasmtime_linker_t *linker;
     struct engine_stacks stacks;
+    struct engine_codes codes;
     struct engine_resetter resetter;
     struct engine_timers timers;
     struct engine_sched sched;

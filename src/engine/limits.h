@@ -33,6 +33,7 @@ enum {
     ENGINE_WARM_IDLE_MS_DEFAULT = 60'000,
     ENGINE_POOL_CHANCES = 16,      // pools looked at for one that lies idle
     ENGINE_POOL_IDLE_TICKS = 4,    // a second: idle long enough to make room for another function's
+    ENGINE_CODES_MAX = 1 << 20,    // modules of different code: more than functions can be deployed
     ENGINE_POOLS_MAX = 1 << 16,    // of one module: tenants that call it
     ENGINE_REFILL_THREADS = 2,     // instances made ahead: start code may be slow, and nobody waits
     ENGINE_RESTOP_NS = 10'000'000, // how often a stopped guest's kernels are cancelled again

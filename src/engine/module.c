@@ -128,26 +128,6 @@ static bool check_limits(const struct tw_module *module, const struct tw_wasm *w
 
 // ---- code ----
 
-static wasmtime_module_t *load_code(struct tw_engine *engine, const struct tw_artifact *artifact,
-                                    struct tw_error *err) {
-    wasmtime_module_t *code = NULL;
-    wasmtime_error_t *error;
-    int fd = tw_artifact_fd(artifact);
-    if (fd >= 0) {
-        char path[32]; // mapped, not copied
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        error = wasmtime_module_deserialize_file(engine->wasmtime, path, &code);
-    } else {
-        struct tw_span bytes = tw_artifact_bytes(artifact);
-        error = wasmtime_module_deserialize(engine->wasmtime, bytes.data, bytes.len, &code);
-    }
-    if (error) {
-        engine_fail(err, TW_ERR_COMPILE_FAILED, "the compiled code could not be loaded", error);
-        return NULL;
-    }
-    return code;
-}
-
 static bool compile(struct tw_module *module, const struct build *build, struct tw_error *err) {
     struct tw_engine *engine = module->engine;
     struct tw_compile_request request = {.kind = TW_COMPILE_WASM,
@@ -157,12 +137,9 @@ static bool compile(struct tw_module *module, const struct build *build, struct 
     struct tw_artifact *artifact = tw_compile(engine->options.compiler, &request, err);
     if (!artifact)
         return false;
-    module->code = load_code(engine, artifact, err);
-    tw_artifact_unref(artifact); // the mapping is Wasmtime's now
-    if (!module->code)
-        return false;
-    wasmtime_error_t *error = wasmtime_linker_instantiate_pre(engine->linker, module->code, &module->pre);
-    return !error || engine_fail(err, TW_ERR_UNKNOWN_IMPORT, "the imports could not be linked", error);
+    module->code = engine_code_get(engine, artifact, err);
+    tw_artifact_unref(artifact);
+    return module->code;
 }
 
 // ---- a module's life ----
@@ -217,10 +194,7 @@ void tw_module_unref(struct tw_module *module) {
         return;
     unlist(module);
     engine_pools_done(module);
-    if (module->pre)
-        wasmtime_instance_pre_delete(module->pre);
-    if (module->code)
-        wasmtime_module_delete(module->code);
+    engine_code_drop(module->code);
     engine_image_done(&module->image);
     tw_arena_done(&module->arena);
     tw_lock_done(&module->lock);

@@ -59,6 +59,7 @@ static bool open_engine(struct tw_service *service, struct tw_error *err) {
                                        .workers = options->workers,
                                        .max_instances = options->max_instances,
                                        .warm_per_function = options->warm_per_function,
+                                       .max_code_bytes = options->max_code_bytes,
                                        .warm_idle_ms = options->warm_idle_ms,
                                        .max_warm = options->max_warm};
     service->engine = tw_engine_new(&engine, err);

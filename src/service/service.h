@@ -21,7 +21,7 @@ struct tw_service_options {
     const char *device;           // "auto", "cpu", "cuda[:N]"
     unsigned dispatch_permits, kernel_timeout_ms, invoke_timeout_ms;
     uint32_t max_instances, warm_per_function, max_warm;
-    uint64_t max_memory_bytes;
+    uint64_t max_memory_bytes, max_code_bytes;
     unsigned workers;              // 0: one a core
     uint32_t warm_idle_ms;         // a warm instance that no call took for so long is let go
     uint32_t instance_idle_ms;     // an instance that keeps its state ends when nobody called it for so long

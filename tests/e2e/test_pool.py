@@ -56,3 +56,32 @@ def test_memory_is_put_back_by_madvise_too(server):
                                   ' (i32.add (i32.load8_u (i32.const 8)) (i32.load8_u (i32.const 99999)))))'))
     assert [server.client.result("f", "f") for _ in range(5)] == [7] * 5
     assert server.client.metrics()[HITS] >= 4
+
+
+def test_the_same_bytes_share_code_between_tenants(server):
+    server.start()
+    one, two = Client(server.port, tenant=1), Client(server.port, tenant=2)
+    one.deploy("f", COUNT)
+    assert one.result("f", "f") == 1
+    mapped = one.metric("tensor_wasm_code_mapped_bytes")
+    assert mapped > 0
+    two.deploy("g", COUNT)
+    assert [c.result(n, "f") for c, n in ((two, "g"), (one, "f"), (two, "g"))] == [1] * 3
+    assert one.metric("tensor_wasm_code_mapped_bytes") == mapped
+
+
+def test_code_beyond_the_limit_is_unmapped_and_mapped_again(server):
+    server.options += ["--max-code-bytes", "1", "--warm-per-function", "0"]
+    server.start()
+    guests = {f"f{i}": wat(f'(module (memory (export "memory") 1) (func (export "f") (result i32) i32.const {i}))') for i in range(4)}
+    for name, wasm in guests.items():
+        assert server.client.deploy(name, wasm).status == 201
+    for _ in range(3):
+        assert [server.client.result(name, "f") for name in guests] == [0, 1, 2, 3]
+    server.client.result("f0", "f")
+    one = eventually(lambda: server.client.metric("tensor_wasm_code_mapped_bytes"), what="mapped code")
+    server.stop()
+    server.options += ["--max-code-bytes", "0"]
+    server.start()
+    assert [server.client.result(name, "f") for name in guests] == [0, 1, 2, 3]
+    assert server.client.metric("tensor_wasm_code_mapped_bytes") > 2 * one
