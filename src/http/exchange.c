@@ -277,7 +277,10 @@ void http_exchange_run(struct http_exchange *x) {
     }
     x->stage = HTTP_WORKING;
     tw_counter_add(&x->loop->in_flight, 1);
-    x->route->handler(x);
+    if (http_once_wanted(x))
+        http_once_run(x);
+    else
+        x->route->handler(x);
 }
 
 // ---- answering ----
@@ -301,6 +304,8 @@ static void on_note(struct http_note *note) {
 }
 
 void http_respond(struct http_exchange *x) {
+    if (x->is_once)
+        http_once_end(x);
     if (http_on_loop(x->loop))
         answer(x);
     else

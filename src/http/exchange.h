@@ -105,6 +105,7 @@ struct http_exchange {
     void (*on_abort)(struct http_exchange *x);
 
     // ---- the handler's ----
+    bool is_once; // its idempotency key is waiting for the answer
     struct tw_task task;
     void (*work)(struct http_exchange *x);
     struct tw_service_call call;

@@ -182,6 +182,11 @@ bool http_status_has_body(int status);
 struct tw_str http_reply_vary(const struct http_reply *reply); // the header's value; empty: none
 const char *http_date(struct http_loop *loop);
 
+// ---- once.c ----
+bool http_once_wanted(const struct http_exchange *x);
+void http_once_run(struct http_exchange *x); // instead of the handler
+void http_once_end(struct http_exchange *x); // the answer is decided; on the service's pool
+
 // ---- etag.c ----
 void http_etag(struct http_exchange *x); // of a 200 to GET: the tag of its body
 void http_etag_set(struct http_exchange *x, struct tw_str tag);
@@ -204,7 +209,7 @@ struct http_route {
     void (*handler)(struct http_exchange *x);
     enum tw_role role;
     enum http_access access;
-    bool takes_body;
+    bool takes_body, creates;
     unsigned index;
 };
 unsigned http_route_count(void);

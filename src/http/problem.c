@@ -34,7 +34,7 @@ void http_reply_problem(struct http_reply *reply, const struct tw_error *err, st
         reply->status = 503;
         reply->borrowed = tw_span_of(spare, sizeof spare - 1);
     }
-    if (reply->status == 429 || reply->status == 503) {
+    if (reply->status == 429 || reply->status == 503 || err->code == TW_ERR_IN_PROGRESS) {
         uint32_t wait_s = err->retry_after_s ? err->retry_after_s : 1;
         snprintf(reply->retry_after, sizeof reply->retry_after, "%" PRIu32, wait_s);
         http_reply_header(reply, "Retry-After", tw_str_from(reply->retry_after));

@@ -6,7 +6,7 @@
 #include "http/handlers.h"
 #include "http/internal.h"
 
-enum { BODY = 1, NO_BODY = 0 };
+enum { NO_BODY, BODY, CREATES };
 
 // Numbers the rows.
 enum row {
@@ -18,14 +18,15 @@ enum row {
 
 static const struct http_route routes[ROW_COUNT] = {
 #define ROUTE(method, template, handler, access, role, body)                                                 \
-    {method, template, handler, TW_ROLE_##role, HTTP_##access, body == BODY, ROW_##handler},
+    {method,        template,        handler,         TW_ROLE_##role,                                        \
+     HTTP_##access, body != NO_BODY, body == CREATES, ROW_##handler},
 #include "http/routes.def"
 #undef ROUTE
 };
 
 // Counted with what has no route.
 static const struct http_route options_route = {"OPTIONS",   "other", http_options, TW_ROLE_INVOKE,
-                                                HTTP_PUBLIC, false,   ROW_COUNT};
+                                                HTTP_PUBLIC, false,   false,        ROW_COUNT};
 
 unsigned http_route_count(void) {
     return ROW_COUNT;

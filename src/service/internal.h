@@ -58,6 +58,7 @@ struct tw_service {
     struct tw_lock kernel_lock;
     struct tw_map kernels; // kernel_lock: "TENANT/NAME/VERSION" → struct service_kernel, one reference each
     struct tw_map newest_kernels; // kernel_lock: "TENANT/NAME" → of those the one published last
+    struct service_once *once;    // guarded by itself
     struct service_keys *keys;    // kernel_lock: whose signatures count
     struct tw_lock call_locks[SERVICE_CALL_LOCKS]; // a call's: its hand-over to the engine, against cancel
     struct tw_lock ready_lock;
@@ -133,6 +134,10 @@ void service_page_write_next(const struct service_page *page, struct tw_json_wri
 [[nodiscard]] bool service_invoke_admitted(struct tw_service *service, const struct tw_caller *caller,
                                            struct tw_service_call *call, struct tw_lease *lease,
                                            struct tw_error *err);
+
+// ---- once.c ----
+[[nodiscard]] bool service_once_load(struct tw_service *service, struct tw_error *err);
+void service_once_done(struct tw_service *service);
 
 // ---- service.c ----
 // Counts a piece of work that drain waits for; DRAINING once the server shuts down.

@@ -27,6 +27,11 @@ enum {
     SERVICE_KEYS_MAX = 256,             // trusted keys: each may cost a check of 100 µs when one publishes
     SERVICE_KEY_TENANTS_MAX = 256,      // tenants one key may name; more than that is a key for all (*)
     SERVICE_KEYS_FILE_MAX = 1 << 20,    // bytes of the file of trusted keys
+    SERVICE_ONCE_MAX = 100000,          // idempotency keys in the index of one server: about 200 bytes each
+    SERVICE_ONCE_TENANT_MAX = 10000,    // of one tenant within a day
+    SERVICE_ONCE_KEEP_S = 24 * 3600,    // as payment services do: longer than any client retries
+    SERVICE_ONCE_SWEEP_S = 60,          // how often expired ones are looked for
+    SERVICE_ONCE_RECORD_MAX = 15 << 20, // bytes kept of one answer; the store takes 16 MiB
     SERVICE_JOBS_MAX = 100000,          // kept by one server, ended ones included
     SERVICE_JOBS_TENANT_MAX = 10000,    // of one tenant
     SERVICE_JOB_KEEP_S = 3600,          // after its end, so that a client has time to fetch the result

@@ -89,7 +89,7 @@ static bool open_all(struct tw_service *service, struct tw_error *err) {
         return false;
     service->pool = tw_pool_new("tw-blocking", SERVICE_POOL_THREADS, SERVICE_POOL_QUEUE, err);
     return service->pool && service_registry_load(service, err) && service_kernels_load(service, err) &&
-           service_jobs_init(service, err);
+           service_once_load(service, err) && service_jobs_init(service, err);
 }
 
 struct tw_service *tw_service_new(const struct tw_service_options *options, struct tw_error *err) {
@@ -123,6 +123,7 @@ void tw_service_free(struct tw_service *service) {
         return;
     if (service->pool)
         tw_pool_free(service->pool);
+    service_once_done(service);
     service_jobs_done(service);
     service_instances_done(service);
     service_registry_done(service);

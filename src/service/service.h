@@ -158,6 +158,16 @@ struct tw_job_request {
 [[nodiscard]] bool tw_service_job_cancel(struct tw_service *service, const struct tw_caller *caller,
                                          struct tw_str id, struct tw_error *err);
 
+// ---- idempotency keys: a creating request that is sent again is answered again, not done again ----
+// Blocks. True with *ret_status 0: it is new; do it, then tell tw_service_once_end. True with a status: `out` is what
+// it was answered. KEY_REUSED: the key stands for a request with another digest. IN_PROGRESS. QUOTA.
+[[nodiscard]] bool tw_service_once_begin(struct tw_service *service, const struct tw_caller *caller,
+                                         struct tw_str key, const struct tw_digest *request, int *ret_status,
+                                         struct tw_buf *out, struct tw_error *err);
+// A success is kept for a day, on disk when this returns; after a failure the key is free again. Blocks.
+void tw_service_once_end(struct tw_service *service, const struct tw_caller *caller, struct tw_str key,
+                         int status, struct tw_str body);
+
 // ---- the host ----
 [[nodiscard]] bool tw_service_devices(struct tw_service *service,
                                       struct tw_buf *out); // {"devices":[…],"isolation":…}

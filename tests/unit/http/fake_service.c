@@ -23,6 +23,8 @@ struct tw_service {
     struct tw_cond changed;
     struct fake_call *held, *ready, **ready_last;
     unsigned running, cancelled;
+    int once_status;
+    size_t once_len;
     bool stops, is_released;
 };
 
@@ -389,4 +391,30 @@ bool tw_service_tenant_set([[maybe_unused]] struct tw_service *service,
                            const struct tw_json *settings, struct tw_buf *out,
                            [[maybe_unused]] struct tw_error *err) {
     return tw_buf_printf(out, "{\"id\":%" PRIu64 ",\"members\":%zu}", tenant, tw_json_count(settings));
+}
+
+// Keys named after what becomes of them.
+bool tw_service_once_begin([[maybe_unused]] struct tw_service *service,
+                           [[maybe_unused]] const struct tw_caller *caller, struct tw_str key,
+                           [[maybe_unused]] const struct tw_digest *request, int *ret_status,
+                           struct tw_buf *out, struct tw_error *err) {
+    if (tw_str_equal(key, TW_STR("busy")))
+        return tw_fail(err, TW_ERR_IN_PROGRESS, "still worked on");
+    if (tw_str_equal(key, TW_STR("other")))
+        return tw_fail(err, TW_ERR_KEY_REUSED, "another request");
+    *ret_status = tw_str_equal(key, TW_STR("again")) ? 201 : 0;
+    return *ret_status == 0 || tw_buf_printf(out, "{\"stored\":1}");
+}
+
+void tw_service_once_end(struct tw_service *service, [[maybe_unused]] const struct tw_caller *caller,
+                         [[maybe_unused]] struct tw_str key, int status, struct tw_str body) {
+    TW_LOCK_SCOPE(&service->lock);
+    service->once_status = status;
+    service->once_len = body.len;
+}
+
+int fake_once_status(struct tw_service *service, size_t *ret_len) {
+    TW_LOCK_SCOPE(&service->lock);
+    *ret_len = service->once_len;
+    return service->once_status;
 }

@@ -24,3 +24,5 @@ unsigned fake_running(struct tw_service *service);                    // calls s
 unsigned fake_cancelled(struct tw_service *service);                  // calls that were cancelled
 bool fake_wait_cancelled(struct tw_service *service, unsigned count); // false after 10 s
 bool fake_wait_running(struct tw_service *service, unsigned count);
+// What was to be kept last for an idempotency key: its status and the length of its body; 0: nothing.
+int fake_once_status(struct tw_service *service, size_t *ret_len);

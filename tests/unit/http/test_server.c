@@ -134,6 +134,43 @@ TW_TEST("the functions' routes hand over what the request says") {
     gateway_stop(&gateway);
 }
 
+#define CREATE(key)                                                                                          \
+    "POST /functions?name=a HTTP/1.1\r\n" H "Content-Type: application/wasm\r\nIdempotency-Key: " key        \
+    "\r\nContent-Length: 3\r\n\r\nabc"
+
+TW_TEST("an idempotency key is asked about first and told of the answer before the client is") {
+    struct gateway gateway;
+    size_t len;
+    gateway_start(&gateway, NULL, NULL);
+    struct answer answer = client_ask(&gateway, CREATE("new"));
+    ck_assert_int_eq(answer.status, 201);
+    ck_assert_ptr_null(answer_header(&answer, "Idempotent-Replayed"));
+    ck_assert_int_eq(fake_once_status(gateway.service, &len), 201);
+    ck_assert_uint_eq(len, answer.body.len);
+    answer_done(&answer);
+    answer = client_ask(&gateway, CREATE("again"));
+    ck_assert_int_eq(answer.status, 201);
+    ck_assert_str_eq(answer_header(&answer, "Idempotent-Replayed"), "true");
+    ck_assert_str_eq((char *)answer.body.data, "{\"stored\":1}");
+    answer_done(&answer);
+    answer = client_ask(&gateway, CREATE("busy"));
+    ck_assert_int_eq(answer.status, 409);
+    ck_assert_str_eq(answer_header(&answer, "Retry-After"), "1");
+    answer_done(&answer);
+    client_expect(&gateway, CREATE("other"), 422, "idempotency_key_reused");
+    client_expect(&gateway, CREATE(""), 400, "invalid_request");
+    client_expect(&gateway, CREATE("a b"), 400, "invalid_request");
+    client_expect(&gateway, CREATE("a\xc3\xa4"), 400, "invalid_request");
+    client_expect(&gateway, INVOKE("echo") "Idempotency-Key: again\r\nContent-Length: 1\r\n\r\nx", 200, "x");
+    // A failure is told too, so that the key is free again.
+    client_expect(&gateway,
+                  "POST /functions/missing/invoke-async HTTP/1.1\r\n" H
+                  "Idempotency-Key: new\r\nContent-Length: 0\r\n\r\n",
+                  404, NULL);
+    ck_assert_int_eq(fake_once_status(gateway.service, &len), 404);
+    gateway_stop(&gateway);
+}
+
 TW_TEST("an invoke answers JSON to JSON and bytes to bytes, with the guest's status and type") {
     struct gateway gateway;
     gateway_start(&gateway, NULL, NULL);
