@@ -1,34 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The same kernels in OpenCL, for pocl: `opencl KERNEL N REPEAT` prints the median microseconds of a launch
-// as the last number.
+// Our kernels' own sources as OpenCL, for pocl: `opencl FILE KERNEL REPEAT GX,GY,GZ BX,BY,BZ ARG…` with the
+// grid, block and arguments of `tensor-wasm kernel run`. FILE is preprocessed.
 
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
-static const char source[] =
-    "__kernel void vector_add(__global const float *a, __global const float *b, __global float *c, uint n) "
-    "{\n"
-    "    uint i = get_global_id(0);\n"
-    "    if (i < n) c[i] = a[i] + b[i];\n"
-    "}\n"
-    "__kernel void sgemm(__global const float *a, __global const float *b, __global float *c, uint n) {\n"
-    "    __local float ta[16][16], tb[16][16];\n"
-    "    uint x = get_local_id(0), y = get_local_id(1), col = get_global_id(0), row = get_global_id(1);\n"
-    "    float sum = 0;\n"
-    "    for (uint k = 0; k < n; k += 16) {\n"
-    "        ta[y][x] = row < n && k + x < n ? a[row * n + k + x] : 0;\n"
-    "        tb[y][x] = col < n && k + y < n ? b[(k + y) * n + col] : 0;\n"
-    "        barrier(CLK_LOCAL_MEM_FENCE);\n"
-    "        for (uint i = 0; i < 16; i++) sum += ta[y][i] * tb[i][x];\n"
-    "        barrier(CLK_LOCAL_MEM_FENCE);\n"
-    "    }\n"
-    "    if (row < n && col < n) c[row * n + col] = sum;\n"
-    "}\n";
+#include "twin.h"
 
 static void check(cl_int code, const char *what) {
     if (code == CL_SUCCESS)
@@ -37,39 +15,51 @@ static void check(cl_int code, const char *what) {
     exit(1);
 }
 
-static double now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
-}
-
-static int compare(const void *x, const void *y) {
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
-static void run(cl_command_queue queue, cl_kernel kernel, int is_gemm, size_t n, size_t repeat) {
-    size_t edge = (n + 15) / 16 * 16;
-    size_t global[2] = {is_gemm ? edge : (n + 255) / 256 * 256, is_gemm ? edge : 1},
-           local[2] = {is_gemm ? 16 : 256, is_gemm ? 16 : 1};
-    double *times = malloc(repeat * sizeof *times);
-    for (size_t r = 0; r < repeat; r++) {
-        double start = now_us();
-        check(clEnqueueNDRangeKernel(queue, kernel, is_gemm ? 2 : 1, NULL, global, local, 0, NULL, NULL),
-              "launch");
-        check(clFinish(queue), "finish");
-        times[r] = now_us() - start;
+static cl_kernel build(cl_context context, cl_device_id device, const char *path, const char *name) {
+    struct twin_arg source = {0};
+    cl_int code;
+    twin_read(&source, path, strlen(path));
+    const char *text = source.data;
+    cl_program program = clCreateProgramWithSource(context, 1, &text, &source.bytes, &code);
+    check(code, "program");
+    code = clBuildProgram(program, 1, &device, "-cl-mad-enable -cl-fast-relaxed-math", NULL, NULL);
+    if (code != CL_SUCCESS) {
+        char log[4000] = "";
+        clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, sizeof log, log, NULL);
+        fputs(log, stderr);
     }
-    qsort(times, repeat, sizeof *times, compare);
-    printf("%.3f\n", times[repeat / 2]);
+    check(code, "build");
+    cl_kernel kernel = clCreateKernel(program, name, &code);
+    check(code, "kernel");
+    return kernel;
+}
+
+static cl_mem set_arg(cl_context context, cl_kernel kernel, cl_uint index, struct twin_arg *arg,
+                      int is_float) {
+    cl_mem buffer = NULL;
+    cl_int code;
+    if (!arg->data) {
+        check(clSetKernelArg(kernel, index, 4, is_float ? (void *)&arg->f : (void *)&arg->i), "argument");
+        return NULL;
+    }
+    buffer = clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, arg->bytes, arg->data, &code);
+    check(code, "buffer");
+    check(clSetKernelArg(kernel, index, sizeof buffer, &buffer), "argument");
+    return buffer;
+}
+
+static void parse_shape(const char *text, size_t ret_shape[3]) {
+    for (int i = 0; i < 3; i++) {
+        ret_shape[i] = text ? strtoul(text, NULL, 10) : 1;
+        text = text ? strchr(text, ',') : NULL;
+        text += text ? 1 : 0;
+    }
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4)
-        return fprintf(stderr, "usage: opencl vector_add|sgemm N REPEAT\n"), 2;
-    size_t n = strtoul(argv[2], NULL, 10), repeat = strtoul(argv[3], NULL, 10);
-    int is_gemm = strcmp(argv[1], "sgemm") == 0;
-    size_t count = is_gemm ? n * n : n;
+    if (argc < 7 || argc > 6 + TWIN_ARGS_MAX)
+        twin_die("usage: opencl FILE KERNEL REPEAT GRID BLOCK ARG…");
+    int repeat = atoi(argv[3]);
     cl_platform_id platform;
     cl_device_id device;
     cl_int code;
@@ -79,22 +69,33 @@ int main(int argc, char **argv) {
     check(code, "context");
     cl_command_queue queue = clCreateCommandQueue(context, device, 0, &code);
     check(code, "queue");
-    const char *text = source;
-    cl_program program = clCreateProgramWithSource(context, 1, &text, NULL, &code);
-    check(clBuildProgram(program, 1, &device, "-cl-mad-enable", NULL, NULL), "build");
-    cl_kernel kernel = clCreateKernel(program, is_gemm ? "sgemm" : "vector_add", &code);
-    check(code, "kernel");
-    float *host = malloc(count * 4);
-    for (int i = 0; i < 3; i++) {
-        for (size_t j = 0; j < count; j++)
-            host[j] = (float)(j % (i ? 5 : 7));
-        cl_mem buffer =
-            clCreateBuffer(context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, count * 4, host, &code);
-        check(code, "buffer");
-        check(clSetKernelArg(kernel, (cl_uint)i, sizeof buffer, &buffer), "argument");
+    cl_kernel kernel = build(context, device, argv[1], argv[2]);
+    struct twin_arg args[TWIN_ARGS_MAX];
+    cl_mem buffers[TWIN_ARGS_MAX];
+    for (int i = 6; i < argc; i++) {
+        args[i - 6] = twin_parse(argv[i]);
+        buffers[i - 6] =
+            set_arg(context, kernel, (cl_uint)(i - 6), &args[i - 6], !strncmp(argv[i], "f32:", 4));
     }
-    cl_uint size = (cl_uint)n;
-    check(clSetKernelArg(kernel, 3, sizeof size, &size), "argument");
-    run(queue, kernel, is_gemm, n, repeat);
+    size_t grid[3], block[3];
+    parse_shape(argv[4], grid);
+    parse_shape(argv[5], block);
+    for (int i = 0; i < 3; i++)
+        grid[i] *= block[i];
+    double *times = malloc((size_t)repeat * sizeof *times);
+    for (int r = 0; r < repeat; r++) {
+        double start = twin_now_us();
+        check(clEnqueueNDRangeKernel(queue, kernel, 3, NULL, grid, block, 0, NULL, NULL), "launch");
+        check(clFinish(queue), "finish");
+        times[r] = twin_now_us() - start;
+    }
+    for (int i = 0; i < argc - 6; i++) {
+        if (!args[i].to)
+            continue;
+        check(clEnqueueReadBuffer(queue, buffers[i], CL_TRUE, 0, args[i].bytes, args[i].data, 0, NULL, NULL),
+              "read");
+        twin_write(&args[i]);
+    }
+    twin_report(times, repeat);
     return 0;
 }

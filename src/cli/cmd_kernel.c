@@ -155,8 +155,8 @@ static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const st
     if (!write_outputs(args))
         return CLI_FAILED;
     if (cli_value(cli, "time"))
-        printf("%.*s: median of %" PRIu32 " launches in microseconds: %.3f\n", TW_STR_ARG(run->entry),
-               run->repeat, run->median_us);
+        printf("%.*s: least and median of %" PRIu32 " launches in microseconds: %.3f %.3f\n",
+               TW_STR_ARG(run->entry), run->repeat, run->least_us, run->median_us);
     return CLI_OK;
 }
 

@@ -225,8 +225,8 @@ struct tw_kernel_run {
     uint32_t grid[3], block[3], shared_bytes;
     const struct tw_kernel_arg *args;
     uint32_t arg_count;
-    uint32_t repeat;  // launches, at least 1
-    double median_us; // set: of a launch
+    uint32_t repeat;            // launches, at least 1
+    double median_us, least_us; // set: of a launch
 };
 // Runs one kernel on the default device, with a context of its own. Blocks. Errors are the guest ABI's.
 [[nodiscard]] bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run,
