@@ -56,6 +56,18 @@ static void parse_shape(const char *text, size_t ret_shape[3]) {
     }
 }
 
+static double *time_all(cl_command_queue queue, cl_kernel kernel, const size_t grid[3], const size_t block[3],
+                        int repeat) {
+    double *times = malloc((size_t)repeat * sizeof *times);
+    for (int r = 0; r < repeat; r++) {
+        double start = twin_now_us();
+        check(clEnqueueNDRangeKernel(queue, kernel, 3, NULL, grid, block, 0, NULL, NULL), "launch");
+        check(clFinish(queue), "finish");
+        times[r] = twin_now_us() - start;
+    }
+    return times;
+}
+
 int main(int argc, char **argv) {
     if (argc < 7 || argc > 6 + TWIN_ARGS_MAX)
         twin_die("usage: opencl FILE KERNEL REPEAT GRID BLOCK ARG…");
@@ -82,13 +94,7 @@ int main(int argc, char **argv) {
     parse_shape(argv[5], block);
     for (int i = 0; i < 3; i++)
         grid[i] *= block[i];
-    double *times = malloc((size_t)repeat * sizeof *times);
-    for (int r = 0; r < repeat; r++) {
-        double start = twin_now_us();
-        check(clEnqueueNDRangeKernel(queue, kernel, 3, NULL, grid, block, 0, NULL, NULL), "launch");
-        check(clFinish(queue), "finish");
-        times[r] = twin_now_us() - start;
-    }
+    double *times = time_all(queue, kernel, grid, block, repeat);
     for (int i = 0; i < argc - 6; i++) {
         if (!args[i].to)
             continue;

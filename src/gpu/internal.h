@@ -100,7 +100,7 @@ bool gpu_kernel_is_ready(struct gpu_kernels *kernels, struct tw_str ptx, struct 
                                                struct tw_error *err);
 // Counts time; a kernel that has run for long is compiled again, better, in the background.
 void gpu_kernel_ran(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct gpu_code *code,
-                    int64_t ns);
+                    const uint32_t block[3], int64_t ns);
 
 // Module variables of one PTX text in one context, shared by the entries loaded from it. Confined to the
 // context.

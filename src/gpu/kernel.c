@@ -413,7 +413,7 @@ static void promote(struct tw_task *task) {
 }
 
 void gpu_kernel_ran(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct gpu_code *code,
-                    int64_t ns) {
+                    const uint32_t block[3], int64_t ns) {
     if (!kernel->ptx || code->parts.info.variant.opt_level > 0)
         return;
     if (tw_counter_add(&code->busy_ns, ns) + ns < HOT_NS || !tw_flag_raise_first(&code->promoted))
@@ -424,8 +424,7 @@ void gpu_kernel_ran(struct gpu_kernels *kernels, struct gpu_kernel *kernel, stru
     promotion->task.run = promote;
     promotion->kernels = kernels;
     promotion->kernel = kernel;
-    promotion->variant = code->parts.info.variant;
-    promotion->variant.opt_level = 1;
+    promotion->variant = tw_kernel_variant_for(&kernel->variants[0]->parts.info, block, 1);
     {
         TW_LOCK_SCOPE(&kernels->lock);
         kernel->users++;

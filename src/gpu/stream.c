@@ -175,7 +175,7 @@ static void count(struct gpu_job *job) {
     tw_counter_add(&context->kernel_ns, ns);
     int64_t cpu_ns = tw_counter_get(&job->cpu_ns);
     tw_account_charge_cpu(context->tenant->account, (uint64_t)(cpu_ns ? cpu_ns : ns));
-    gpu_kernel_ran(context->gpu->kernels, job->loaded->kernel, job->code, ns);
+    gpu_kernel_ran(context->gpu->kernels, job->loaded->kernel, job->code, job->frame.block, ns);
 }
 
 static void take_error(struct gpu_stream *stream, struct tw_error *ret_error) {

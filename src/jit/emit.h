@@ -13,6 +13,7 @@
 // in which lanes are taken up.
 struct jit_flow {
     LLVMBasicBlockRef *bodies; // by block
+    LLVMBasicBlockRef *fulls;  // by block: the version for all lanes of the warp; NULL: none of its own
     LLVMBasicBlockRef *guards; // by chain node: tests whether lanes wait there; NULL when nobody jumps there
     uint64_t **later;          // by chain node: where lanes may wait when its guard fails
     uint32_t *node_block;      // by chain node
@@ -58,6 +59,7 @@ struct jit_emit {
         spill;
     LLVMValueRef grid[3], block[3];
     LLVMValueRef ctaid[3], warp; // slots
+    LLVMValueRef tid_base[3];    // of lane 0, where x_multiple is not 1
     LLVMValueRef tid[3], linear,
         warp_count; // tid: scalars (lane 0) or vectors, as jit's shapes say; linear: scalar i32 of lane 0
     LLVMValueRef lane_ids;             // <W x i32> 0, 1, …
@@ -68,7 +70,8 @@ struct jit_emit {
 
     LLVMValueRef *regs;              // slots by register
     uint64_t *spill_at, spill_bytes; // by register: its place in a warp's part of the spill area
-    uint64_t table_at;               // place of named barriers' counters in the spill area
+    uint64_t **changed; // by block: registers whose copies in the spill area may be old at its end
+    uint64_t table_at;  // place of named barriers' counters in the spill area
     struct jit_flow flow;
 
     bool out_of_memory;
@@ -137,6 +140,18 @@ LLVMValueRef jit_frame_field(struct jit_emit *e, size_t offset, LLVMTypeRef type
 LLVMValueRef jit_shuffle(struct jit_emit *e, LLVMValueRef a, LLVMValueRef b, const unsigned *indices,
                          unsigned n);
 
+// Of varying addresses, where groups of lanes are together (emit_group.c). False: they are not, or not all
+// lanes take part.
+bool jit_load_groups(struct jit_emit *e, const struct tw_kir_inst *inst);
+bool jit_can_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst);
+// `value`: all lanes' elements side by side.
+void jit_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef value);
+
+// The masked pointer to `address` + `offset`. Small offsets are added behind the mask, so that accesses side by
+// side share it: what they overrun the arena by lies in the guard.
+enum { JIT_OFFSET_MAX = 1 << 16 };
+LLVMValueRef jit_pointer_at(struct jit_emit *e, LLVMValueRef address, int64_t offset);
+
 // ---- llvm.c: the target, passes, output ----
 struct jit_output {
     enum tw_jit_stage stage;
@@ -156,6 +171,9 @@ void jit_set_target(LLVMModuleRef module);
 [[nodiscard]] bool jit_emit_kernel(struct jit_emit *e);
 [[nodiscard]] bool jit_emit_blocks(struct jit_emit *e); // flow.c: all blocks of the thread's code
 void jit_jump(struct jit_emit *e, uint32_t block); // flow.c: ends the LLVM block by the terminator of `block`
+// agree.c: whether scalars can tell that all lanes, all W of them there, take the varying branch of `block` the
+// same way: i1 for all true and for all false.
+bool jit_agreement(struct jit_emit *e, const struct jit_block *block, LLVMValueRef ret_all[2]);
 bool jit_points_find(const struct jit_code *code, struct jit_points *ret_points, struct tw_error *err);
 uint32_t jit_point_at(const struct jit_emit *e, uint32_t block, uint32_t at); // JIT_NONE: none
 LLVMValueRef jit_exact_declare(struct jit_emit *e);

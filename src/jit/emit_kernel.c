@@ -88,16 +88,30 @@ static void any_shape_tids(struct jit_emit *e) {
     e->start_mask = LLVMBuildICmp(e->b, LLVMIntULT, thread, jit_splat(e, threads), "start");
 }
 
+// Several rows a warp, each `x_multiple` lanes.
+static void row_tids(struct jit_emit *e) {
+    unsigned row = e->code->variant.x_multiple;
+    LLVMValueRef x[JIT_MAX_LANES], y[JIT_MAX_LANES];
+    for (unsigned lane = 0; lane < e->lanes; lane++) {
+        x[lane] = jit_i32(e, lane % row);
+        y[lane] = jit_i32(e, lane / row);
+    }
+    e->tid[0] = LLVMConstVector(x, e->lanes);
+    e->tid[1] = LLVMBuildAdd(e->b, jit_splat(e, e->tid_base[1]), LLVMConstVector(y, e->lanes), "tid.y");
+    e->tid[2] = e->tid_base[2];
+}
+
 // What a warp begins with: who its lanes are, and which exist.
 void jit_begin_warp(struct jit_emit *e, LLVMValueRef *tid_base) {
     LLVMValueRef warp = load(e, e->warp);
     e->linear = LLVMBuildMul(e->b, warp, jit_i32(e, e->lanes), "linear");
     e->start_mask = jit_full_mask(e);
-    if (e->code->variant.x_multiple > 1)
-        for (unsigned i = 0; i < 3; i++)
-            e->tid[i] = tid_base[i];
-    else
+    for (unsigned i = 0; i < 3; i++)
+        e->tid[i] = e->tid_base[i] = tid_base[i];
+    if (e->code->variant.x_multiple == 1)
         any_shape_tids(e);
+    else if (e->code->variant.x_multiple < e->lanes)
+        row_tids(e);
 }
 
 void jit_reset_slots(struct jit_emit *e) {
@@ -156,6 +170,14 @@ static void emit_block_loop(struct jit_emit *e, struct skeleton *s) {
     LLVMBuildBr(e->b, s->warp_head);
 }
 
+// Whole rows a warp: x stays, y goes on by as many.
+static void count_up_rows(struct jit_emit *e, const struct skeleton *s) {
+    LLVMValueRef rows = jit_i32(e, e->lanes / e->code->variant.x_multiple);
+    LLVMValueRef over = count_up(e, s->tid_base[1], rows, e->block[1]), z = load(e, s->tid_base[2]);
+    LLVMBuildStore(e->b, LLVMBuildAdd(e->b, z, LLVMBuildZExt(e->b, over, jit_int(e, 32), ""), ""),
+                   s->tid_base[2]);
+}
+
 static void emit_after_warp(struct jit_emit *e, struct skeleton *s) {
     LLVMPositionBuilderAtEnd(e->b, e->warp_end);
     if (e->code->uses_barriers)
@@ -164,8 +186,10 @@ static void emit_after_warp(struct jit_emit *e, struct skeleton *s) {
     LLVMPositionBuilderAtEnd(e->b, s->warp_next);
     LLVMValueRef next = LLVMBuildAdd(e->b, load(e, e->warp), jit_i32(e, 1), "");
     LLVMBuildStore(e->b, next, e->warp);
-    if (e->code->variant.x_multiple > 1)
+    if (e->code->variant.x_multiple == e->lanes)
         count_up3(e, s->tid_base, jit_i32(e, e->lanes), e->block);
+    else if (e->code->variant.x_multiple > 1)
+        count_up_rows(e, s);
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, next, e->warp_count, ""), s->warp_head,
                     s->round_end);
     LLVMPositionBuilderAtEnd(e->b, s->round_end);

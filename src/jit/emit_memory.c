@@ -2,8 +2,8 @@
 //
 // Loads and stores by what is known of the address: all lanes at one place (one scalar access), lanes side by
 // side (one vector access, with a mask where not all take part), or anywhere (gather and scatter). Every
-// address is masked into the arena; a vector access may run past its end by W × 16 bytes, where the device
-// keeps a guard.
+// address is masked into the arena; an access may run past its end by JIT_OFFSET_MAX + W × 16 bytes, where the
+// device keeps a guard.
 
 #include "emit.h"
 
@@ -33,9 +33,17 @@ static struct access describe(struct jit_emit *e, const struct tw_kir_inst *inst
                            .shape = jit_operand_shape(e->code, &inst->src[0], 64)};
 }
 
-static LLVMValueRef address_of(struct jit_emit *e, const struct tw_kir_inst *inst, bool vector) {
-    LLVMValueRef a = jit_read(e, &inst->src[0], 64, vector);
-    return inst->offset ? LLVMBuildAdd(e->b, a, jit_const(LLVMTypeOf(a), (uint64_t)inst->offset), "") : a;
+LLVMValueRef jit_pointer_at(struct jit_emit *e, LLVMValueRef address, int64_t offset) {
+    LLVMTypeRef type = LLVMTypeOf(address);
+    bool small = offset >= 0 && offset <= JIT_OFFSET_MAX;
+    if (!small)
+        address = LLVMBuildAdd(e->b, address, jit_const(type, (uint64_t)offset), "");
+    LLVMValueRef pointer = jit_pointer(e, address), at = jit_i64(e, (uint64_t)offset);
+    return small && offset ? LLVMBuildGEP2(e->b, jit_int(e, 8), pointer, &at, 1, "") : pointer;
+}
+
+static LLVMValueRef pointer_of(struct jit_emit *e, const struct tw_kir_inst *inst, bool vector) {
+    return jit_pointer_at(e, jit_read(e, &inst->src[0], 64, vector), inst->offset);
 }
 
 static LLVMValueRef step(struct jit_emit *e, LLVMValueRef pointer, uint64_t bytes) {
@@ -73,7 +81,7 @@ static void set_order(const struct jit_emit *e, const struct access *a, LLVMValu
 
 static void load_uniform(struct jit_emit *e, const struct access *a) {
     LLVMBasicBlockRef on = begin_some(e);
-    LLVMValueRef pointer = jit_pointer(e, address_of(e, a->inst, false));
+    LLVMValueRef pointer = pointer_of(e, a->inst, false);
     for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
         if (a->inst->dst[i] == TW_KIR_NO_REG)
             continue;
@@ -128,7 +136,7 @@ static LLVMValueRef load_vector(struct jit_emit *e, const struct access *a, LLVM
 
 static void load_contiguous(struct jit_emit *e, const struct access *a) {
     LLVMTypeRef type = LLVMVectorType(a->element, a->count * e->lanes);
-    LLVMValueRef all = load_vector(e, a, jit_pointer(e, address_of(e, a->inst, false)), type);
+    LLVMValueRef all = load_vector(e, a, pointer_of(e, a->inst, false), type);
     for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
         unsigned indices[JIT_MAX_LANES];
         for (unsigned lane = 0; lane < e->lanes; lane++)
@@ -145,7 +153,9 @@ LLVMValueRef jit_gather(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef point
 }
 
 static void load_gather(struct jit_emit *e, const struct access *a) {
-    LLVMValueRef pointers = jit_pointer(e, address_of(e, a->inst, true));
+    if (jit_load_groups(e, a->inst))
+        return;
+    LLVMValueRef pointers = pointer_of(e, a->inst, true);
     LLVMTypeRef type = jit_vec(e, a->element);
     for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
         if (a->inst->dst[i] == TW_KIR_NO_REG)
@@ -158,7 +168,7 @@ static void load_gather(struct jit_emit *e, const struct access *a) {
 // All lanes store to one place: the last active one wins.
 static void store_uniform(struct jit_emit *e, const struct access *a) {
     LLVMBasicBlockRef on = begin_some(e);
-    LLVMValueRef pointer = jit_pointer(e, address_of(e, a->inst, false)), last = NULL;
+    LLVMValueRef pointer = pointer_of(e, a->inst, false), last = NULL;
     for (unsigned i = 0; i < a->count && i + 1 < a->inst->src_count; i++) {
         const struct tw_kir_operand *operand = &a->inst->src[i + 1];
         bool varies = jit_operand_varies(e, operand);
@@ -196,7 +206,7 @@ static LLVMValueRef interleave(struct jit_emit *e, const struct access *a) {
 }
 
 static void store_contiguous(struct jit_emit *e, const struct access *a) {
-    LLVMValueRef pointer = jit_pointer(e, address_of(e, a->inst, false)), value = interleave(e, a);
+    LLVMValueRef pointer = pointer_of(e, a->inst, false), value = interleave(e, a);
     if (e->active_full) {
         LLVMSetAlignment(LLVMBuildStore(e->b, value, pointer), 1);
         return;
@@ -207,7 +217,11 @@ static void store_contiguous(struct jit_emit *e, const struct access *a) {
 }
 
 static void store_scatter(struct jit_emit *e, const struct access *a) {
-    LLVMValueRef pointers = jit_pointer(e, address_of(e, a->inst, true));
+    if (jit_can_store_groups(e, a->inst)) {
+        jit_store_groups(e, a->inst, interleave(e, a));
+        return;
+    }
+    LLVMValueRef pointers = pointer_of(e, a->inst, true);
     for (unsigned i = 0; i < a->count && i + 1 < a->inst->src_count; i++) {
         LLVMValueRef value = jit_read(e, &a->inst->src[i + 1], a->bytes * 8, true);
         LLVMTypeRef overloads[2] = {LLVMTypeOf(value), LLVMTypeOf(pointers)};

@@ -75,7 +75,7 @@ void jit_exact_call(struct jit_emit *e, LLVMValueRef where) {
     LLVMValueRef args[9] = {e->frame};
     for (unsigned i = 0; i < 3; i++) {
         args[1 + i] = LLVMBuildLoad2(e->b, i32, e->ctaid[i], "");
-        args[5 + i] = e->code->variant.x_multiple > 1 ? e->tid[i] : jit_i32(e, 0);
+        args[5 + i] = e->tid_base[i];
     }
     args[4] = LLVMBuildLoad2(e->b, i32, e->warp, "");
     args[8] = where;
@@ -124,6 +124,16 @@ static void leave_at(struct jit_emit *e, uint32_t point) {
     jit_exact_call(e, jit_i32(e, JIT_STATE_POINT + point));
 }
 
+// i1: within some group of lanes of the varying value `v` of shape `s` one that takes part may have wrapped.
+static LLVMValueRef group_wraps(struct jit_emit *e, LLVMValueRef v, struct jit_shape s, unsigned bits,
+                                bool sign) {
+    uint64_t top = UINT64_MAX >> (64 - bits + sign),
+             span = ((UINT64_C(1) << s.group) - 1) * (uint64_t)s.stride;
+    LLVMValueRef edge = jit_const(LLVMTypeOf(v), span < top ? top - span : 0);
+    LLVMValueRef wrong = LLVMBuildICmp(e->b, sign ? LLVMIntSGT : LLVMIntUGT, v, edge, "");
+    return jit_any(e, e->mask_full ? wrong : LLVMBuildAnd(e->b, wrong, e->mask, ""));
+}
+
 // i1: some lane of the affine value `base` + lane × stride leaves the range it is widened from.
 static LLVMValueRef wraps(struct jit_emit *e, LLVMValueRef base, int64_t stride, unsigned bits, bool sign) {
     uint64_t top = sign         ? (UINT64_C(1) << (bits - 1)) - 1
@@ -146,9 +156,12 @@ void jit_check_guess(struct jit_emit *e, const struct tw_kir_inst *inst) {
     const struct tw_kir_operand *source = &inst->src[inst->src[0].is_imm ? 1 : 0];
     unsigned bits = tw_kir_type_bits(inst->op == TW_KIR_CVT ? inst->type2 : inst->type);
     uint8_t type = inst->op == TW_KIR_CVT ? inst->type2 : inst->type;
-    int64_t stride = jit_operand_shape(e->code, source, bits).stride;
-    LLVMValueRef base = jit_read(e, source, bits, false), wrong;
-    if (inst->op == TW_KIR_AND) {
+    struct jit_shape shape = jit_operand_shape(e->code, source, bits);
+    int64_t stride = shape.stride;
+    LLVMValueRef base = jit_read(e, source, bits, shape.kind == JIT_VARYING), wrong;
+    if (shape.kind == JIT_VARYING) {
+        wrong = group_wraps(e, base, shape, bits, tw_kir_type_is_signed(type));
+    } else if (inst->op == TW_KIR_AND) {
         uint64_t mask = inst->src[inst->src[0].is_imm ? 0 : 1].bits;
         base = LLVMBuildAnd(e->b, base, LLVMConstInt(LLVMTypeOf(base), mask, false), "");
         uint64_t span = (e->lanes - 1) * (uint64_t)(stride < 0 ? -stride : stride);

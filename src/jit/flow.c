@@ -10,6 +10,8 @@
 
 #include "emit.h"
 
+enum { FULL_VERSION_MAX = 400 }; // instructions
+
 static bool number_nodes(struct jit_emit *e) {
     const struct jit_code *code = e->code;
     struct jit_flow *f = &e->flow;
@@ -34,6 +36,30 @@ static bool number_nodes(struct jit_emit *e) {
     return true;
 }
 
+// Loads or stores whose addresses differ between lanes: without a mask they are several times as fast.
+static bool has_wide_access(const struct jit_emit *e, uint32_t block) {
+    const struct jit_block *b = &e->code->blocks[block];
+    for (uint32_t i = 0; i < b->count; i++)
+        if ((b->insts[i].op == TW_KIR_LD || b->insts[i].op == TW_KIR_ST) &&
+            jit_operand_varies(e, &b->insts[i].src[0]))
+            return true;
+    return false;
+}
+
+// Blocks that are worth a second version for warps with all lanes there, or that lie in a loop with such a one.
+static bool wants_full_version(const struct jit_emit *e, uint32_t block) {
+    const struct jit_code *code = e->code;
+    if (code->exact || code->blocks[block].count > FULL_VERSION_MAX ||
+        (!e->flow.masks[block] && LLVMIsConstant(e->start_mask)))
+        return false;
+    if (has_wide_access(e, block))
+        return true;
+    for (uint32_t x = 0; code->blocks[block].loop != JIT_NONE && x < code->count; x++)
+        if (code->blocks[x].loop == code->blocks[block].loop && has_wide_access(e, x))
+            return true;
+    return false;
+}
+
 bool jit_flow_build(struct jit_emit *e) {
     struct jit_flow *f = &e->flow;
     uint32_t n = e->code->count;
@@ -43,13 +69,17 @@ bool jit_flow_build(struct jit_emit *e) {
     f->guards = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, f->node_count);
     f->later = TW_ARENA_ARRAY(e->arena, uint64_t *, f->node_count);
     f->masks = TW_ARENA_ARRAY(e->arena, LLVMValueRef, n);
-    if (!f->bodies || !f->guards || !f->later || !f->masks)
+    f->fulls = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, n);
+    if (!f->fulls || !f->bodies || !f->guards || !f->later || !f->masks)
         return jit_no_memory(e->err);
     for (uint32_t b = 0; b < n; b++) {
         f->bodies[b] = jit_block_new(e, "body");
         if (e->code->blocks[b].divergent)
             f->masks[b] = jit_slot(e, jit_vec(e, jit_int(e, 1)), "mask");
     }
+    for (uint32_t b = 0; b < n; b++)
+        if (wants_full_version(e, b))
+            f->fulls[b] = jit_block_new(e, "full");
     for (uint32_t i = 0; i < f->node_count; i++) {
         f->later[i] = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(f->node_count));
         if (!f->later[i])
@@ -116,7 +146,23 @@ static void hand_on(struct jit_emit *e, uint32_t to, LLVMValueRef mask) {
     LLVMBuildStore(e->b, mask, slot);
 }
 
+// All lanes go from one block to another, or end: nobody waits anywhere.
+static void jump_full(struct jit_emit *e, uint32_t to) {
+    if (to == e->code->count) {
+        LLVMBuildBr(e->b, e->warp_end);
+        return;
+    }
+    LLVMBasicBlockRef full = e->flow.fulls[to];
+    if (!full)
+        hand_on(e, to, e->mask);
+    LLVMBuildBr(e->b, full ? full : e->flow.bodies[to]);
+}
+
 static void jump_goto(struct jit_emit *e, uint32_t from, uint32_t to, uint64_t *set) {
+    if (e->mask_full) {
+        jump_full(e, to);
+        return;
+    }
     candidates(e, from, set);
     if (to < e->code->count) {
         hand_on(e, to, e->mask);
@@ -173,6 +219,21 @@ static void jump_varying(struct jit_emit *e, uint32_t from, uint64_t *set) {
     go_first(e, set, certain);
 }
 
+// Where the whole warp is here and scalars tell that all its lanes go one way, they go there together; else on.
+static void jump_together(struct jit_emit *e, uint32_t from) {
+    const struct jit_block *b = &e->code->blocks[from];
+    LLVMValueRef all[2]; // lanes for which the condition is true, false
+    if (!e->mask_full || b->term != JIT_COND || !jit_agreement(e, b, all))
+        return;
+    for (unsigned k = 0; k < 2; k++) {
+        LLVMBasicBlockRef together = jit_block_new(e, "together"), apart = jit_block_new(e, "apart");
+        LLVMBuildCondBr(e->b, all[k], together, apart);
+        LLVMPositionBuilderAtEnd(e->b, together);
+        jump_full(e, b->succs[k != b->cond_not]);
+        LLVMPositionBuilderAtEnd(e->b, apart);
+    }
+}
+
 void jit_jump(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
     uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.node_count));
@@ -185,9 +246,10 @@ void jit_jump(struct jit_emit *e, uint32_t block) {
         jump_goto(e, block, b->succs[0], set);
     else if (b->term == JIT_BARRIER)
         jit_emit_barrier(e, block);
-    else if (b->branched)
+    else if (b->branched) {
+        jump_together(e, block);
         jump_varying(e, block, set);
-    else
+    } else
         jump_uniform(e, block, set);
 }
 
@@ -221,38 +283,22 @@ static bool emit_insts(struct jit_emit *e, uint32_t block) {
     return true;
 }
 
-// Worth two versions: vector loads and stores without a mask are several times as fast.
-static bool wants_full_version(const struct jit_emit *e, uint32_t block) {
-    const struct jit_block *b = &e->code->blocks[block];
-    bool memory = false;
-    if (e->code->exact)
-        return false;
-    for (uint32_t i = 0; i < b->count; i++) {
-        const struct tw_kir_inst *inst = &b->insts[i];
-        memory |= (inst->op == TW_KIR_LD || inst->op == TW_KIR_ST) && jit_operand_varies(e, &inst->src[0]);
-    }
-    return memory && b->count <= 400;
+// Its lanes are all there: goes to the version for that, else on in this one.
+static void branch_to_full(struct jit_emit *e, uint32_t block) {
+    LLVMBasicBlockRef part = jit_block_new(e, "part");
+    LLVMValueRef bits = jit_mask_bits(e, e->mask);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, bits, LLVMConstAllOnes(LLVMTypeOf(bits)), "all"),
+                    e->flow.fulls[block], part);
+    LLVMPositionBuilderAtEnd(e->b, part);
 }
 
-static bool emit_versions(struct jit_emit *e, uint32_t block) {
-    LLVMBasicBlockRef full = jit_block_new(e, "full"), part = jit_block_new(e, "part"),
-                      done = jit_block_new(e, "done");
-    LLVMValueRef mask = e->mask, bits = jit_mask_bits(e, mask);
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, bits, LLVMConstAllOnes(LLVMTypeOf(bits)), "all"),
-                    full, part);
-    LLVMPositionBuilderAtEnd(e->b, full);
+static bool emit_full(struct jit_emit *e, uint32_t block) {
+    LLVMPositionBuilderAtEnd(e->b, e->flow.fulls[block]);
     e->mask = jit_full_mask(e);
     e->mask_full = true;
     if (!emit_insts(e, block))
         return false;
-    LLVMBuildBr(e->b, done);
-    LLVMPositionBuilderAtEnd(e->b, part);
-    e->mask = mask;
-    e->mask_full = false;
-    if (!emit_insts(e, block))
-        return false;
-    LLVMBuildBr(e->b, done);
-    LLVMPositionBuilderAtEnd(e->b, done);
+    jit_jump(e, block);
     return true;
 }
 
@@ -269,11 +315,12 @@ static bool emit_body(struct jit_emit *e, uint32_t block) {
         if (b->pending)
             LLVMBuildStore(e->b, LLVMConstNull(LLVMTypeOf(e->mask)), slot);
     }
-    bool two = !e->mask_full && wants_full_version(e, block);
-    if (!(two ? emit_versions(e, block) : emit_insts(e, block)))
+    if (e->flow.fulls[block])
+        branch_to_full(e, block);
+    if (!emit_insts(e, block))
         return false;
     jit_jump(e, block);
-    return true;
+    return !e->flow.fulls[block] || emit_full(e, block);
 }
 
 bool jit_emit_blocks(struct jit_emit *e) {

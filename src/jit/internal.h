@@ -31,12 +31,17 @@ static inline void jit_bit_clear(uint64_t *set, size_t i) {
 
 // ---- shapes ----
 // What is known of a register's W values: nothing yet; value(lane) = base + lane × stride (stride 0: uniform)
-// with base a multiple of 1 << align; or anything.
+// with base a multiple of 1 << align; or only that of every 1 << group lanes that follow one another (a row of
+// the block, say): value(lane) = first(lane >> group) + (lane mod 1 << group) × stride, each first a multiple of
+// 1 << align. `known`: the firsts are `across` apart. Group 0: anything. Only affine registers are kept as scalars.
 enum jit_shape_kind { JIT_BOTTOM, JIT_AFFINE, JIT_VARYING };
 struct jit_shape {
     uint8_t kind;  // enum jit_shape_kind
-    uint8_t align; // of the base, log2, at most 63
-    int64_t stride;
+    uint8_t align; // log2, at most 63
+    uint8_t group; // VARYING: log2 of lanes, at most that of W
+    uint8_t below; // all lanes' values are less than 1 << below, and nothing wrapped on the way; 0: not known
+    bool known;
+    int64_t stride, across;
 };
 
 // ---- control flow ----
@@ -119,6 +124,22 @@ void jit_live_at(const struct jit_code *code, uint32_t block, uint32_t at, uint6
 struct jit_shape jit_inst_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned index);
 struct jit_shape jit_operand_shape(const struct jit_code *code, const struct tw_kir_operand *operand,
                                    unsigned bits);
+// `below` of an instruction's result (range.c).
+uint8_t jit_below(const struct jit_code *code, const struct tw_kir_inst *inst);
+// Widening this operand from `bits` bits cannot show that lanes wrapped.
+bool jit_never_wraps(const struct jit_code *code, const struct tw_kir_operand *operand, unsigned bits,
+                     bool sign);
+// Integer operations with a varying source: what each group of lanes has in common (shape_group.c).
+struct jit_shape jit_group_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned bits);
+// The same for operations of which only this is known: a result follows from the sources of its own lane.
+struct jit_shape jit_same_shape(const struct jit_code *code, const struct tw_kir_inst *inst);
+// As much as `group` lanes have in common in a register of shape `s`.
+struct jit_shape jit_regroup(const struct jit_code *code, struct jit_shape s, unsigned group);
+unsigned jit_group_of(const struct jit_code *code, struct jit_shape s); // log2 of lanes
+// x & (2^bits - 1) and x >> amount of an affine register, where that is not affine.
+struct jit_shape jit_low_bits_shape(const struct jit_code *code, struct jit_shape a, unsigned low);
+struct jit_shape jit_high_bits_shape(const struct jit_code *code, struct jit_shape a, unsigned amount,
+                                     bool carries);
 // The affine result holds only if the lanes do not wrap: the code checks it (jit_inst_shape said affine all
 // the same).
 bool jit_inst_speculates(const struct jit_code *code, const struct tw_kir_inst *inst);

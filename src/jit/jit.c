@@ -79,7 +79,7 @@ static bool check_barriers(const struct jit_code *code, struct tw_error *err) {
 
 static bool analyse(struct jit_code *code, struct tw_error *err) {
     unsigned w = code->variant.lanes;
-    if ((w != 8 && w != 16 && w != 32) || (code->variant.x_multiple != 1 && code->variant.x_multiple != w))
+    if (!tw_kernel_variant_good(&code->variant))
         return tw_fail(err, TW_ERR_INTERNAL, "no such kernel variant: %u lanes, block.x a multiple of %u", w,
                        code->variant.x_multiple);
     note_uses(code);

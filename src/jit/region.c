@@ -32,8 +32,60 @@ static bool wanted_later(const struct jit_emit *e, uint32_t reg) {
     return false;
 }
 
+static void add_writes(const struct jit_block *b, uint64_t *set) {
+    for (uint32_t i = 0; i < b->count; i++)
+        for (unsigned d = 0; d < b->insts[i].dst_count; d++)
+            if (b->insts[i].dst[d] != TW_KIR_NO_REG)
+                jit_bit_set(set, b->insts[i].dst[d]);
+}
+
+// Hands what block `from` has changed to one that follows; past a barrier that is what the barrier itself writes.
+static bool pass_on(const struct jit_emit *e, uint32_t from, uint64_t *to) {
+    const struct jit_block *b = &e->code->blocks[from];
+    bool grew = false;
+    if (b->term == JIT_BARRIER) {
+        for (unsigned d = 0; d < b->last->dst_count; d++) {
+            grew |= !jit_bit(to, b->last->dst[d]);
+            jit_bit_set(to, b->last->dst[d]);
+        }
+        return grew;
+    }
+    for (size_t w = 0; w < jit_words(e->code->function->reg_count); w++) {
+        grew |= (e->changed[from][w] & ~to[w]) != 0;
+        to[w] |= e->changed[from][w];
+    }
+    return grew;
+}
+
+// Registers that may differ from their copy in the spill area at the end of each block: those written since the
+// warp was taken up, and before the first barrier all. What stays the same from barrier to barrier is stored once.
+static bool find_changed(struct jit_emit *e) {
+    size_t words = jit_words(e->code->function->reg_count);
+    e->changed = TW_ARENA_ARRAY(e->arena, uint64_t *, e->code->count);
+    if (!e->changed)
+        return jit_no_memory(e->err);
+    for (uint32_t b = 0; b < e->code->count; b++) {
+        e->changed[b] = TW_ARENA_ARRAY(e->arena, uint64_t, words + 1);
+        if (!e->changed[b])
+            return jit_no_memory(e->err);
+        if (b == 0 || e->code->exact)
+            memset(e->changed[b], 0xff, words * sizeof(uint64_t));
+        add_writes(&e->code->blocks[b], e->changed[b]);
+    }
+    for (bool grew = e->code->uses_barriers; grew;) {
+        grew = false;
+        for (uint32_t b = 0; b < e->code->count; b++)
+            for (uint32_t k = 0; k < e->code->blocks[b].succ_count; k++)
+                if (e->code->blocks[b].succs[k] < e->code->count)
+                    grew |= pass_on(e, b, e->changed[e->code->blocks[b].succs[k]]);
+    }
+    return true;
+}
+
 bool jit_region_build(struct jit_emit *e) {
     uint64_t end = 0;
+    if (!find_changed(e))
+        return false;
     e->spill_at = TW_ARENA_ARRAY(e->arena, uint64_t, e->code->function->reg_count + 1);
     if (!e->spill_at)
         return jit_no_memory(e->err);
@@ -145,9 +197,10 @@ LLVMValueRef jit_spill_load(struct jit_emit *e, uint32_t reg, bool vector) {
     return from_memory(e, reg, value, vector);
 }
 
-static void spill_live(struct jit_emit *e, const struct jit_block *to, const struct tw_kir_inst *barrier) {
+static void spill_live(struct jit_emit *e, uint32_t block) {
+    const struct jit_block *b = &e->code->blocks[block], *to = &e->code->blocks[b->succs[0]];
     for (uint32_t r = 0; r < e->code->function->reg_count; r++) {
-        if (!jit_bit(to->live_in, r) || made_by(barrier, r))
+        if (!jit_bit(to->live_in, r) || made_by(b->last, r) || !jit_bit(e->changed[block], r))
             continue;
         LLVMValueRef slot = jit_reg_slot(e, r);
         jit_spill_store(e, e, r, LLVMBuildLoad2(e->b, LLVMGetAllocatedType(slot), slot, ""));
@@ -203,7 +256,7 @@ void jit_emit_barrier(struct jit_emit *e, uint32_t block) {
         jit_named_arrive(e, b->last, true);
     if (b->last->op == TW_KIR_BARRED)
         add_to_reduction(e, b->last);
-    spill_live(e, to, b->last);
+    spill_live(e, block);
     if (to->divergent) {
         LLVMValueRef at = jit_offset_pointer(e, jit_state_pointer(e, this_warp(e)), jit_i64(e, MASK_AT));
         LLVMBuildStore(e->b, LLVMBuildZExt(e->b, jit_mask_bits(e, e->mask), jit_int(e, 64), ""), at);

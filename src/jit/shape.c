@@ -34,13 +34,26 @@ bool jit_reg_uniform(const struct jit_code *code, uint32_t reg) {
     return jit_is_uniform(code->shapes[reg]);
 }
 
-static struct jit_shape join(struct jit_shape a, struct jit_shape b) {
+static struct jit_shape join_groups(const struct jit_code *code, struct jit_shape a, struct jit_shape b) {
+    unsigned group_a = jit_group_of(code, a), group_b = jit_group_of(code, b);
+    unsigned group = group_a < group_b ? group_a : group_b;
+    if (group == 0 || a.stride != b.stride)
+        return varying;
+    a = jit_regroup(code, a, group);
+    b = jit_regroup(code, b, group);
+    a.known = a.known && b.known && a.across == b.across;
+    a.across = a.known ? a.across : 0;
+    a.align = a.align < b.align ? a.align : b.align;
+    return a;
+}
+
+static struct jit_shape join(const struct jit_code *code, struct jit_shape a, struct jit_shape b) {
     if (a.kind == JIT_BOTTOM)
         return b;
     if (b.kind == JIT_BOTTOM)
         return a;
     if (a.kind == JIT_VARYING || b.kind == JIT_VARYING || a.stride != b.stride)
-        return varying;
+        return join_groups(code, a, b);
     a.align = a.align < b.align ? a.align : b.align;
     return a;
 }
@@ -84,7 +97,7 @@ static struct jit_shape and_shape(const struct jit_code *code, struct jit_shape 
                                   unsigned bits) {
     uint64_t room = free_bits(code, a, bits), moved = room ? lane_bits(code, a) : 0;
     unsigned align = zeros(mask) > a.align ? zeros(mask) : a.align;
-    if (wrap((int64_t)mask, bits) == -1)
+    if (wrap((int64_t)mask, bits) == -1 || (low_mask(mask) && a.below && a.below <= zeros(mask + 1)))
         return a;
     if (room && (mask & moved) == 0)
         return uniform(zeros(mask));
@@ -92,19 +105,19 @@ static struct jit_shape and_shape(const struct jit_code *code, struct jit_shape 
         return affine(low_mask(mask) && mask < room ? 63 : align, a.stride, bits);
     if (!code->exact && low_mask(mask) && mask >= UINT16_MAX && !too_steep(code, a, zeros(mask + 1)))
         return affine(a.align, a.stride, bits);
-    return varying;
+    return low_mask(mask) ? jit_low_bits_shape(code, a, zeros(mask + 1)) : varying;
 }
 
 static struct jit_shape shr_shape(const struct jit_code *code, struct jit_shape a, uint64_t amount,
                                   unsigned bits) {
     uint64_t room = free_bits(code, a, bits);
-    if (amount >= bits || !room)
+    if (amount >= bits)
         return varying;
-    if (lane_bits(code, a) >> amount == 0)
+    if (room && lane_bits(code, a) >> amount == 0)
         return uniform(a.align > amount ? a.align - (unsigned)amount : 0);
-    if (zeros((uint64_t)a.stride) >= amount && a.align >= amount)
+    if (room && zeros((uint64_t)a.stride) >= amount && a.align >= amount)
         return affine(a.align - (unsigned)amount, a.stride >> amount, bits);
-    return varying;
+    return jit_high_bits_shape(code, a, (unsigned)amount, room == 0);
 }
 
 static struct jit_shape or_shape(const struct jit_code *code, struct jit_shape a, uint64_t value,
@@ -147,42 +160,66 @@ static struct jit_shape integer_shape(const struct jit_code *code, const struct 
     }
 }
 
-static struct jit_shape widen_shape(const struct jit_code *code, const struct tw_kir_inst *inst) {
-    unsigned from = tw_kir_type_bits(inst->op == TW_KIR_CVT ? inst->type2 : inst->type);
-    unsigned to = inst->op == TW_KIR_CVT ? tw_kir_type_bits(inst->type) : 2 * from;
-    struct jit_shape a = jit_operand_shape(code, &inst->src[0], from);
-    if (to <= from)
-        return affine(a.align, a.stride, to);
-    if (code->exact || too_steep(code, a, from))
-        return varying;
+// The source of a widening operation that varies, and what it is multiplied by. NULL: not by a constant.
+static const struct tw_kir_operand *widened(const struct tw_kir_inst *inst, unsigned from,
+                                            int64_t *ret_factor) {
+    *ret_factor = 1;
     if (inst->op == TW_KIR_CVT)
-        return affine(a.align, a.stride, to);
-    struct jit_shape b = jit_operand_shape(code, &inst->src[1], from);
-    const struct tw_kir_operand *imm = inst->src[1].is_imm   ? &inst->src[1]
-                                       : inst->src[0].is_imm ? &inst->src[0]
-                                                             : NULL;
-    if (!imm)
+        return &inst->src[0];
+    if (!inst->src[0].is_imm && !inst->src[1].is_imm)
+        return NULL;
+    const struct tw_kir_operand *imm = &inst->src[inst->src[1].is_imm];
+    *ret_factor = tw_kir_type_is_signed(inst->type) ? wrap((int64_t)imm->bits, from) : (int64_t)imm->bits;
+    return &inst->src[inst->src[0].is_imm];
+}
+
+static unsigned widened_bits(const struct tw_kir_inst *inst) {
+    return tw_kir_type_bits(inst->op == TW_KIR_CVT ? inst->type2 : inst->type);
+}
+
+static bool widens_signed(const struct tw_kir_inst *inst) {
+    return tw_kir_type_is_signed(inst->op == TW_KIR_CVT ? inst->type2 : inst->type);
+}
+
+static struct jit_shape widen_shape(const struct jit_code *code, const struct tw_kir_inst *inst) {
+    unsigned from = widened_bits(inst), to = inst->op == TW_KIR_CVT ? tw_kir_type_bits(inst->type) : 2 * from;
+    int64_t factor, unused;
+    const struct tw_kir_operand *x = widened(inst, from, &factor);
+    if (!x)
+        return jit_group_shape(code, inst, to);
+    struct jit_shape a = jit_operand_shape(code, x, from);
+    bool proven = to <= from || jit_never_wraps(code, x, from, widens_signed(inst));
+    if (a.kind == JIT_VARYING && !proven && (code->exact || a.stride < 0))
+        return a.stride == 0 ? jit_group_shape(code, inst, to) : varying;
+    if (a.kind != JIT_VARYING && !proven && (code->exact || too_steep(code, a, from)))
         return varying;
-    struct jit_shape x = inst->src[1].is_imm ? a : b;
-    if (too_steep(code, x, from))
+    if (__builtin_mul_overflow(a.stride, factor, &a.stride) ||
+        __builtin_mul_overflow(a.across, factor, &unused))
         return varying;
-    int64_t factor = tw_kir_type_is_signed(inst->type) ? wrap((int64_t)imm->bits, from) : (int64_t)imm->bits;
-    int64_t stride;
-    return __builtin_mul_overflow(x.stride, factor, &stride) ? varying
-                                                             : affine(x.align + zeros(imm->bits), stride, to);
+    a.across *= factor;
+    a.known = a.known && (proven || a.across == 0);
+    a.across = a.known ? wrap(a.across, to) : 0;
+    a.stride = wrap(a.stride, to);
+    a.align = uniform(a.align + zeros((uint64_t)factor)).align;
+    return a;
 }
 
 static struct jit_shape sreg_shape(const struct jit_code *code, uint32_t sreg) {
     unsigned lanes_log2 = zeros(code->variant.lanes);
-    bool rows = code->variant.x_multiple > 1;
+    unsigned row = zeros(code->variant.x_multiple); // log2 of the lanes that lie in one row
+    struct jit_shape in_row = {.kind = JIT_VARYING, .group = (uint8_t)row, .known = true};
     switch (sreg) {
     case TW_KIR_TID_X:
-        return rows ? affine(lanes_log2, 1, 32) : varying;
+        in_row.stride = 1;
+        in_row.align = 63;
+        return row == lanes_log2 ? affine(lanes_log2, 1, 32) : row ? in_row : varying;
     case TW_KIR_TID_Y:
+        in_row.across = 1;
+        return row == lanes_log2 ? uniform(0) : row ? in_row : varying;
     case TW_KIR_TID_Z:
-        return rows ? uniform(0) : varying;
+        return row ? uniform(0) : varying;
     case TW_KIR_NTID_X:
-        return uniform(rows ? lanes_log2 : 0);
+        return uniform(row);
     case TW_KIR_LANEID:
         return affine(63, 1, 32);
     case TW_KIR_LANEMASK_EQ:
@@ -212,6 +249,26 @@ static bool all_uniform(const struct jit_code *code, const struct tw_kir_inst *i
     return true;
 }
 
+// A result that all lanes share; how far it is aligned.
+static struct jit_shape uniform_shape(const struct jit_code *code, const struct tw_kir_inst *inst,
+                                      unsigned bits) {
+    struct jit_shape a = jit_operand_shape(code, &inst->src[0], bits),
+                     b = jit_operand_shape(code, &inst->src[1], bits);
+    uint64_t amount = inst->src[1].is_imm ? inst->src[1].bits : 0;
+    switch (inst->op) {
+    case TW_KIR_MUL:
+        return uniform(a.align + b.align);
+    case TW_KIR_SHL:
+        return uniform(inst->src[1].is_imm && amount < bits ? a.align + (unsigned)amount : 0);
+    case TW_KIR_SHR:
+        return uniform(inst->src[1].is_imm && amount < a.align ? a.align - (unsigned)amount : 0);
+    case TW_KIR_AND:
+        return uniform(a.align > b.align ? a.align : b.align);
+    default:
+        return uniform(a.align < b.align ? a.align : b.align);
+    }
+}
+
 static bool any_varying(const struct jit_code *code, const struct tw_kir_inst *inst) {
     for (unsigned i = 0; i < inst->src_count; i++)
         if (!inst->src[i].is_imm && code->shapes[inst->src[i].reg].kind == JIT_VARYING)
@@ -227,7 +284,8 @@ static struct jit_shape select_shape(const struct jit_code *code, const struct t
     if (!inst->src[2].is_imm && !jit_reg_uniform(code, inst->src[2].reg))
         return varying;
     unsigned bits = tw_kir_type_bits(inst->type);
-    return join(jit_operand_shape(code, &inst->src[0], bits), jit_operand_shape(code, &inst->src[1], bits));
+    return join(code, jit_operand_shape(code, &inst->src[0], bits),
+                jit_operand_shape(code, &inst->src[1], bits));
 }
 
 // A shuffle that gives every lane the value of one lane.
@@ -260,11 +318,12 @@ static struct jit_shape other_shape(const struct jit_code *code, const struct tw
     case TW_KIR_MOVMATRIX:
         return varying;
     default:
-        return all_uniform(code, inst) ? uniform(0) : varying;
+        return all_uniform(code, inst) ? uniform(0) : jit_same_shape(code, inst);
     }
 }
 
-struct jit_shape jit_inst_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned index) {
+static struct jit_shape inst_shape(const struct jit_code *code, const struct tw_kir_inst *inst,
+                                   unsigned index) {
     unsigned bits = tw_kir_type_bits(inst->type);
     bool integer = is_integer(inst->type) && !(inst->mods & TW_KIR_SAT);
     switch (inst->op) {
@@ -280,18 +339,17 @@ struct jit_shape jit_inst_shape(const struct jit_code *code, const struct tw_kir
     case TW_KIR_AND:
     case TW_KIR_OR:
     case TW_KIR_XOR:
-        if (!integer || any_varying(code, inst))
+        if (!integer)
             break;
-        if (inst->op >= TW_KIR_AND || inst->op == TW_KIR_MUL)
-            return all_uniform(code, inst) ? uniform(0) : integer_shape(code, inst, bits);
-        return integer_shape(code, inst, bits);
+        if (any_varying(code, inst))
+            return jit_group_shape(code, inst, bits);
+        return all_uniform(code, inst) ? uniform_shape(code, inst, bits) : integer_shape(code, inst, bits);
     case TW_KIR_CVT:
-        if (!integer || !is_integer(inst->type2) || inst->src_count > 1 || all_uniform(code, inst) ||
-            any_varying(code, inst))
+        if (!integer || !is_integer(inst->type2) || inst->src_count > 1 || all_uniform(code, inst))
             break;
         return widen_shape(code, inst);
     case TW_KIR_MULWIDE:
-        if (all_uniform(code, inst) || any_varying(code, inst))
+        if (all_uniform(code, inst))
             break;
         return widen_shape(code, inst);
     default:
@@ -300,23 +358,34 @@ struct jit_shape jit_inst_shape(const struct jit_code *code, const struct tw_kir
     return other_shape(code, inst, index);
 }
 
+struct jit_shape jit_inst_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned index) {
+    struct jit_shape s = inst_shape(code, inst, index);
+    s.below = jit_below(code, inst);
+    return s;
+}
+
 bool jit_inst_speculates(const struct jit_code *code, const struct tw_kir_inst *inst) {
     if (code->exact || (inst->op != TW_KIR_CVT && inst->op != TW_KIR_MULWIDE && inst->op != TW_KIR_AND))
         return false;
     struct jit_shape s = jit_inst_shape(code, inst, 0);
-    if (s.kind != JIT_AFFINE || s.stride == 0)
+    bool claims = s.kind == JIT_AFFINE ? s.stride != 0 : s.group > 0 && s.stride != 0;
+    if (!claims)
         return false;
-    if (inst->op != TW_KIR_AND)
-        return tw_kir_type_bits(inst->type) > tw_kir_type_bits(inst->type2) || inst->op == TW_KIR_MULWIDE;
     struct jit_code exact = *code;
     exact.exact = true;
-    return jit_inst_shape(&exact, inst, 0).kind == JIT_VARYING;
+    struct jit_shape without = jit_inst_shape(&exact, inst, 0);
+    return without.kind != s.kind || without.group < s.group;
 }
 
 static bool shape_changes(struct jit_code *code, uint32_t reg, struct jit_shape found) {
-    struct jit_shape joined = join(code->shapes[reg], found), old = code->shapes[reg];
+    struct jit_shape old = code->shapes[reg], joined = join(code, old, found);
+    joined.below = old.kind == JIT_BOTTOM || found.below == old.below ? found.below
+                   : found.below && found.below < old.below           ? old.below
+                                                                      : 0;
     code->shapes[reg] = joined;
-    return joined.kind != old.kind || joined.align != old.align || joined.stride != old.stride;
+    return joined.kind != old.kind || joined.align != old.align || joined.stride != old.stride ||
+           joined.group != old.group || joined.below != old.below || joined.known != old.known ||
+           joined.across != old.across;
 }
 
 static bool visit(struct jit_code *code, uint32_t block, const struct tw_kir_inst *inst) {

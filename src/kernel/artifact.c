@@ -67,6 +67,15 @@ static bool inside(struct tw_span bytes, const struct part *part, uint64_t size)
            part->count <= (bytes.len - part->at) / size;
 }
 
+static bool is_power(unsigned value) {
+    return value && (value & (value - 1)) == 0;
+}
+
+bool tw_kernel_variant_good(const struct tw_kernel_variant *v) {
+    return is_power(v->lanes) && v->lanes >= 8 && v->lanes <= 32 && is_power(v->x_multiple) &&
+           v->x_multiple <= v->lanes;
+}
+
 static bool info_good(const struct tw_kernel_info *info) {
     const struct tw_kernel_variant *v = &info->variant;
     if (!memchr(info->name, 0, sizeof info->name) || info->param_count > TW_KERNEL_PARAMS_MAX ||
@@ -75,8 +84,7 @@ static bool info_good(const struct tw_kernel_info *info) {
     for (uint32_t i = 0; i < info->param_count; i++)
         if ((uint64_t)info->params[i].offset + info->params[i].size > info->param_bytes)
             return false;
-    if ((v->lanes != 8 && v->lanes != 16 && v->lanes != 32) ||
-        (v->x_multiple != 1 && v->x_multiple != v->lanes))
+    if (!tw_kernel_variant_good(v))
         return false;
     return info->globals_bytes <= TW_KIR_MAX_VARIABLE_BYTES && info->globals_align <= 4'096 &&
            (info->globals_align & (info->globals_align - 1)) == 0;
@@ -123,19 +131,27 @@ bool tw_kernel_artifact_decode(struct tw_span bytes, struct tw_kernel_artifact *
     return true;
 }
 
-// Lanes fill whole rows of the block where they can: then tid.x runs 0, 1, 2 … in each vector and the other
-// coordinates are uniform. Warp operations need 32 lanes whatever the shape.
+// Lanes fill whole rows of the block where they can: rows of W or more make tid.x run 0, 1, 2 … in each vector
+// and the other coordinates uniform. Short rows lie behind one another. Warp operations need 32 lanes whatever
+// the shape.
 struct tw_kernel_variant tw_kernel_variant_for(const struct tw_kernel_info *any, const uint32_t block[3],
                                                unsigned opt_level) {
     struct tw_kernel_variant variant = {.opt_level = (uint16_t)opt_level};
-    uint32_t x = block[0];
-    uint64_t threads = (uint64_t)block[0] * block[1] * block[2];
-    if (any->uses_warp_ops)
-        variant.lanes = 32;
-    else if (x % 8 == 0)
-        variant.lanes = x % 32 == 0 ? 32 : x % 16 == 0 ? 16 : 8;
-    else // rows are cut anyhow; no wider than the block
-        variant.lanes = threads > 16 ? 32 : threads > 8 ? 16 : 8;
-    variant.x_multiple = x % variant.lanes == 0 ? variant.lanes : 1;
+    uint32_t x = block[0], row = block[0] * block[1];
+    uint64_t threads = (uint64_t)row * block[2];
+    unsigned least = any->uses_warp_ops ? 32 : 8;
+    for (unsigned lanes = 32; lanes >= least && variant.lanes == 0; lanes /= 2)
+        if (x % lanes == 0)
+            variant.lanes = variant.x_multiple = (uint16_t)lanes;
+    for (unsigned lanes = 32; lanes >= least && variant.lanes == 0 && x > 1 && is_power(x); lanes /= 2)
+        if (x < lanes && row % lanes == 0) {
+            variant.lanes = (uint16_t)lanes;
+            variant.x_multiple = (uint16_t)x;
+        }
+    if (variant.lanes)
+        return variant;
+    // Rows are cut anyhow; no wider than the block.
+    variant.lanes = any->uses_warp_ops || threads > 16 ? 32 : threads > 8 ? 16 : 8;
+    variant.x_multiple = 1;
     return variant;
 }

@@ -59,10 +59,12 @@ struct tw_kernel_param {
 // Which code it is: one PTX entry has one variant a shape of block. Plain value, compared bytewise: zero the
 // padding.
 struct tw_kernel_variant {
-    uint16_t lanes;      // W: lanes a vector, 32, 16 or 8
-    uint16_t x_multiple; // block.x is a multiple of this (W), or 1: any shape
-    uint16_t opt_level;  // 0 light, 1 full
-    uint16_t exclusive;  // 1: no masking (only for measuring the sandbox's cost; never in the server)
+    uint16_t lanes; // W: lanes a vector, 32, 16 or 8
+    uint16_t
+        x_multiple; // W: block.x is a multiple of it; 2 to W/2: block.x is this, and whole rows fill vectors
+                    // (block.x × block.y a multiple of W); 1: any shape
+    uint16_t opt_level; // 0 light, 1 full
+    uint16_t exclusive; // 1: no masking (only for measuring the sandbox's cost; never in the server)
 };
 
 // Describes one compiled variant. Frozen after decoding. Encoded before the object code in an artifact.
@@ -98,6 +100,7 @@ struct tw_kernel_artifact {
 // not one of ours.
 [[nodiscard]] bool tw_kernel_artifact_decode(struct tw_span bytes, struct tw_kernel_artifact *ret_artifact,
                                              struct tw_error *err);
+bool tw_kernel_variant_good(const struct tw_kernel_variant *variant); // there can be such a one
 // The variant to use for a block shape.
 struct tw_kernel_variant tw_kernel_variant_for(const struct tw_kernel_info *any, const uint32_t block[3],
                                                unsigned opt_level);

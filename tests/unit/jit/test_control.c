@@ -302,3 +302,37 @@ TW_TEST("asynchronous copies bring their bytes and zeros beyond the source") {
         for (uint32_t k = 0; k < 4; k++)
             ck_assert_uint_eq(got[512 + 4 * i + k], k < (i & 3) ? i + 5 : 0);
 }
+
+// What thread t of 64 writes at 128 + 16 × (t / 8) + t % 8.
+static uint32_t grouped(uint32_t t) {
+    uint32_t z = 16 * (t / 8) + t % 8;
+    return 3 * (t % 8 + 1) + 1000 * 3 * (t / 8 + 1) + 100000 * (z < 64 ? z + 1 : 0) * 3;
+}
+
+TW_TEST("lanes that share rows and columns by division load and store what they should") {
+    static const char text[] = ENTRY REGS
+        "ld.param.u64 %rd1, [out];\nld.param.u32 %r9, [n];\nmov.u32 %r1, %tid.x;\nmul.wide.u32 %rd2, %r1, "
+        "4;\n"
+        "add.u64 %rd2, %rd1, %rd2;\nmad.lo.u32 %r2, %r1, 3, 3;\nst.global.u32 [%rd2], %r2;\nbar.sync 0;\n"
+        "setp.ge.u32 %p1, %r1, %r9;\n@%p1 bra done;\n"
+        "and.b32 %r3, %r1, 7;\nshr.u32 %r4, %r1, 3;\nmad.lo.u32 %r5, %r4, 16, %r3;\n"
+        "mul.wide.u32 %rd3, %r3, 4;\nadd.u64 %rd3, %rd1, %rd3;\nld.global.u32 %r6, [%rd3];\n"
+        "mul.wide.u32 %rd4, %r4, 4;\nadd.u64 %rd4, %rd1, %rd4;\nld.global.u32 %r7, [%rd4];\n"
+        "mul.wide.u32 %rd5, %r5, 4;\nadd.u64 %rd5, %rd1, %rd5;\nld.global.u32 %r8, [%rd5];\n"
+        "mad.lo.u32 %r6, %r7, 1000, %r6;\nmad.lo.u32 %r6, %r8, 100000, %r6;\n"
+        "st.global.u32 [%rd5+512], %r6;\ndone:\nret;\n}\n";
+    static const unsigned variants[][2] = {{32, 32}, {16, 16}, {8, 8}, {32, 1}};
+    struct rig rig;
+    rig_init(&rig);
+    for (unsigned v = 0; v < TW_COUNT(variants); v++)
+        for (uint32_t n = 64; n > 20; n -= 11) { // all of them, and some of a warp
+            const uint32_t *got =
+                run_text(&rig, text, variants[v][0], variants[v][1], 1, 64, n, TW_KERNEL_OK);
+            for (uint32_t t = 0; t < 64; t++) {
+                uint32_t want = t < n ? grouped(t) : 0, found = got[128 + 16 * (t / 8) + t % 8];
+                ck_assert_msg(found == want, "variant %u, %u of 64: thread %u wrote %u, not %u", v, n, t,
+                              found, want);
+            }
+        }
+    rig_done(&rig);
+}

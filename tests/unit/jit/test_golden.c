@@ -100,7 +100,7 @@ TW_TEST("saxpy with a grid-stride loop reaches every element") {
 
 TW_TEST("the tiled sgemm multiplies matrices of ragged sizes") {
     static const int32_t sizes[][3] = {{16, 16, 16}, {1, 1, 1}, {33, 47, 20}, {64, 48, 100}, {5, 70, 3}};
-    static const unsigned variants[][2] = {{16, 16}, {8, 8}, {32, 1}, {16, 1}};
+    static const unsigned variants[][2] = {{16, 16}, {8, 8}, {32, 16}, {32, 1}, {16, 1}};
     struct rig rig;
     rig_init(&rig);
     uint64_t a = rig_alloc(&rig, 65536), b = rig_alloc(&rig, 65536), c = rig_alloc(&rig, 65536);
@@ -259,7 +259,8 @@ TW_TEST("softmax gives rows that sum to one and follow exp") {
 
 TW_TEST("a convolution leaves out what lies beyond the edges") {
     static const int32_t sizes[][2] = {{1, 1}, {7, 5}, {64, 33}, {100, 41}};
-    static const unsigned variants[][3] = {{16, 16, 16}, {32, 32, 32}, {8, 8, 8}, {32, 1, 10}};
+    static const unsigned variants[][3] = {{16, 16, 16}, {32, 32, 32}, {8, 8, 8},
+                                           {32, 8, 8},   {16, 4, 4},   {32, 1, 10}};
     static const float w[9] = {1, 2, 1, 2, 4, 2, 1, 2, 1};
     struct rig rig;
     rig_init(&rig);

@@ -107,9 +107,9 @@ TW_TEST("the variant fills rows where it can, and warp operations have 32 lanes"
         uint16_t lanes, x_multiple;
     } cases[] = {
         {{256, 1, 1}, false, 32, 32}, {{48, 2, 1}, false, 16, 16}, {{8, 8, 1}, false, 8, 8},
-        {{16, 16, 1}, true, 32, 1},   {{32, 4, 1}, true, 32, 32},  {{100, 1, 1}, false, 32, 1},
+        {{16, 16, 1}, true, 32, 16},  {{32, 4, 1}, true, 32, 32},  {{100, 1, 1}, false, 32, 1},
         {{1, 1, 1}, false, 8, 1},     {{3, 5, 1}, false, 16, 1},   {{64, 1, 1}, true, 32, 32},
-        {{1, 1, 1}, true, 32, 1},
+        {{1, 1, 1}, true, 32, 1},     {{4, 8, 2}, false, 32, 4},   {{16, 3, 1}, true, 32, 1},
     };
     for (size_t i = 0; i < TW_COUNT(cases); i++) {
         struct tw_kernel_info info = {.uses_warp_ops = cases[i].warp_ops};
