@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The memory orders of the atomic cells. Flags and states publish (release) and see what was published
-// (acquire); counters order nothing. Sleeping on a state is a futex on its word: the kernel compares the word
+// (acquire); counters order nothing; tw_state_publish and tw_state_look are sequentially consistent. Sleeping on a state is a futex on its word: the kernel compares the word
 // again under its own lock, so that a change between our look and our sleep is not missed.
 
 #include "base/atomic.h"
@@ -64,6 +64,14 @@ void tw_state_set(struct tw_state *state, uint32_t value) {
 bool tw_state_change(struct tw_state *state, uint32_t from, uint32_t to) {
     return atomic_compare_exchange_strong_explicit(&state->value, &from, to, memory_order_acq_rel,
                                                    memory_order_acquire);
+}
+
+void tw_state_publish(struct tw_state *state, uint32_t value) {
+    atomic_store_explicit(&state->value, value, memory_order_seq_cst);
+}
+
+uint32_t tw_state_look(const struct tw_state *state) {
+    return atomic_load_explicit(&state->value, memory_order_seq_cst);
 }
 
 void tw_state_wait(struct tw_state *state, uint32_t value, int64_t timeout_ns) {

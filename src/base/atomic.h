@@ -34,6 +34,10 @@ uint32_t tw_state_get(const struct tw_state *state);
 void tw_state_set(struct tw_state *state, uint32_t value);
 // `from` → `to`; false when the state was something else.
 bool tw_state_change(struct tw_state *state, uint32_t from, uint32_t to);
+// Set and get in one order that all threads agree on: of two threads that each set one state and then look at
+// the other's, at least one sees what the other has set.
+void tw_state_publish(struct tw_state *state, uint32_t value);
+uint32_t tw_state_look(const struct tw_state *state);
 // Sleeps while the state is `value` (a futex); may wake without cause. timeout_ns < 0 waits for ever.
 // Async-signal-safe.
 void tw_state_wait(struct tw_state *state, uint32_t value, int64_t timeout_ns);
