@@ -10,8 +10,8 @@
 // Whoever wakes changes the state once and does not look at the call again: a woken call may end at once.
 //
 // Stopping (deadline, cancel) is done by the timers' thread alone: it closes the poll page, stops kernels and
-// wakes a sleeper; the end of a call waits until it is not doing so, hence a closed page is always this
-// call's.
+// wakes a sleeper. A guest that runs is watched by way of its thread (runner.c), a parked one by a timer of its
+// own; neither's end passes while it is being stopped, hence a closed page is always this call's.
 
 #include "engine/internal.h"
 
@@ -39,7 +39,7 @@ void engine_call_wake(struct engine_call *call) {
     tw_state_change(&call->state, ENGINE_PARKED, ENGINE_WOKEN);
     if (on_caller)
         tw_state_wake(&call->state);
-    else if (!engine_sched_push(&engine->sched, call, false, NULL))
+    else if (!engine_sched_push(&engine->sched, call, ENGINE_WOKEN_FIRST, false, NULL))
         TW_ASSERT(false); // only fresh calls are refused
 }
 
@@ -74,57 +74,52 @@ bool engine_call_sleep(struct engine_call *call, int64_t due_ns,
 
 // ---- stopping ----
 
-// On the timers' thread.
-static void stop(struct engine_timer *timer) {
-    struct engine_call *call = of_deadline(timer);
-    struct tw_engine *engine = call->engine;
+void engine_call_stop(struct engine_call *call) {
     struct engine_instance *instance = call->instance;
     if (!tw_flag_is_raised(&call->stopping)) {
-        call->stop_code = tw_flag_is_raised(&call->cancelled) ? TW_ERR_CANCELLED : TW_ERR_TIMEOUT;
+        call->stop_code = tw_state_look(&call->cancelled) ? TW_ERR_CANCELLED : TW_ERR_TIMEOUT;
         tw_flag_raise(&call->stopping);
     }
-    if (engine->options.interrupt == TW_INTERRUPT_EPOCH)
-        wasmtime_engine_increment_epoch(engine->wasmtime);
-    else if (instance->poll_mapped && !instance->poll_closed)
-        instance->poll_closed = engine_poll_page(instance->arena, false);
+    engine_gate_stop(instance);
     tw_lock_take(&instance->gpu_lock);
     struct tw_gpu_context *gpu = instance->gpu;
     tw_lock_give(&instance->gpu_lock);
     if (gpu)
         tw_gpu_cancel(gpu);
-    // Again later: a kernel may have been launched while this was going on.
-    if (!engine_timer_set(&engine->timers, timer, tw_clock_ns() + ENGINE_RESTOP_NS))
+}
+
+// A parked call's deadline, on the timers' thread; again later, since a kernel may be launched while this goes
+// on.
+static void end_wait(struct engine_timer *timer) {
+    struct engine_call *call = of_deadline(timer);
+    struct engine_timers *timers = &call->engine->timers;
+    engine_call_stop(call);
+    if (!engine_timer_set(timers, timer, tw_clock_ns() + ENGINE_RESTOP_NS))
         return;
-    if (engine_timer_take(&engine->timers, &call->sleep))
+    if (engine_timer_take(timers, &call->sleep))
         engine_call_wake(call);
 }
 
-// The timers' lock also guards the way from an invoke to its call.
+// An invoke is LIVE from its submission to its end; whoever cancels it keeps the end waiting meanwhile.
+enum { INVOKE_OVER, INVOKE_LIVE, INVOKE_CANCELLING };
+
 void tw_invoke_cancel(struct tw_invoke *invoke) {
-    struct engine_timers *timers = &invoke->module->engine->timers;
-    TW_LOCK_SCOPE(&timers->lock);
-    struct engine_call *call = invoke->engine_state;
-    if (!call)
+    if (!tw_state_change(&invoke->engine_hold, INVOKE_LIVE, INVOKE_CANCELLING))
         return;
-    tw_flag_raise(&call->cancelled);
+    struct engine_call *call = invoke->engine_state;
+    struct engine_timers *timers = &call->engine->timers;
+    tw_state_publish(&call->cancelled, 1);
+    engine_runner_kick(&call->engine->sched, call);
+    tw_lock_take(&timers->lock);
     engine_timer_hurry_locked(timers, &call->deadline, 0);
+    tw_lock_give(&timers->lock);
+    tw_state_set(&invoke->engine_hold, INVOKE_LIVE);
+    tw_state_wake(&invoke->engine_hold);
 }
 
-static void part(struct engine_call *call) {
-    TW_LOCK_SCOPE(&call->engine->timers.lock);
-    call->invoke->engine_state = NULL;
-}
-
-// The timer is set only while there is an instance to stop. A cancel that came before the timer hurries it
-// now.
-static bool watch(struct engine_call *call, struct tw_error *err) {
-    call->deadline.fire = stop;
-    if (!engine_timer_set(&call->engine->timers, &call->deadline, call->invoke->deadline_ns))
-        return tw_fail(err, TW_ERR_CAPACITY, "no memory for a deadline");
-    TW_LOCK_SCOPE(&call->engine->timers.lock);
-    if (tw_flag_is_raised(&call->cancelled))
-        engine_timer_hurry_locked(&call->engine->timers, &call->deadline, 0);
-    return true;
+static void part(struct tw_invoke *invoke) {
+    while (!tw_state_change(&invoke->engine_hold, INVOKE_LIVE, INVOKE_OVER))
+        tw_state_wait(&invoke->engine_hold, INVOKE_CANCELLING, -1);
 }
 
 // ---- beginning ----
@@ -187,20 +182,23 @@ static bool find_export(struct engine_call *call, struct tw_error *err) {
 static bool begin(struct engine_call *call, struct tw_error *err) {
     struct tw_invoke *invoke = call->invoke;
     invoke->times.started_ns = tw_clock_ns();
-    if (tw_flag_is_raised(&call->cancelled))
+    if (tw_state_look(&call->cancelled))
         return tw_fail(err, TW_ERR_CANCELLED, "the call was cancelled before it began");
     if (invoke->times.started_ns >= invoke->deadline_ns)
         return tw_fail(err, TW_ERR_TIMEOUT, "the call waited in the queue until its deadline");
-    call->instance = invoke->instance ? engine_kept_take(call, err)
-                                      : engine_pool_take(invoke->module, invoke->tenant, invoke->account,
-                                                         invoke->deadline_ns, err);
+    if (invoke->instance)
+        call->instance = engine_kept_take(call, err);
+    else if (!call->instance) // an event loop brings one
+        call->instance =
+            engine_pool_take(invoke->module, invoke->tenant, invoke->account, invoke->deadline_ns, err);
     if (!call->instance)
         return false;
     call->instance->call = call;
-    if (!find_export(call, err) || !watch(call, err))
+    tw_state_set(&call->instance->gate, ENGINE_GATE_OPEN);
+    if (!find_export(call, err))
         return false;
     put_args(call);
-    invoke->times.running_ns = tw_clock_ns();
+    call->entered_ns = invoke->times.running_ns = tw_clock_ns();
     call->future = wasmtime_func_call_async(call->instance->context, &call->func, call->args,
                                             call->signature->param_count, call->results,
                                             call->signature->result_count, &call->trap, &call->error);
@@ -245,11 +243,9 @@ struct engine_call *engine_call_new(struct tw_engine *engine, struct tw_invoke *
 // ---- running and ending ----
 
 static void end_guest(struct engine_call *call) {
-    call->invoke->times.ended_ns = tw_clock_ns();
     bool stopped = tw_flag_is_raised(&call->stopping);
     // Kernels end at the deadline too, perhaps a moment before the timer strikes.
     bool late = !stopped && call->invoke->times.ended_ns >= call->invoke->deadline_ns;
-    engine_timer_remove(&call->engine->timers, &call->deadline);
     if (late)
         call->stop_code = TW_ERR_TIMEOUT;
     wasmtime_call_future_delete(call->future);
@@ -278,7 +274,10 @@ static void end(struct engine_call *call) {
         engine_pool_give(call->instance);
     if (!invoke->times.ended_ns)
         invoke->times.ended_ns = tw_clock_ns();
-    part(call);
+    part(invoke);
+    const struct engine_runner *runner = engine_runner_own();
+    if (tw_counter_get(&module->long_calls) > 0 && runner && !runner->was_managed)
+        tw_counter_add(&module->long_calls, -1);
     if (invoke->done)
         invoke->done(invoke); // the invoke may be gone afterwards
     if (module->single_use && !was_kept)
@@ -288,39 +287,99 @@ static void end(struct engine_call *call) {
     free(call);
 }
 
+// Leaves the thread, unless it was woken meanwhile (false).
+static bool park(struct engine_call *call) {
+    struct engine_timers *timers = &call->engine->timers;
+    bool is_yielding = call->yielding;
+    call->yielding = false;
+    call->deadline.fire = end_wait;
+    if (!engine_timer_set(timers, &call->deadline, call->invoke->deadline_ns)) {
+        // No memory for its deadline: it must not wait.
+        call->stop_code = TW_ERR_CAPACITY;
+        tw_flag_raise(&call->stopping);
+        if (engine_timer_take(timers, &call->sleep) || is_yielding)
+            tw_state_change(&call->state, ENGINE_ARMED, ENGINE_WOKEN);
+        engine_call_stop(call);
+    } else if (tw_state_look(&call->cancelled)) {
+        TW_LOCK_SCOPE(&timers->lock);
+        engine_timer_hurry_locked(timers, &call->deadline, 0);
+    }
+    if (is_yielding) {
+        tw_state_set(&call->state, ENGINE_WOKEN);
+        if (engine_sched_push(&call->engine->sched, call, ENGINE_LAST, false, NULL))
+            return true;
+    } else if (tw_state_change(&call->state, ENGINE_ARMED, ENGINE_PARKED)) {
+        return true;
+    }
+    engine_timer_remove(timers, &call->deadline);
+    return false;
+}
+
 // Runs the guest until it ended (true) or is parked (false).
 static bool run(struct engine_call *call) {
+    struct engine_runner *runner = engine_runner_own();
     for (;;) {
-        if (wasmtime_call_future_poll(call->future)) {
+        engine_runner_enter(runner, call);
+        bool is_over = wasmtime_call_future_poll(call->future);
+        engine_runner_leave(runner);
+        int64_t now_ns = tw_clock_ns();
+        if (!runner->was_managed) // else the watch has charged it
+            tw_account_charge_cpu(call->invoke->account, (uint64_t)(now_ns - call->entered_ns));
+        call->entered_ns = call->invoke->times.ended_ns = now_ns;
+        if (is_over) {
             end_guest(call);
             return true;
         }
-        bool yielding = call->yielding;
-        call->yielding = false;
-        if (!tw_state_change(&call->state, ENGINE_ARMED, ENGINE_PARKED))
-            continue; // woken meanwhile
-        if (yielding)
-            engine_call_wake(call);
-        return false;
+        if (park(call))
+            return false;
     }
+}
+
+void engine_call_refuse(struct engine_call *call, const struct tw_error *error) {
+    if (call->instance)
+        call->instance->call = NULL;
+    call->invoke->error = *error;
+    end(call);
 }
 
 bool engine_call_step(struct engine_call *call) {
     if (!call->future) {
         struct tw_error err = {};
         if (!begin(call, &err)) {
-            engine_timer_remove(&call->engine->timers, &call->deadline);
-            if (call->instance)
-                call->instance->call = NULL;
-            call->invoke->error = err;
-            end(call);
+            engine_call_refuse(call, &err);
             return true;
         }
+    } else {
+        engine_timer_remove(&call->engine->timers, &call->deadline); // was parked
+        call->entered_ns = tw_clock_ns();
     }
     if (!run(call))
         return false;
     end(call);
     return true;
+}
+
+// Runs on this thread until `step` says that it is over: waiting holds the thread.
+static void run_here(struct engine_call *call, bool (*step)(struct engine_call *)) {
+    struct engine_runner here = {}, *before = engine_runner_own();
+    if (!before) {
+        engine_runner_join(call->engine, &here);
+        engine_runner_use(&here);
+    }
+    while (!step(call)) {
+        while (tw_state_get(&call->state) == ENGINE_PARKED)
+            tw_state_wait(&call->state, ENGINE_PARKED, -1);
+    }
+    if (!before) {
+        engine_runner_use(NULL);
+        engine_runner_part(&here);
+    }
+}
+
+static bool go_on_inside(struct engine_call *call) {
+    engine_timer_remove(&call->engine->timers, &call->deadline);
+    call->entered_ns = tw_clock_ns();
+    return run(call);
 }
 
 void engine_call_inside(struct engine_instance *instance, const wasmtime_func_t *func,
@@ -331,15 +390,11 @@ void engine_call_inside(struct engine_instance *instance, const wasmtime_func_t 
                                .on_caller = true,
                                .func = *func};
     instance->call = &call;
-    if (!watch(&call, &invoke->error)) {
-        instance->call = NULL;
-        return;
-    }
+    tw_state_set(&instance->gate, ENGINE_GATE_OPEN);
     invoke->times.running_ns = tw_clock_ns();
     call.future =
         wasmtime_func_call_async(instance->context, &call.func, NULL, 0, NULL, 0, &call.trap, &call.error);
-    while (!run(&call))
-        tw_state_wait(&call.state, ENGINE_PARKED, -1);
+    run_here(&call, go_on_inside);
 }
 
 static void prepare(struct tw_invoke *invoke) {
@@ -354,16 +409,24 @@ static void prepare(struct tw_invoke *invoke) {
     invoke->times = (struct tw_invoke_times){.queued_ns = tw_clock_ns()};
 }
 
+static void go_live(struct engine_call *call) {
+    struct tw_invoke *invoke = call->invoke;
+    prepare(invoke);
+    invoke->engine_state = call;
+    tw_module_ref(invoke->module);
+    tw_state_set(&invoke->engine_hold, INVOKE_LIVE);
+}
+
 bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct tw_error *err) {
     struct engine_call *call = engine_call_new(engine, invoke, err);
     if (!call)
         return false;
-    prepare(invoke);
-    invoke->engine_state = call;
-    tw_module_ref(invoke->module);
-    if (invoke->instance ? engine_kept_submit(call, err) : engine_sched_push(&engine->sched, call, true, err))
+    go_live(call);
+    if (invoke->instance ? engine_kept_submit(call, err)
+                         : (invoke->executor && engine_executor_take(invoke->executor, call)) ||
+                               engine_sched_push(&engine->sched, call, ENGINE_BY_DEADLINE, true, err))
         return true;
-    invoke->engine_state = NULL;
+    part(invoke);
     tw_module_unref(invoke->module);
     free(call);
     return false;
@@ -379,8 +442,6 @@ void tw_engine_run(struct tw_engine *engine, struct tw_invoke *invoke) {
         return;
     }
     call->on_caller = true;
-    invoke->engine_state = call;
-    tw_module_ref(invoke->module);
-    while (!engine_call_step(call))
-        tw_state_wait(&call->state, ENGINE_PARKED, -1);
+    go_live(call);
+    run_here(call, engine_call_step);
 }

@@ -13,6 +13,8 @@ static void set_defaults(struct tw_engine_options *options) {
         options->warm_idle_ms = ENGINE_WARM_IDLE_MS_DEFAULT;
     if (!options->max_code_bytes)
         options->max_code_bytes = UINT64_MAX;
+    if (!options->max_long_calls)
+        options->max_long_calls = ENGINE_HELD_DEFAULT;
     if (!options->stack_bytes)
         options->stack_bytes = ENGINE_STACK_BYTES_DEFAULT;
 }
@@ -54,6 +56,7 @@ struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct 
     engine->options = *options;
     set_defaults(&engine->options);
     tw_lock_init(&engine->lock);
+    engine_runners_prepare();
     engine_stacks_init(&engine->stacks);
     engine_codes_init(&engine->codes);
     engine_resetter_init(&engine->resetter, engine->options.reset);
@@ -62,7 +65,7 @@ struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct 
     engine->blocking = tw_pool_new("tw-load", ENGINE_BLOCKING_THREADS, engine->options.max_instances, err);
     engine->refilling = tw_pool_new("tw-refill", ENGINE_REFILL_THREADS, engine->options.max_instances, err);
     bool timers = engine_timers_init(&engine->timers, err);
-    bool sched = engine_sched_init(engine, engine->options.workers, engine->options.max_queued, err);
+    bool sched = engine_sched_init(engine, err);
     bool keeper = engine_keeper_init(engine, err);
     if (engine->blocking && engine->refilling && timers && sched && keeper && start_wasmtime(engine, err)) {
         tw_metrics_on_collect(collect, engine);

@@ -45,6 +45,7 @@ struct tw_engine_options {
     unsigned workers;                     // threads that run guests; 0: one a core, at least 2
     uint32_t max_instances;               // live, warm ones included
     uint32_t max_queued;                  // calls that wait for a worker; 0: 4,096
+    uint32_t max_long_calls;              // threads in calls that compute for long, paused or not; 0: 256
     uint32_t warm_per_function, max_warm; // of a module and tenant; in all, 0: unlimited
     uint32_t warm_idle_ms;                // a warm instance that nobody took for so long goes; 0: 60,000
     uint64_t max_code_bytes; // compiled code that is mapped, unless there are instances of more; 0: unlimited
@@ -130,8 +131,10 @@ struct tw_invoke {
     // Takes emitted bytes as they come instead of gathering them in `output`; false: the client is gone. May
     // be NULL. Runs on a worker.
     bool (*emit)(struct tw_invoke *invoke, struct tw_span bytes);
-    void (*done)(struct tw_invoke *invoke); // on a worker, once
+    void (*done)(struct tw_invoke *invoke); // on a worker or the executor's thread, once
     void *context;                          // the caller's
+    // An event loop's that runs it if it can at once; submitted on its thread. NULL: workers run it.
+    struct tw_executor *executor;
 
     struct tw_error error; // code TW_OK: it returned
     struct tw_value results[TW_INVOKE_VALUES_MAX];
@@ -144,10 +147,11 @@ struct tw_invoke {
     char trap_kind[32];                     // "unreachable", "out_of_bounds", …, with GUEST_TRAP
     struct tw_buf backtrace;                // JSON array of {"function","index","offset"}, with GUEST_TRAP
     struct tw_invoke_times times;
-    void *engine_state; // the engine's
+    void *engine_state; // the engine's, as what follows
+    struct tw_state engine_hold;
 };
-// Queues the call. CAPACITY when the queue is full; MISSING_EXPORT, INVALID_ARGS at once. On false `done` is
-// not called.
+// Queues the call. CAPACITY when the queue is full, CONCURRENCY when it is full of this tenant's, both with
+// retry_after_s; MISSING_EXPORT, INVALID_ARGS at once. On false `done` is not called.
 [[nodiscard]] bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct tw_error *err);
 // Runs it on the calling thread (the CLI's `run`), on a fresh instance; `done` may be NULL.
 void tw_engine_run(struct tw_engine *engine, struct tw_invoke *invoke);
@@ -181,6 +185,23 @@ struct tw_instance_state {
     char reason[TW_ERROR_MESSAGE_MAX]; // why it ended, else ""
 };
 void tw_instance_look(struct tw_instance *instance, struct tw_instance_state *ret_state);
+
+// An event loop's place to run calls on its own thread. Embedded; used by the loop's thread of the moment.
+struct tw_executor {
+    // The thread is inside a call that goes on for long: another one is to take the loop over and to call
+    // tw_executor_run from now on. On the engine's thread of timers.
+    void (*overdue)(struct tw_executor *executor);
+    // On the thread that was replaced, when its guest has ended or waits, before `done`.
+    void (*replaced)(struct tw_executor *executor);
+    struct engine_executor *state; // the engine's
+};
+[[nodiscard]] bool tw_executor_init(struct tw_executor *executor, struct tw_engine *engine,
+                                    struct tw_error *err); // the hooks are set
+void tw_executor_done(struct tw_executor *executor);       // no call is left
+bool tw_executor_has_calls(const struct tw_executor *executor);
+// Runs calls that were submitted with it, fairly between tenants, for about `budget_ns`. Must not be called
+// from within a call's `done`. False: the thread was replaced; what is the loop's is not its any more.
+[[nodiscard]] bool tw_executor_run(struct tw_executor *executor, int64_t budget_ns);
 
 struct tw_engine_stats {
     uint32_t instances, warm, kept, running, queued;

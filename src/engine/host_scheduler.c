@@ -10,7 +10,7 @@ enum { YIELD_GO_ON = 0, YIELD_DEADLINE_NEAR = 1, YIELD_STOP = 2 };
 static int state_of(const struct engine_call *call) {
     int64_t deadline_ns = call->invoke->deadline_ns;
     int64_t left_ns = deadline_ns == TW_NO_DEADLINE ? INT64_MAX : deadline_ns - tw_clock_ns();
-    if (left_ns <= 0 || tw_flag_is_raised(&call->cancelled))
+    if (left_ns <= 0 || tw_state_look(&call->cancelled))
         return YIELD_STOP;
     return left_ns <= NEAR_NS ? YIELD_DEADLINE_NEAR : YIELD_GO_ON;
 }

@@ -44,12 +44,12 @@ static bool look_up(struct engine_instance *instance, struct tw_error *err) {
     return true;
 }
 
-// Runs when the engine's epoch went on: some call is to stop, perhaps this one.
+// Runs when the engine's epoch went on: some guest is to pause or stop, perhaps this one.
 static wasmtime_error_t *on_epoch(wasmtime_context_t *context, void *env, uint64_t *ret_delta,
                                   wasmtime_update_deadline_kind_t *ret_kind) {
-    const struct engine_instance *instance = env;
+    struct engine_instance *instance = env;
     (void)context;
-    if (instance->call && tw_flag_is_raised(&instance->call->stopping))
+    if (!engine_gate_pass(instance))
         return wasmtime_error_new("stopped");
     *ret_delta = 1;
     *ret_kind = WASMTIME_UPDATE_DEADLINE_CONTINUE;

@@ -10,41 +10,8 @@
 // stacks'. No guest code, device call or callback runs under any of them.
 #pragma once
 
-#include "engine/config.h"
 #include "engine/limits.h"
-#include "telemetry/telemetry.h"
-
-struct engine_call;
-struct engine_instance;
-
-// ---- timers (timer.c): one thread that runs what is due ----
-// A timer is embedded; guarded by the timers' lock.
-struct engine_timer {
-    int64_t due_ns;
-    size_t slot;                              // in the heap, from 1; 0: not set
-    bool unwanted;                            // is being removed
-    void (*fire)(struct engine_timer *timer); // on the timers' thread, under no lock
-};
-struct engine_timers {
-    struct tw_lock lock;
-    struct tw_cond changed, fired;
-    struct engine_timer **heap; // heap[1] is due first
-    size_t count, capacity;
-    struct engine_timer *firing;
-    int64_t sleeping_until_ns;
-    bool stopping, started;
-    pthread_t thread;
-};
-[[nodiscard]] bool engine_timers_init(struct engine_timers *timers, struct tw_error *err);
-void engine_timers_done(struct engine_timers *timers); // no timer is set
-// Sets or moves it. False without memory.
-[[nodiscard]] bool engine_timer_set(struct engine_timers *timers, struct engine_timer *timer, int64_t due_ns);
-// Moves it forward, if it is set. The caller holds the lock.
-void engine_timer_hurry_locked(struct engine_timers *timers, struct engine_timer *timer, int64_t due_ns);
-// After it returns the timer is neither set nor firing. Not from `fire`.
-void engine_timer_remove(struct engine_timers *timers, struct engine_timer *timer);
-// Unsets it; true when it was set, so that it will not fire. Does not wait.
-bool engine_timer_take(struct engine_timers *timers, struct engine_timer *timer);
+#include "engine/scheduling.h"
 
 // ---- stacks (stack.c): fiber stacks kept for the next instance. Guarded by its lock. ----
 struct engine_stack;
@@ -159,6 +126,8 @@ struct tw_module {
     const uint8_t *global_types; // of tw:g0 …
     uint32_t abi_memory;         // which memory host functions mean; UINT32_MAX: none
     bool has_start, has_initialize, single_use;
+    // Above 0: its calls took long of late, so that event loops leave them to workers.
+    struct tw_counter long_calls;
     // ---- guarded by `lock` ----
     struct tw_lock lock;
     struct tw_map pools;             // by tenant
@@ -205,6 +174,7 @@ struct engine_instance {
     struct engine_host host;
     bool poll_mapped, poll_closed;
     uint64_t kernel_ns_before; // of calls before this one, on an instance that is kept
+    struct tw_state gate;      // enum engine_gate: what a closed poll page means
 };
 // Made from the module's image, or (image not mapped yet) with zeros. Runs start code where the image says
 // so, until `deadline_ns`.
@@ -228,6 +198,8 @@ uint64_t engine_instance_memory(const struct engine_instance *instance); // byte
 [[nodiscard]] struct engine_instance *engine_pool_make(struct tw_module *module, uint64_t tenant,
                                                        struct tw_account *account, int64_t deadline_ns,
                                                        struct tw_error *err);
+// A warm one of that tenant; NULL: there is none.
+struct engine_instance *engine_pool_take_warm(struct tw_module *module, uint64_t tenant);
 // Resets it and keeps it warm, or frees it.
 void engine_pool_give(struct engine_instance *instance);
 // For modules whose instances serve once: has the next ones made, elsewhere.
@@ -270,20 +242,22 @@ enum engine_call_state { ENGINE_RUNNING, ENGINE_ARMED, ENGINE_PARKED, ENGINE_WOK
 // Owned by the engine from submit until `done` returned. Confined to the thread that runs it, but for the
 // first group.
 struct engine_call {
-    struct tw_state state;    // enum engine_call_state
-    struct tw_flag cancelled; // by tw_invoke_cancel
-    struct tw_flag stopping;  // the guest is to end; `stop_code` says why
-    enum tw_code stop_code;   // written before `stopping` is raised
-    struct engine_timer deadline, sleep;
+    struct tw_state state;        // enum engine_call_state
+    struct tw_state cancelled;    // 1: by tw_invoke_cancel
+    struct tw_flag stopping;      // the guest is to end; `stop_code` says why
+    enum tw_code stop_code;       // written before `stopping` is raised
+    struct engine_timer deadline; // set while it is parked
+    struct engine_timer sleep;
 
-    struct engine_call *next;         // of the queue
-    struct engine_call *waits_before; // of those that wait for the same kept instance
+    struct engine_call *next, *before; // of a queue
+    struct engine_call *waits_before;  // of those that wait for the same kept instance
     struct tw_engine *engine;
     struct tw_invoke *invoke;
     struct engine_instance *instance;
-    bool on_caller; // runs on the thread that asked, not on workers
-    bool exited;    // proc_exit
-    bool yielding;  // waits for nothing: goes to the queue's end
+    int64_t entered_ns; // when it went into the guest last
+    bool on_caller;     // runs on the thread that asked, not on workers
+    bool exited;        // proc_exit
+    bool yielding;      // waits for nothing: goes to the queue's end
     const struct tw_signature *signature;
     wasmtime_call_future_t *future;
     wasm_trap_t *trap;
@@ -313,8 +287,12 @@ struct engine_call {
 [[nodiscard]] struct engine_call *engine_call_new(struct tw_engine *engine, struct tw_invoke *invoke,
                                                   struct tw_error *err);
 // Runs it until it ended (true: `done` was called and the call is gone) or waits (false: do not touch it any
-// more).
+// more). On a thread that uses a runner.
 bool engine_call_step(struct engine_call *call);
+// Ends a call that was accepted and cannot run.
+void engine_call_refuse(struct engine_call *call, const struct tw_error *error);
+// Makes its guest end soon, wherever it is. On the timers' thread, while the call cannot end.
+void engine_call_stop(struct engine_call *call);
 // From a handler, before it starts what will wake the call.
 void engine_call_arm(struct engine_call *call, void (*finish)(struct engine_call *, wasmtime_val_raw_t *));
 // Takes engine_call_arm back: the operation ended at once.
@@ -335,27 +313,6 @@ wasm_trap_t *engine_stop_trap(void);
 // Fills the invoke's error, trap kind and backtrace; frees trap and error. `stopped`: `stop_code` is the
 // outcome.
 void engine_outcome(struct engine_call *call, bool stopped);
-
-// ---- scheduler (sched.c) ----
-struct engine_sched {
-    struct tw_lock lock;
-    struct tw_cond some;
-    struct engine_call *first, *last;
-    struct tw_counter queued; // changed under the lock
-    uint32_t idle, max_queued;
-    bool stopping;
-    pthread_t *workers;
-    unsigned worker_count;
-    struct tw_counter running;
-};
-[[nodiscard]] bool engine_sched_init(struct tw_engine *engine, unsigned workers, uint32_t max_queued,
-                                     struct tw_error *err);
-void engine_sched_done(struct engine_sched *sched);
-// CAPACITY when `fresh` and the queue is full. Calls that were woken always find room.
-[[nodiscard]] bool engine_sched_push(struct engine_sched *sched, struct engine_call *call, bool fresh,
-                                     struct tw_error *err);
-
-uint32_t engine_sched_queued(const struct engine_sched *sched);
 
 // ---- host functions (link.c, host.c, host_*.c) ----
 // Runs on the guest's fiber. Reads its arguments from `args` and puts the result into args[0]. A trap ends

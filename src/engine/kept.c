@@ -130,7 +130,7 @@ static bool unlink_locked(struct tw_instance *instance, const struct engine_call
 }
 
 static void queue(struct engine_call *call) {
-    if (!engine_sched_push(&call->engine->sched, call, false, NULL))
+    if (!engine_sched_push(&call->engine->sched, call, ENGINE_BY_DEADLINE, false, NULL))
         TW_ASSERT(false); // only fresh calls are refused
 }
 
@@ -176,7 +176,7 @@ static bool wait_locked(struct tw_instance *instance, struct engine_call *call, 
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for a deadline");
     {
         TW_LOCK_SCOPE(&timers->lock);
-        if (tw_flag_is_raised(&call->cancelled)) // before there was a timer to hurry
+        if (tw_state_look(&call->cancelled)) // before there was a timer to hurry
             engine_timer_hurry_locked(timers, &call->deadline, 0);
     }
     if (instance->last)
@@ -210,7 +210,7 @@ bool engine_kept_submit(struct engine_call *call, struct tw_error *err) {
         instance->running = call;
         tw_instance_ref(instance);
     }
-    if (engine_sched_push(&call->engine->sched, call, true, err))
+    if (engine_sched_push(&call->engine->sched, call, ENGINE_BY_DEADLINE, true, err))
         return true;
     engine_kept_give(call);
     return false;

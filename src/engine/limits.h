@@ -37,6 +37,15 @@ enum {
     ENGINE_POOLS_MAX = 1 << 16,    // of one module: tenants that call it
     ENGINE_REFILL_THREADS = 2,     // instances made ahead: start code may be slow, and nobody waits
     ENGINE_RESTOP_NS = 10'000'000, // how often a stopped guest's kernels are cancelled again
+    ENGINE_TICK_NS = 1'000'000,    // how often runners are looked at: a quantum is one to two of these
+    ENGINE_SLICE_NS = 5'000'000,   // a computing guest's turn: a switch costs about 20 us
+    ENGINE_QUIET_TICKS = 50,       // without a guest, before the watch stops ticking
+    ENGINE_HELD_DEFAULT = 256,     // threads in long calls, running or paused
+    ENGINE_READY_MAX = 256,        // calls that wait for one event loop; more are workers'
+    ENGINE_LONG_CALLS = 16,        // short ones after a long one, before event loops run a module's calls
+    ENGINE_SHARES_KEPT = 256,   // tenants remembered by a queue, before those that do nothing are forgotten
+    ENGINE_SHARES_MAX = 65'536, // with calls at once
+    ENGINE_RETRY_MAX_S = 30,    // the longest Retry-After
 };
 
 #define ENGINE_MEMORY_DEFAULT (256ULL << 20)

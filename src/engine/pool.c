@@ -188,6 +188,13 @@ struct engine_instance *engine_pool_make(struct tw_module *module, uint64_t tena
     }
 }
 
+struct engine_instance *engine_pool_take_warm(struct tw_module *module, uint64_t tenant) {
+    struct engine_instance *instance = take_warm(module, tenant);
+    if (instance)
+        tw_series_add(module->engine->hits, 1);
+    return instance;
+}
+
 static void want_more(struct tw_module *module, uint64_t tenant) {
     TW_LOCK_SCOPE(&module->lock);
     struct engine_pool *pool = get_locked(module, tenant);

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls wait in one bounded queue, first come first served; workers run them until they end or wait. A parked
-// call is in no queue and on no thread.
+// Workers: threads that run what event loops do not run themselves, from one bounded queue that is fair
+// between tenants (fair.c). As many run short calls at once as there are cores. One whose call goes on for long
+// (runner.c) does not count any more, and another takes its place, so a queue never stands behind a call that
+// computes; how many threads long calls may hold is bounded, and each tenant may begin another only while it
+// holds fewer than are left (dynamic thresholds, A. Choudhury and E. Hahne, 1998). A parked call is in no
+// queue and on no thread.
 
 #include <unistd.h>
 
@@ -9,52 +13,65 @@
 
 enum { WORKERS_MAX = 1024 };
 
-static struct engine_call *pop(struct engine_sched *sched) {
+uint32_t engine_weight_of(const struct tw_invoke *invoke) {
+    return tw_account_weight(invoke->account);
+}
+
+// ---- the queue ----
+
+static bool may_begin(void *context, const struct engine_share *share) {
+    const struct engine_sched *sched = context;
+    return share->held < sched->held_max - (uint32_t)tw_counter_get(&sched->held);
+}
+
+bool engine_sched_may_begin(struct engine_sched *sched, uint64_t tenant) {
+    if (tw_counter_get(&sched->held) == 0)
+        return true; // the usual case
     TW_LOCK_SCOPE(&sched->lock);
-    while (!sched->first && !sched->stopping) {
-        sched->idle++;
-        tw_cond_wait(&sched->some, &sched->lock, TW_NO_DEADLINE);
-        sched->idle--;
-    }
-    struct engine_call *call = sched->first;
-    if (!call)
-        return NULL;
-    sched->first = call->next;
-    if (!sched->first)
-        sched->last = NULL;
-    tw_counter_add(&sched->queued, -1);
-    return call;
+    const struct engine_share *share = tw_map_find(&sched->fair.shares, tw_span_of(&tenant, sizeof(tenant)));
+    if ((uint32_t)tw_counter_get(&sched->held) >= sched->held_max)
+        return false;
+    return !share || may_begin(sched, share);
 }
 
-static void work(void *context) {
-    struct engine_sched *sched = context;
-    struct engine_call *call;
-    while ((call = pop(sched))) {
-        tw_counter_add(&sched->running, 1);
-        engine_call_step(call);
-        tw_counter_add(&sched->running, -1);
+// In how many seconds there may be room, by the rate at which calls left the queue of late.
+static uint32_t retry_after_locked(struct engine_sched *sched) {
+    int64_t now_ns = tw_clock_ns(), elapsed_ns = now_ns - sched->drain_since_ns;
+    if (elapsed_ns >= TW_NS_PER_S) {
+        sched->drain_rate = (uint32_t)(sched->drained * (uint64_t)TW_NS_PER_S / (uint64_t)elapsed_ns);
+        sched->drained = 0;
+        sched->drain_since_ns = now_ns;
     }
+    uint32_t seconds = sched->fair.queued / (sched->drain_rate ? sched->drain_rate : 1) + 1;
+    return seconds < ENGINE_RETRY_MAX_S ? seconds : ENGINE_RETRY_MAX_S;
 }
 
-bool engine_sched_push(struct engine_sched *sched, struct engine_call *call, bool fresh,
-                       struct tw_error *err) {
-    tw_lock_take(&sched->lock);
-    if (fresh && (tw_counter_get(&sched->queued) >= sched->max_queued || sched->stopping)) {
-        tw_lock_give(&sched->lock);
-        return tw_fail(err, TW_ERR_CAPACITY, "%" PRIu32 " calls wait already; try again later",
-                       sched->max_queued);
-    }
-    call->next = NULL;
-    if (sched->last)
-        sched->last->next = call;
+// A tenant's calls may fill two thirds of an empty queue, and less of a fuller one.
+static bool check_room_locked(struct engine_sched *sched, const struct engine_share *share,
+                              struct tw_error *err) {
+    uint32_t queued = sched->fair.queued, left = queued < sched->max_queued ? sched->max_queued - queued : 0;
+    if (left && share->queued <= 2 * left && !sched->stopping)
+        return true;
+    if (left && !sched->stopping)
+        tw_fail(err, TW_ERR_CONCURRENCY, "%" PRIu32 " calls of this tenant wait already; try again later",
+                share->queued);
     else
-        sched->first = call;
-    sched->last = call;
-    tw_counter_add(&sched->queued, 1);
-    bool wake = sched->idle > 0;
-    tw_lock_give(&sched->lock);
-    if (wake)
-        tw_cond_wake_one(&sched->some);
+        tw_fail(err, TW_ERR_CAPACITY, "%" PRIu32 " calls wait already; try again later", queued);
+    if (err)
+        err->retry_after_s = retry_after_locked(sched);
+    return false;
+}
+
+bool engine_sched_push(struct engine_sched *sched, struct engine_call *call, enum engine_place place,
+                       bool is_fresh, struct tw_error *err) {
+    const struct tw_invoke *invoke = call->invoke;
+    TW_LOCK_SCOPE(&sched->lock);
+    struct engine_share *share = engine_fair_get(&sched->fair, invoke->tenant, engine_weight_of(invoke));
+    if (is_fresh && !check_room_locked(sched, share, err))
+        return false;
+    engine_fair_push(&sched->fair, share, call, place);
+    tw_counter_set(&sched->queued, sched->fair.queued);
+    engine_sched_call_worker_locked(sched);
     return true;
 }
 
@@ -62,40 +79,124 @@ uint32_t engine_sched_queued(const struct engine_sched *sched) {
     return (uint32_t)tw_counter_get(&sched->queued);
 }
 
+// ---- workers ----
+
+// The next call, when a worker is wanted; NULL: the engine ends.
+static struct engine_call *pop(struct engine_sched *sched) {
+    TW_LOCK_SCOPE(&sched->lock);
+    struct engine_call *call = NULL;
+    for (;;) {
+        if (sched->busy < sched->worker_target)
+            call = engine_fair_pop(&sched->fair, may_begin, sched);
+        if (call || sched->stopping)
+            break;
+        sched->idle++;
+        tw_cond_wait(&sched->some, &sched->lock, TW_NO_DEADLINE);
+        sched->idle--;
+    }
+    if (!call)
+        return NULL;
+    sched->busy++;
+    sched->drained++;
+    tw_counter_set(&sched->queued, sched->fair.queued);
+    engine_sched_call_worker_locked(sched); // for the call behind it
+    return call;
+}
+
+// A call was run: its time is charged to its tenant, unless the watch has done so.
+static void settle(struct engine_sched *sched, const struct engine_runner *runner, uint64_t tenant,
+                   uint32_t weight, int64_t ns) {
+    TW_LOCK_SCOPE(&sched->lock);
+    sched->busy--;
+    if (!runner->was_managed)
+        engine_fair_charge(&sched->fair, engine_fair_get(&sched->fair, tenant, weight), ns);
+}
+
+static void work(void *context) {
+    struct tw_engine *engine = context;
+    struct engine_sched *sched = &engine->sched;
+    struct engine_runner runner = {.is_worker = true};
+    struct engine_call *call;
+    engine_runner_join(engine, &runner);
+    engine_runner_use(&runner);
+    tw_lock_take(&sched->lock);
+    sched->idle--; // counted since it was started
+    tw_lock_give(&sched->lock);
+    while ((call = pop(sched))) {
+        uint64_t tenant = call->invoke->tenant;
+        uint32_t weight = engine_weight_of(call->invoke);
+        int64_t since_ns = tw_clock_ns();
+        tw_counter_add(&sched->running, 1);
+        engine_call_step(call);
+        tw_counter_add(&sched->running, -1);
+        settle(sched, &runner, tenant, weight, tw_clock_ns() - since_ns);
+    }
+    engine_runner_part(&runner);
+}
+
+static bool start_worker_locked(struct tw_engine *engine, struct tw_error *err) {
+    struct engine_sched *sched = &engine->sched;
+    char name[16];
+    snprintf(name, sizeof(name), "tw-guest-%u", sched->worker_count % 1000);
+    if (!tw_thread_start(&sched->workers[sched->worker_count], name, work, engine, err))
+        return false;
+    sched->worker_count++;
+    sched->idle++;
+    return true;
+}
+
+void engine_sched_call_worker_locked(struct engine_sched *sched) {
+    if (!sched->fair.count || sched->busy >= sched->worker_target)
+        return;
+    struct tw_engine *engine = (struct tw_engine *)((char *)sched - offsetof(struct tw_engine, sched));
+    if (sched->idle)
+        tw_cond_wake_one(&sched->some);
+    else if (sched->worker_count < sched->worker_max && !sched->stopping)
+        (void)start_worker_locked(engine, NULL); // else one that is busy will look
+}
+
 static unsigned default_workers(void) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     return cores < 2 ? 2 : (unsigned)cores;
 }
 
-bool engine_sched_init(struct tw_engine *engine, unsigned workers, uint32_t max_queued,
-                       struct tw_error *err) {
+bool engine_sched_init(struct tw_engine *engine, struct tw_error *err) {
     struct engine_sched *sched = &engine->sched;
+    unsigned workers = engine->options.workers ? engine->options.workers : default_workers();
     tw_lock_init(&sched->lock);
     tw_cond_init(&sched->some);
-    sched->max_queued = max_queued;
-    workers = workers ? workers : default_workers();
-    if (workers > WORKERS_MAX)
-        workers = WORKERS_MAX;
-    sched->workers = tw_alloc_zero(workers, sizeof(*sched->workers));
+    tw_cond_init(&sched->acted);
+    sched->timers = &engine->timers;
+    sched->watch.fire = engine_runner_watch;
+    sched->max_queued = engine->options.max_queued;
+    sched->held_max = engine->options.max_long_calls;
+    sched->worker_target = workers < WORKERS_MAX ? workers : WORKERS_MAX;
+    sched->worker_max = sched->worker_target + sched->held_max;
+    sched->drain_since_ns = tw_clock_ns();
+    sched->workers = tw_alloc_zero(sched->worker_max, sizeof(*sched->workers));
     if (!sched->workers)
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for workers");
-    for (; sched->worker_count < workers; sched->worker_count++) {
-        char name[16];
-        snprintf(name, sizeof(name), "tw-guest-%u", sched->worker_count % 1000);
-        if (!tw_thread_start(&sched->workers[sched->worker_count], name, work, sched, err))
+    if (!engine_fair_init(&sched->fair, err))
+        return false;
+    TW_LOCK_SCOPE(&sched->lock);
+    while (sched->worker_count < sched->worker_target)
+        if (!start_worker_locked(engine, err))
             return false;
-    }
     return true;
 }
 
 void engine_sched_done(struct engine_sched *sched) {
     tw_lock_take(&sched->lock);
-    sched->stopping = true;
+    sched->stopping = true; // no worker is started any more
     tw_cond_wake_all(&sched->some);
     tw_lock_give(&sched->lock);
     for (unsigned i = 0; i < sched->worker_count; i++)
         tw_thread_join(sched->workers[i]);
+    if (sched->timers)
+        engine_timer_remove(sched->timers, &sched->watch);
     free(sched->workers);
+    engine_fair_done(&sched->fair);
+    tw_cond_done(&sched->acted);
     tw_cond_done(&sched->some);
     tw_lock_done(&sched->lock);
 }

@@ -152,7 +152,7 @@ TW_TEST("cancelling as a call ends harms neither it nor the next") {
 
 TW_TEST("a call that waited until its deadline is not begun, and a full queue refuses") {
     struct engine_test test;
-    struct tw_engine_options options = {.workers = 1, .max_queued = 2};
+    struct tw_engine_options options = {.workers = 1, .max_queued = 2, .max_long_calls = 1};
     engine_test_open(&test, &options);
     struct tw_module *module =
         engine_test_module(&test, "(module (func (export \"run\") (loop $l (br $l)))" GOOD ")");

@@ -42,7 +42,7 @@ static enum tw_code expected(int kind) {
 
 TW_TEST("thousands of calls at once each have their own outcome") {
     struct engine_test test;
-    struct tw_engine_options options = {.workers = 4, .warm_per_function = 8, .max_queued = CALLS};
+    struct tw_engine_options options = {.workers = 4, .warm_per_function = 8, .max_queued = 3 * CALLS};
     engine_test_open(&test, &options);
     struct tw_module *modules[MODULES];
     for (int i = 0; i < MODULES; i++)

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who runs when. Four parts:
+//
+//     fair.c      calls that wait, a queue a tenant; whose turn it is
+//     executor.c  event loops run short calls themselves, from a queue of their own
+//     sched.c     workers run everything else, from the shared queue
+//     runner.c    every thread that runs guests, watched: who runs for long is taken note of, computes on under
+//                 the share of its tenant, and is paused while others have their turn
+#pragma once
+
+#include "engine/config.h"
+#include "telemetry/telemetry.h"
+
+struct engine_call;
+struct engine_instance;
+
+// ---- timers (timer.c): one thread that runs what is due ----
+// A timer is embedded; guarded by the timers' lock.
+struct engine_timer {
+    int64_t due_ns;
+    size_t slot;                              // in the heap, from 1; 0: not set
+    bool unwanted;                            // is being removed
+    void (*fire)(struct engine_timer *timer); // on the timers' thread, under no lock
+};
+struct engine_timers {
+    struct tw_lock lock;
+    struct tw_cond changed, fired;
+    struct engine_timer **heap; // heap[1] is due first
+    size_t count, capacity;
+    struct engine_timer *firing;
+    int64_t sleeping_until_ns;
+    bool stopping, started;
+    pthread_t thread;
+};
+[[nodiscard]] bool engine_timers_init(struct engine_timers *timers, struct tw_error *err);
+void engine_timers_done(struct engine_timers *timers); // no timer is set
+// Sets or moves it. False without memory.
+[[nodiscard]] bool engine_timer_set(struct engine_timers *timers, struct engine_timer *timer, int64_t due_ns);
+// Moves it forward, if it is set. The caller holds the lock.
+void engine_timer_hurry_locked(struct engine_timers *timers, struct engine_timer *timer, int64_t due_ns);
+// After it returns the timer is neither set nor firing. Not from `fire`.
+void engine_timer_remove(struct engine_timers *timers, struct engine_timer *timer);
+// Unsets it; true when it was set, so that it will not fire. Does not wait.
+bool engine_timer_take(struct engine_timers *timers, struct engine_timer *timer);
+
+// ---- fair queues (fair.c) ----
+// One tenant's part. Guarded as its queue.
+struct engine_share {
+    uint64_t tenant;
+    uint64_t virtual_ns; // computing time received, divided by weight
+    uint64_t ahead_ns;   // scratch of the choice among computing guests
+    uint32_t weight;
+    uint32_t slot;                          // in the heap, from 1; 0: nothing of it may run
+    uint32_t queued;                        // calls in the lists
+    uint32_t held;                          // threads that its long calls hold
+    bool is_barred;                         // has calls, but holds too many threads to begin another
+    struct engine_call *woken, *woken_last; // go on before others begin
+    struct engine_call *first, *last;       // by deadline
+};
+// Calls that wait, a queue a tenant. The tenant with the least virtual time is next; one that comes back from
+// doing nothing begins at the time of the one that was served last. Confined, or guarded by its owner.
+struct engine_fair {
+    struct tw_map shares; // by tenant
+    struct engine_share **heap;
+    size_t count, capacity; // of the heap
+    uint64_t virtual_ns;
+    uint32_t queued, barred;
+    struct engine_share *latest; // the last one that was looked up
+    struct engine_share common;  // of all tenants for whom there was no memory
+};
+[[nodiscard]] bool engine_fair_init(struct engine_fair *fair, struct tw_error *err);
+void engine_fair_done(struct engine_fair *fair);
+// The tenant's share, made if it is not there. Valid until the next engine_fair_get, or as long as it has calls
+// or holds threads.
+struct engine_share *engine_fair_get(struct engine_fair *fair, uint64_t tenant, uint32_t weight);
+enum engine_place { ENGINE_BY_DEADLINE, ENGINE_LAST, ENGINE_WOKEN_FIRST };
+void engine_fair_push(struct engine_fair *fair, struct engine_share *share, struct engine_call *call,
+                      enum engine_place place);
+// The next call, or NULL. `may_begin` says whether the share may begin a call, and not only go on with woken
+// ones; shares that may not are barred. NULL: all may.
+struct engine_call *engine_fair_pop(struct engine_fair *fair,
+                                    bool (*may_begin)(void *context, const struct engine_share *share),
+                                    void *context);
+// Barred shares are asked again.
+void engine_fair_unbar(struct engine_fair *fair);
+void engine_fair_charge(struct engine_fair *fair, struct engine_share *share, int64_t ns);
+
+// ---- runners (runner.c): threads that run guests ----
+// A thread's. `word` and `call` are its own until the watch has taken charge of the call; the second group is
+// guarded by the scheduler's lock.
+struct engine_runner {
+    struct tw_state word;          // drawn in runner.c
+    struct tw_counter call;        // struct engine_call *, as a number: others may only compare it
+    struct tw_counter deadline_ns; // of the call
+    uint32_t entries;              // guests entered
+
+    struct engine_runner *next, *prev;
+    uint32_t seen; // the word at the last tick
+    struct tw_engine *engine;
+    struct tw_executor *executor; // whose thread it is; NULL: none's
+    struct tw_executor *replaced; // whose thread it was until its call went on for long
+    struct engine_share *share;   // while it is managed
+    bool is_paused, is_chosen, is_worker;
+    // Its thread's: the last call was managed, and so is charged; the loop it worked for goes on without it.
+    bool was_managed, is_replaced;
+    int64_t charged_ns; // its computing time is charged up to here
+    int64_t turn_ns;    // since when it has its turn
+    int64_t stop_ns;    // when it is to be stopped, again
+};
+
+// ---- the scheduler (sched.c). Guarded by `lock`, but for the counters. ----
+struct engine_sched {
+    struct tw_lock lock;
+    struct tw_cond some;     // workers wait for calls
+    struct tw_cond acted;    // `acting` has changed
+    struct engine_fair fair; // calls that wait for a worker, and shares of those that compute
+    uint32_t max_queued;
+    uint32_t worker_target; // workers that run short calls at once, and computing guests that have a turn
+    uint32_t held_max;      // threads in long calls
+    uint32_t idle, busy;    // workers that wait for calls; that run one which is not managed
+    struct tw_counter held; // managed runners
+    bool stopping;
+    pthread_t *workers;
+    unsigned worker_count, worker_max;
+    struct engine_runner *runners;
+    struct engine_runner *acting; // the watch works on its call, without the lock
+    struct engine_timers *timers; // frozen
+    struct engine_timer watch;
+    struct tw_state watching; // 1: the watch ticks
+    unsigned quiet_ticks;     // the timers' thread's
+    int64_t drain_since_ns;   // of the rate at which calls leave the queue
+    uint32_t drained, drain_rate;
+    struct tw_counter queued, running; // for statistics
+};
+[[nodiscard]] bool engine_sched_init(struct tw_engine *engine, struct tw_error *err);
+void engine_sched_done(struct engine_sched *sched);
+// Queues a call. `is_fresh`: bounded; CAPACITY or CONCURRENCY, with retry_after_s, when too many wait. Others
+// always find room.
+[[nodiscard]] bool engine_sched_push(struct engine_sched *sched, struct engine_call *call,
+                                     enum engine_place place, bool is_fresh, struct tw_error *err);
+// Sees to it that somebody serves the queue.
+void engine_sched_call_worker_locked(struct engine_sched *sched);
+uint32_t engine_sched_queued(const struct engine_sched *sched);
+// May the tenant begin another call that could hold a thread for long?
+bool engine_sched_may_begin(struct engine_sched *sched, uint64_t tenant);
+uint32_t engine_weight_of(const struct tw_invoke *invoke);
+
+void engine_runners_prepare(void); // once a process, before threads start
+void engine_runner_join(struct tw_engine *engine, struct engine_runner *runner);
+void engine_runner_part(struct engine_runner *runner); // it is in no guest
+struct engine_runner *engine_runner_own(void);         // of this thread, or NULL
+// From now on this thread runs guests as `runner`; the one before.
+struct engine_runner *engine_runner_use(struct engine_runner *runner);
+void engine_runner_enter(struct engine_runner *runner, struct engine_call *call);
+void engine_runner_leave(struct engine_runner *runner);
+// The call was cancelled: if it is in a guest, it is stopped soon.
+void engine_runner_kick(struct engine_sched *sched, const struct engine_call *call);
+void engine_runner_watch(struct engine_timer *timer);
+
+// ---- a guest's gate: what a closed poll page means ----
+enum engine_gate { ENGINE_GATE_OPEN, ENGINE_GATE_PAUSE, ENGINE_GATE_STOP };
+// Waits while the gate is closed for a pause; false: the guest is to end. On the guest's thread.
+bool engine_gate_pass(struct engine_instance *instance);
+void engine_gate_stop(struct engine_instance *instance); // on the timers' thread
+
+// ---- executors (executor.c). Confined to the executor's thread of the moment, but for `runner`. ----
+struct engine_executor {
+    struct tw_engine *engine;
+    struct engine_fair ready;
+    struct engine_runner *runner; // NULL: the next thread brings one
+};
+// Takes a call that can run at once on the executor's thread. False: it is for workers.
+bool engine_executor_take(struct tw_executor *executor, struct engine_call *call);
