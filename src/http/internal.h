@@ -60,12 +60,14 @@ struct http_conn {
 
 enum { HTTP_STATUS_SLOTS = 32 };
 
-// One thread with its epoll set. Confined to that thread, but for `inbox` and the counters.
+// An epoll set and its connections. Confined to the thread that runs it at the moment (threads.c), but for
+// `inbox`, the counters and what http->lock guards.
 struct http_loop {
     struct tw_http *http;
     unsigned index;
-    pthread_t thread;
-    bool started;
+    bool started, has_ended;       // guarded by http->lock
+    struct http_loop *next_orphan; // guarded by http->lock
+    struct tw_executor executor;   // runs short calls here
     struct tw_flag stopped_listening;
     int epoll_fd, wake_fd, listen_fd, spare_fd; // listen_fd: -1 once it does not listen any more
     int64_t now_ns;                             // read once a batch
@@ -95,19 +97,33 @@ struct tw_http {
     struct tw_lock lock;                                 // with `empty`: drain waits
     struct tw_cond empty;
     struct http_loop *loops;
+    // ---- guarded by lock: the loops' threads ----
+    struct tw_cond orphaned;
+    struct http_loop *orphans; // loops without a thread
+    unsigned standby;          // threads without a loop
+    bool threads_end;
+    pthread_t threads[HTTP_THREADS_MAX];
+    unsigned thread_count;
 };
 
 // ---- loop.c ----
 [[nodiscard]] bool http_loop_init(struct http_loop *loop, struct tw_http *http, unsigned index,
                                   struct tw_error *err);
-[[nodiscard]] bool http_loop_start(struct http_loop *loop, struct tw_error *err);
-void http_loop_join(struct http_loop *loop); // after http->stopping was raised and the loop woken
+// Until it has ended (true) or another thread has taken it over (false).
+bool http_loop_run(struct http_loop *loop);
 void http_loop_done(struct http_loop *loop);
-bool http_on_loop(const struct http_loop *loop);
 void http_post(struct http_loop *loop, struct http_note *note); // any thread
 void http_wake(struct http_loop *loop);                         // any thread
 void http_mark_ready(struct http_conn *conn);
 void http_mark_dirty(struct http_conn *conn);
+
+// ---- threads.c ----
+[[nodiscard]] bool http_loop_start(struct http_loop *loop, struct tw_error *err);
+void http_loop_join(struct http_loop *loop);     // after http->stopping was raised and the loop woken
+void http_threads_end(struct tw_http *http);     // after all loops have been joined
+bool http_on_loop(const struct http_loop *loop); // is this its thread of the moment?
+// Makes the loop's place to run calls.
+[[nodiscard]] bool http_loop_serve(struct http_loop *loop, struct tw_error *err);
 
 // ---- listen.c ----
 [[nodiscard]] bool http_listen(struct tw_http *http, struct tw_error *err); // one socket a loop

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// POST /functions/{id}/invoke. The call runs on the service's workers; the loop only starts it. When the
-// client goes away the call is cancelled. application/json is {export?, args?}; any other body is the guest's
+// POST /functions/{id}/invoke. The loop starts the call, and runs it at the end of its turn when it can at
+// once; else the service's workers do. When the client goes away the call is cancelled. application/json is {export?, args?}; any other body is the guest's
 // input and the guest's output is the answer. invoke_stream.c shares the start and the failure.
 
 #include "http/invoke.h"
@@ -53,7 +53,7 @@ bool http_call_status_check(int status, struct tw_error *err) {
            tw_fail(err, TW_ERR_GUEST_TRAP, "the function set the status %d; 200 to 599 can be sent", status);
 }
 
-// On a worker, once.
+// On the loop's thread, or on a worker, once.
 void http_call_answer(struct tw_service_call *call) {
     struct http_exchange *x = call->context;
     struct tw_error err = call->error;
@@ -91,6 +91,7 @@ static bool prepare(struct http_exchange *x, struct tw_error *err) {
     call->trace_id = x->trace_id;
     call->trace = &x->trace;
     call->context = x;
+    call->executor = &x->loop->executor;
     return http_call_deadline(x, &call->deadline_ms, err) &&
            http_query_find(x, TW_STR("export"), &call->export, err);
 }

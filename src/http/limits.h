@@ -28,6 +28,8 @@ enum {
     HTTP_ALLOW_MAX = 64,        // hosts, or origins, that an operator may name
     HTTP_TURNED_AWAY_MAX = 64,  // connections above the cap that are told 503; more are just closed
     HTTP_SWEEP_MS = 100,        // how late a deadline may strike
+    HTTP_CALLS_NS = 200'000,    // of short calls, before the sockets are looked at again
+    HTTP_THREADS_MAX = 2'048,   // of loops, and of the long calls that began on them
 
     // ---- a connection ----
     HTTP_LINGER_MS = 2000,       // after an error we read on, so that the answer is not lost to a reset

@@ -2,8 +2,11 @@
 //
 // An event loop: one thread, one epoll set, its own connections. Each turn handles one batch:
 //
-//     what was ready and not read ─▶ events ─▶ notes from other threads ─▶ HTTP/2 output ─▶ deadlines ─▶
-//     burials
+//     what was ready and not read ─▶ events ─▶ notes from other threads ─▶ short calls, for a while ─▶
+//     HTTP/2 output ─▶ deadlines ─▶ burials
+//
+// The loop runs short calls itself, at this one place and never inside of parsing. When one of them goes on for
+// long, another thread takes the loop over at the beginning of a turn (threads.c).
 //
 // Other threads speak to it through the inbox alone: a list under a lock, and one write to an eventfd per
 // empty → non-empty change, so that a burst of completions costs one wake-up.
@@ -14,12 +17,6 @@
 #include <unistd.h>
 
 #include "http/internal.h"
-
-static _Thread_local const struct http_loop *current;
-
-bool http_on_loop(const struct http_loop *loop) {
-    return current == loop;
-}
 
 void http_wake(struct http_loop *loop) {
     uint64_t one = 1;
@@ -150,13 +147,15 @@ static void handle(struct http_loop *loop, const struct epoll_event *event) {
 }
 
 static int timeout_of(const struct http_loop *loop) {
-    if (loop->ready)
+    if (loop->ready || loop->dirty || tw_service_executor_has_calls(&loop->executor))
         return 0;
     return loop->conns ? HTTP_SWEEP_MS : -1;
 }
 
-// False when the loop is to end: nothing is open and no handler owes an answer.
-static bool turn(struct http_loop *loop) {
+// ENDED: nothing is open and no handler owes an answer. REPLACED: the loop is another thread's.
+enum turn { TURN_GOES_ON, TURN_ENDED, TURN_REPLACED };
+
+static enum turn turn(struct http_loop *loop) {
     struct epoll_event events[HTTP_EVENTS];
     int count = epoll_wait(loop->epoll_fd, events, HTTP_EVENTS, timeout_of(loop));
     loop->now_ns = tw_clock_ns();
@@ -164,32 +163,26 @@ static bool turn(struct http_loop *loop) {
     for (int i = 0; i < count; i++)
         handle(loop, &events[i]);
     run_inbox(loop);
+    if (!tw_service_executor_run(&loop->executor, HTTP_CALLS_NS))
+        return TURN_REPLACED;
     flush_dirty(loop);
     sweep(loop);
     if (tw_flag_is_raised(&loop->http->draining))
         drain(loop);
     flush_dirty(loop);
     bury(loop);
-    return !tw_flag_is_raised(&loop->http->stopping) || loop->conns ||
-           tw_counter_get(&loop->exchange_count) > 0;
+    bool is_over = tw_flag_is_raised(&loop->http->stopping) && !loop->conns &&
+                   tw_counter_get(&loop->exchange_count) == 0;
+    return is_over ? TURN_ENDED : TURN_GOES_ON;
 }
 
-static void loop_main(void *context) {
-    struct http_loop *loop = context;
-    current = loop;
-    while (turn(loop)) {
+bool http_loop_run(struct http_loop *loop) {
+    enum turn last;
+    while ((last = turn(loop)) == TURN_GOES_ON) {
     }
-    bury(loop);
-}
-
-bool http_loop_start(struct http_loop *loop, struct tw_error *err) {
-    char name[16];
-    snprintf(name, sizeof name, "http-%u", loop->index);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &loop->wake_fd};
-    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) < 0)
-        return tw_fail_errno(err, TW_ERR_CAPACITY, errno, "an event loop could not be made");
-    loop->started = tw_thread_start(&loop->thread, name, loop_main, loop, err);
-    return loop->started;
+    if (last == TURN_ENDED)
+        bury(loop);
+    return last == TURN_ENDED;
 }
 
 bool http_loop_init(struct http_loop *loop, struct tw_http *http, unsigned index, struct tw_error *err) {
@@ -203,20 +196,17 @@ bool http_loop_init(struct http_loop *loop, struct tw_http *http, unsigned index
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (loop->epoll_fd < 0 || loop->wake_fd < 0 || !http_meter_init(loop))
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &loop->wake_fd};
+    if (loop->epoll_fd < 0 || loop->wake_fd < 0 || !http_meter_init(loop) ||
+        epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) < 0)
         return tw_fail_errno(err, TW_ERR_CAPACITY, errno, "an event loop could not be made");
-    return true;
-}
-
-void http_loop_join(struct http_loop *loop) {
-    if (loop->started)
-        tw_thread_join(loop->thread);
-    loop->started = false;
+    return http_loop_serve(loop, err);
 }
 
 void http_loop_done(struct http_loop *loop) {
     if (!loop->http)
         return; // never initialised
+    tw_service_executor_done(&loop->executor);
     http_exchange_free_spare(loop);
     http_meter_done(loop);
     const int fds[] = {loop->listen_fd, loop->epoll_fd, loop->wake_fd, loop->spare_fd};

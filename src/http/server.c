@@ -57,6 +57,7 @@ struct tw_http *tw_http_start(const struct tw_http_options *options, struct tw_e
     fill_defaults(&http->options);
     tw_lock_init(&http->lock);
     tw_cond_init(&http->empty);
+    tw_cond_init(&http->orphaned);
     http->loops = tw_alloc_zero(http->options.loops, sizeof http->loops[0]);
     http->loop_count = http->loops ? http->options.loops : 0;
     tw_metrics_on_collect(http_meter_collect, http);
@@ -118,12 +119,14 @@ void tw_http_free(struct tw_http *http) {
     tell_all(http, &http->stopping);
     for (unsigned i = 0; i < http->loop_count; i++)
         http_loop_join(&http->loops[i]);
+    http_threads_end(http);
     for (unsigned i = 0; i < http->loop_count; i++)
         http_loop_done(&http->loops[i]);
     free(http->loops);
     http_allow_done(&http->hosts);
     http_allow_done(&http->origins);
     http_peers_free(http->peers);
+    tw_cond_done(&http->orphaned);
     tw_cond_done(&http->empty);
     tw_lock_done(&http->lock);
     free(http);

@@ -207,8 +207,8 @@ static bool forward_emit(struct tw_invoke *invoke, struct tw_span bytes) {
     return state->call->emit(state->call, bytes);
 }
 
-// Hands the call over to the engine. On true it may have ended already.
-static bool hand_over(struct call_state *state, struct tw_error *err) {
+// Hands the call over to the engine. On true it may have ended already. `executor`: this thread's, or NULL.
+static bool hand_over(struct call_state *state, struct tw_executor *executor, struct tw_error *err) {
     struct tw_service *service = state->service;
     struct tw_service_call *call = state->call;
     struct tw_invoke *invoke = &call->invoke;
@@ -228,6 +228,7 @@ static bool hand_over(struct call_state *state, struct tw_error *err) {
     invoke->emit = call->emit ? forward_emit : NULL;
     invoke->done = on_invoke_done;
     invoke->context = state;
+    invoke->executor = executor;
     TW_LOCK_SCOPE(lock_of(service, call));
     if (state->is_cancelled)
         return tw_fail(err, TW_ERR_CANCELLED, "the client went away");
@@ -241,7 +242,7 @@ static bool hand_over(struct call_state *state, struct tw_error *err) {
 static void open_then_hand_over(struct tw_task *task) {
     struct call_state *state = (struct call_state *)((char *)task - offsetof(struct call_state, open_task));
     struct tw_error err = {};
-    if (hand_over(state, &err))
+    if (hand_over(state, NULL, &err))
         return;
     state->call->error = err;
     finish(state);
@@ -249,7 +250,7 @@ static void open_then_hand_over(struct tw_task *task) {
 
 static bool begin(struct call_state *state, struct tw_error *err) {
     if (tw_flag_is_raised(&state->function->is_open))
-        return hand_over(state, err);
+        return hand_over(state, state->call->executor, err);
     state->open_task.run = open_then_hand_over;
     return tw_pool_submit(state->service->pool, &state->open_task, err);
 }
@@ -325,6 +326,23 @@ void tw_service_call_done(struct tw_service_call *call) {
     tw_buf_done(&call->invoke.output);
     tw_buf_done(&call->invoke.stderr_text);
     tw_buf_done(&call->invoke.backtrace);
+}
+
+bool tw_service_executor_init(struct tw_service *service, struct tw_executor *executor,
+                              struct tw_error *err) {
+    return tw_executor_init(executor, service->engine, err);
+}
+
+void tw_service_executor_done(struct tw_executor *executor) {
+    tw_executor_done(executor);
+}
+
+bool tw_service_executor_has_calls(const struct tw_executor *executor) {
+    return tw_executor_has_calls(executor);
+}
+
+bool tw_service_executor_run(struct tw_executor *executor, int64_t budget_ns) {
+    return tw_executor_run(executor, budget_ns);
 }
 
 bool tw_service_call_detail(const struct tw_service_call *call, struct tw_buf *out) {

@@ -96,8 +96,9 @@ struct tw_service_call {
     const char *trace_id;
     struct tw_trace *trace;                                           // the request's; may be NULL
     bool (*emit)(struct tw_service_call *call, struct tw_span bytes); // streaming; may be NULL
-    void (*done)(struct tw_service_call *call);                       // on a worker, once
+    void (*done)(struct tw_service_call *call); // on a worker or the executor's thread, once
     void *context;
+    struct tw_executor *executor; // an event loop's; tw_service_invoke is called on its thread. NULL: workers
 
     struct tw_error error; // TW_OK: `body_out` is the answer; else tw_service_call_detail adds to the problem
     // JSON mode: {function_id, instance_id?, result}; raw mode: the guest's output. The caller does tw_buf_done.
@@ -112,6 +113,12 @@ struct tw_service_call {
                                      struct tw_service_call *call, struct tw_error *err);
 void tw_service_call_cancel(struct tw_service_call *call); // the client went away
 void tw_service_call_done(struct tw_service_call *call);   // frees what the service put into it
+// An event loop's place to run calls itself: as tw_executor_init, _done, _has_calls and _run in engine.h.
+[[nodiscard]] bool tw_service_executor_init(struct tw_service *service, struct tw_executor *executor,
+                                            struct tw_error *err);
+void tw_service_executor_done(struct tw_executor *executor);
+bool tw_service_executor_has_calls(const struct tw_executor *executor);
+[[nodiscard]] bool tw_service_executor_run(struct tw_executor *executor, int64_t budget_ns);
 // The error object's inner fields beyond kind and message (trap kind, backtrace, exit code, stderr), as
 // `,"trap":…`; empty when there are none.
 [[nodiscard]] bool tw_service_call_detail(const struct tw_service_call *call, struct tw_buf *out);

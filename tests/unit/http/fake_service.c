@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One worker thread ends calls in the order in which they become ready; held calls wait in a list. Calls that
+// Event loops run echo and long themselves. One worker thread ends the other calls in the order in which they become ready; held calls wait in a list. Calls that
 // emit run on the pool, because they may have to wait for the client.
 
 #include "fake_service.h"
@@ -205,10 +205,73 @@ static void run_task(struct tw_task *task) {
     run((struct fake_call *)((char *)task - offsetof(struct fake_call, task)));
 }
 
+// ---- on an event loop's thread ----
+
+// Confined to the loop's thread of the moment.
+struct engine_executor {
+    struct tw_service *service;
+    struct fake_call *first, **last;
+};
+
+bool tw_service_executor_init(struct tw_service *service, struct tw_executor *executor,
+                              [[maybe_unused]] struct tw_error *err) {
+    executor->state = calloc(1, sizeof *executor->state);
+    *executor->state = (struct engine_executor){.service = service, .last = &executor->state->first};
+    return true;
+}
+
+void tw_service_executor_done(struct tw_executor *executor) {
+    free(executor->state);
+}
+
+bool tw_service_executor_has_calls(const struct tw_executor *executor) {
+    return executor->state->first;
+}
+
+static void count_running(struct tw_service *service) {
+    TW_LOCK_SCOPE(&service->lock);
+    service->running++;
+    tw_cond_wake_all(&service->changed);
+}
+
+static void take_on_loop(struct tw_executor *executor, struct fake_call *fake) {
+    count_running(executor->state->service);
+    fake->next = NULL;
+    *executor->state->last = fake;
+    executor->state->last = &fake->next;
+}
+
+static void wait_released(struct tw_service *service) {
+    TW_LOCK_SCOPE(&service->lock);
+    while (!service->is_released)
+        tw_cond_wait(&service->changed, &service->lock, TW_NO_DEADLINE);
+}
+
+bool tw_service_executor_run(struct tw_executor *executor, [[maybe_unused]] int64_t budget_ns) {
+    struct engine_executor *state = executor->state;
+    struct fake_call *fake;
+    while ((fake = state->first)) {
+        struct tw_service *service = state->service;
+        state->first = fake->next;
+        if (!state->first)
+            state->last = &state->first;
+        bool is_long = is(fake->call, "long");
+        if (is_long) {
+            executor->overdue(executor); // `state` is another thread's from here on
+            wait_released(service);
+            executor->replaced(executor);
+        }
+        run(fake);
+        if (is_long)
+            return false;
+    }
+    return true;
+}
+
 bool tw_service_invoke(struct tw_service *service, [[maybe_unused]] const struct tw_caller *caller,
                        struct tw_service_call *call, struct tw_error *err) {
     static const char *const known[] = {"echo", "hold",   "size",   "stream", "tail",
-                                        "half", "teapot", "inject", "trap"};
+                                        "half", "teapot", "inject", "trap",   "long"};
     bool is_known = false;
     for (size_t i = 0; i < TW_COUNT(known); i++)
         is_known |= is(call, known[i]);
@@ -221,6 +284,10 @@ bool tw_service_invoke(struct tw_service *service, [[maybe_unused]] const struct
     fake->task.run = run_task;
     call->service = service;
     call->state = fake;
+    if (call->executor && !call->emit && (is(call, "echo") || is(call, "long"))) {
+        take_on_loop(call->executor, fake);
+        return true;
+    }
     TW_LOCK_SCOPE(&service->lock);
     service->running++;
     tw_cond_wake_all(&service->changed);

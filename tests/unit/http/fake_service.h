@@ -2,7 +2,7 @@
 //
 // A service that http's tests run the real gateway against: functions named after what they do, no guests.
 //
-//     echo      output is the input; JSON: {"function_id":"echo","result":<length of the body>}
+//     echo      runs on the loop's thread; output is the input; JSON: {"function_id":"echo","result":<length of the body>}
 //     hold      runs until it is cancelled or fake_release
 //     size      output is `export` bytes of 'x'
 //     stream    emits `export` pieces of 1,000 bytes, the n-th made of the letter 'a' + n % 26
@@ -11,6 +11,7 @@
 //     teapot    status 418, content type text/tea
 //     inject    a content type with a line break in it
 //     trap      GUEST_TRAP with a detail
+//     long      runs on the loop's thread until fake_release, and so costs the loop that thread
 //     busy      CAPACITY at once
 //     others    NOT_FOUND at once
 #pragma once
