@@ -65,5 +65,10 @@ void tw_json_write_real(
     double value); // shortest form that reads back the same; NaN and infinities as strings
 void tw_json_write_bool(struct tw_json_writer *writer, bool value);
 void tw_json_write_null(struct tw_json_writer *writer);
+// A key and its value.
+void tw_json_write_text(struct tw_json_writer *writer, const char *key, struct tw_str text);
+void tw_json_write_number(struct tw_json_writer *writer, const char *key, uint64_t value);
+void tw_json_write_id(struct tw_json_writer *writer, const char *key,
+                      uint64_t id); // as text: JSON readers take no number this large
 void tw_json_write_raw(struct tw_json_writer *writer, struct tw_str json); // one whole value, already JSON
 [[nodiscard]] bool tw_json_write_done(struct tw_json_writer *writer);      // false: the buffer was too small

@@ -161,6 +161,22 @@ void tw_json_write_null(struct tw_json_writer *writer) {
     put(writer, "null", 4);
 }
 
+void tw_json_write_text(struct tw_json_writer *writer, const char *key, struct tw_str text) {
+    tw_json_write_key(writer, key);
+    tw_json_write_str(writer, text);
+}
+
+void tw_json_write_number(struct tw_json_writer *writer, const char *key, uint64_t value) {
+    tw_json_write_key(writer, key);
+    tw_json_write_u64(writer, value);
+}
+
+void tw_json_write_id(struct tw_json_writer *writer, const char *key, uint64_t id) {
+    char text[24];
+    int len = snprintf(text, sizeof(text), "%" PRIu64, id);
+    tw_json_write_text(writer, key, tw_str_of(text, (size_t)len));
+}
+
 void tw_json_write_raw(struct tw_json_writer *writer, struct tw_str json) {
     begin(writer);
     put(writer, json.data, json.len);

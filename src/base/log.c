@@ -195,14 +195,16 @@ void tw_log(enum tw_log_level level, const char *room, const char *event, ...) {
     va_list args;
     va_start(args, event);
     const char *key;
+    bool has_trace = false;
     while ((key = va_arg(args, const char *))) {
         const char *value = va_arg(args, const char *);
+        has_trace = has_trace || strcmp(key, "trace") == 0;
         add_pair(&line, key, value ? value : "", TAIL_BYTES);
         if (!value)
             break; // a key without a value is a caller's slip; the list ended
     }
     va_end(args);
-    if (trace)
+    if (trace && !has_trace)
         add_pair(&line, "trace", trace, 32);
     if (line.full)
         add_pair(&line, "cut", "true", 2);

@@ -6,7 +6,7 @@
 //
 // Values are C strings; quoting is done here. Only service/, http/, cli/ and long-lived threads log. Any
 // thread. Never tokens, never guest bytes. The current trace id (tw_log_trace_set, per thread) is added by
-// itself.
+// itself where no pair names one.
 #pragma once
 
 #include "base/error.h"

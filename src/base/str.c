@@ -59,6 +59,26 @@ struct tw_str tw_str_cut(struct tw_str *rest, char separator) {
     return tw_str_of(whole.data, before);
 }
 
+uint32_t tw_str_distance(struct tw_str a, struct tw_str b) {
+    enum { COMPARED_MAX = 64 };
+    if (a.len > COMPARED_MAX || b.len > COMPARED_MAX)
+        return UINT32_MAX;
+    uint32_t row[COMPARED_MAX + 1];
+    for (uint32_t j = 0; j <= b.len; j++)
+        row[j] = j;
+    for (uint32_t i = 1; i <= a.len; i++) {
+        uint32_t diagonal = row[0];
+        row[0] = i;
+        for (uint32_t j = 1; j <= b.len; j++) {
+            uint32_t replace = diagonal + (a.data[i - 1] != b.data[j - 1]);
+            uint32_t other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = replace < other ? replace : other;
+        }
+    }
+    return row[b.len];
+}
+
 bool tw_str_u64(struct tw_str s, uint64_t *ret_value) {
     if (s.len == 0)
         return false;

@@ -35,6 +35,9 @@ struct tw_str tw_str_trim(struct tw_str s); // spaces and tabs at both ends
 // Cuts `*rest` at the first `separator`: returns the part before it, `*rest` becomes what follows (empty at
 // the end).
 struct tw_str tw_str_cut(struct tw_str *rest, char separator);
+// Edit distance (Levenshtein, "Binary codes capable of correcting deletions, insertions and reversals", 1966),
+// for suggestions; UINT32_MAX when one is longer than 64 bytes.
+uint32_t tw_str_distance(struct tw_str a, struct tw_str b);
 // Whole decimal number, no sign, no spaces, no overflow.
 [[nodiscard]] bool tw_str_u64(struct tw_str s, uint64_t *ret_value);
 // Heap copy ended by NUL; the caller frees it.

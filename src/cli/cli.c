@@ -31,6 +31,10 @@ const struct cli_command *cli_command_of(int (*run)(int argc, char **argv)) {
     return NULL;
 }
 
+const struct cli_command *cli_command_at(size_t index) {
+    return index < TW_COUNT(commands) ? &commands[index] : NULL;
+}
+
 void cli_message(const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -118,6 +122,26 @@ static const struct cli_command *find_command(int argc, char **argv, int *ret_wo
     return NULL;
 }
 
+static int unknown_command(int argc, char **argv) {
+    bool has_second = argc > 2 && argv[2][0] != '-';
+    char words[160];
+    snprintf(words, sizeof words, "%s%s%s", argv[1], has_second ? " " : "", has_second ? argv[2] : "");
+    const struct cli_command *near = &commands[0];
+    uint32_t distance = UINT32_MAX;
+    for (size_t i = 0; i < TW_COUNT(commands); i++) {
+        uint32_t far = tw_str_distance(tw_str_from(words), tw_str_from(commands[i].words));
+        uint32_t first = tw_str_distance(tw_str_from(argv[1]), tw_str_from(commands[i].words));
+        far = first < far ? first : far;
+        if (far < distance) {
+            near = &commands[i];
+            distance = far;
+        }
+    }
+    if (distance <= strlen(near->words) / 3)
+        return cli_usage("there is no command '%s'; did you mean '%s'?", words, near->words);
+    return cli_usage("there is no command '%s'", words);
+}
+
 int tw_cli_main(int argc, char **argv) {
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
@@ -129,8 +153,7 @@ int tw_cli_main(int argc, char **argv) {
     int words = 0;
     const struct cli_command *command = find_command(argc - 1, argv + 1, &words);
     if (!command)
-        return cli_usage("there is no command '%s%s%s'", argv[1], argc > 2 && argv[2][0] != '-' ? " " : "",
-                         argc > 2 && argv[2][0] != '-' ? argv[2] : "");
+        return unknown_command(argc, argv);
     return command->run(argc - words, argv + words);
 }
 

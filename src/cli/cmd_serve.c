@@ -82,6 +82,7 @@ struct server {
     struct tw_service *service;
     struct tw_tenants *tenants;
     struct tw_audit *audit;
+    struct tw_buf config_json;
     struct tw_http *http;
 };
 
@@ -164,6 +165,20 @@ static struct tw_tenants *open_tenants(const struct config *config, struct tw_se
     return tw_tenants_new(&options, err);
 }
 
+static bool start_http(struct server *server, const struct config *config, struct tw_error *err) {
+    struct tw_http_options http = http_options(config);
+    tw_buf_init(&server->config_json, CONFIG_TEXT_MAX);
+    if (!cli_config_json(config, &server->config_json))
+        return tw_fail(err, TW_ERR_CAPACITY, "no memory for the settings' text");
+    http.config_json = (const char *)server->config_json.data;
+    http.service = server->service;
+    http.tenants = server->tenants;
+    http.audit = server->audit;
+    http.tracer = server->tracer;
+    server->http = tw_http_start(&http, err);
+    return server->http;
+}
+
 static bool open_server(struct server *server, const struct config *config, struct tw_error *err) {
     struct tw_service_options service = service_options(config);
     server->tracer = open_tracer(config, err);
@@ -173,14 +188,7 @@ static bool open_server(struct server *server, const struct config *config, stru
         server->tenants = open_tenants(config, server->service, err);
     if (server->tenants)
         server->audit = tw_audit_new(config->texts[CONFIG_AUDIT], err);
-    struct tw_http_options http = http_options(config);
-    http.service = server->service;
-    http.tenants = server->tenants;
-    http.audit = server->audit;
-    http.tracer = server->tracer;
-    if (server->audit)
-        server->http = tw_http_start(&http, err);
-    return server->http;
+    return server->audit && start_http(server, config, err);
 }
 
 static void close_server(struct server *server) {
@@ -190,6 +198,7 @@ static void close_server(struct server *server) {
     tw_tenants_free(server->tenants);
     tw_service_free(server->service);
     tw_tracer_free(server->tracer);
+    tw_buf_done(&server->config_json);
 }
 
 static bool serve_until_signal(const struct server *server, const struct config *config,

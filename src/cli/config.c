@@ -23,6 +23,10 @@ static const struct {
 // Variables of the same prefix that the server does not read: the client's.
 static const char *const client_variables[] = {"TENSOR_WASM_SERVER", "TENSOR_WASM_TOKEN"};
 
+struct config_row cli_config_row(enum config_id id) {
+    return (struct config_row){table[id].variable, table[id].flag, table[id].fallback, table[id].help};
+}
+
 const struct cli_option *cli_config_options(void) {
     static struct cli_option options[CONFIG_COUNT + 2];
     for (size_t i = 0; i < CONFIG_COUNT; i++) {
@@ -44,13 +48,31 @@ static bool is_known(struct tw_str name) {
     return false;
 }
 
+// The nearest name, by the part after the common prefix; NULL: none is near.
+static const char *nearest(struct tw_str name) {
+    static const size_t prefix = sizeof "TENSOR_WASM_" - 1;
+    const char *near = NULL;
+    uint32_t distance = 0;
+    for (size_t i = 0; i < CONFIG_COUNT + TW_COUNT(client_variables); i++) {
+        const char *variable = i < CONFIG_COUNT ? table[i].variable : client_variables[i - CONFIG_COUNT];
+        uint32_t far =
+            tw_str_distance(tw_str_of(name.data + prefix, name.len - prefix), tw_str_from(variable + prefix));
+        if (!near || far < distance) {
+            near = variable;
+            distance = far;
+        }
+    }
+    return distance <= (name.len - prefix) / 2 ? near : NULL;
+}
+
 static bool check_environment(void) {
     for (char **entry = environ; *entry; entry++) {
         struct tw_str rest = tw_str_from(*entry);
         struct tw_str name = tw_str_cut(&rest, '=');
         if (tw_str_starts(name, TW_STR("TENSOR_WASM_")) && !is_known(name)) {
-            cli_usage("the environment variable %.*s is not known to this version; unset it or mend its name",
-                      TW_STR_ARG(name));
+            const char *near = nearest(name);
+            cli_usage("the environment variable %.*s is not known to this version; %s%s", TW_STR_ARG(name),
+                      near ? "did you mean " : "unset it", near ? near : "");
             return false;
         }
     }
@@ -114,8 +136,24 @@ static const char *shown_value(const struct config *config, size_t i) {
     return config->texts[i];
 }
 
+static const char *const sources[] = {"default", "environment", "flag"};
+
+bool cli_config_json(const struct config *config, struct tw_buf *out) {
+    struct tw_json_writer writer;
+    tw_json_write_init(&writer, out);
+    tw_json_write_object(&writer);
+    for (size_t i = 0; i < CONFIG_COUNT; i++) {
+        tw_json_write_key(&writer, table[i].variable);
+        tw_json_write_object(&writer);
+        tw_json_write_text(&writer, "value", tw_str_from(shown_value(config, i)));
+        tw_json_write_text(&writer, "source", tw_str_from(sources[config->sources[i]]));
+        tw_json_write_end(&writer, '}');
+    }
+    tw_json_write_end(&writer, '}');
+    return tw_json_write_done(&writer);
+}
+
 void cli_config_print(const struct config *config, bool as_json) {
-    static const char *const sources[] = {"default", "environment", "flag"};
     if (!as_json) {
         for (size_t i = 0; i < CONFIG_COUNT; i++)
             printf("%-36s %-28s %s\n", table[i].variable, shown_value(config, i),
@@ -123,21 +161,8 @@ void cli_config_print(const struct config *config, bool as_json) {
         return;
     }
     struct tw_buf out;
-    struct tw_json_writer writer;
-    tw_buf_init(&out, 1 << 20);
-    tw_json_write_init(&writer, &out);
-    tw_json_write_object(&writer);
-    for (size_t i = 0; i < CONFIG_COUNT; i++) {
-        tw_json_write_key(&writer, table[i].variable);
-        tw_json_write_object(&writer);
-        tw_json_write_key(&writer, "value");
-        tw_json_write_str(&writer, tw_str_from(shown_value(config, i)));
-        tw_json_write_key(&writer, "source");
-        tw_json_write_str(&writer, tw_str_from(sources[config->sources[i]]));
-        tw_json_write_end(&writer, '}');
-    }
-    tw_json_write_end(&writer, '}');
-    if (tw_json_write_done(&writer))
+    tw_buf_init(&out, CONFIG_TEXT_MAX);
+    if (cli_config_json(config, &out))
         printf("%s\n", (const char *)out.data);
     tw_buf_done(&out);
 }

@@ -21,10 +21,18 @@ struct config {
     enum config_source sources[CONFIG_COUNT];
 };
 
+// A row of the table.
+struct config_row {
+    const char *variable, *flag, *fallback, *help;
+};
+struct config_row cli_config_row(enum config_id id);
 // The flags as command options, for cli_parse: CONFIG_COUNT of them, then `print-config`, then the end.
 const struct cli_option *cli_config_options(void);
 // Checks everything, also that no TENSOR_WASM_* variable is unknown; the first mistake is told and gives
 // false.
 [[nodiscard]] bool cli_config_read(struct config *config, const struct cli *cli);
+enum { CONFIG_TEXT_MAX = 1 << 20 }; // bytes of the settings as JSON: an argument is 128 KiB at most
+// {VARIABLE: {"value", "source"}, …}; secrets are not shown.
+[[nodiscard]] bool cli_config_json(const struct config *config, struct tw_buf *out);
 // Every setting, its value and where it came from; secrets are not shown.
 void cli_config_print(const struct config *config, bool as_json);

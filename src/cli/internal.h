@@ -33,6 +33,7 @@ struct cli_command {
     const char *words, *arguments, *summary;
     int (*run)(int argc, char **argv);
 };
+const struct cli_command *cli_command_at(size_t index); // in the table's order; NULL at the end
 const struct cli_command *cli_command_of(int (*run)(int argc, char **argv));
 
 // Parses what follows the command's words; `*ret_status` is CLI_OK and false after --help, CLI_USAGE and
@@ -82,6 +83,8 @@ int cli_list(const struct cli *cli, const char *path, const char *member,
 // Sends a request without a body and shows the answer, if there is one, by `show`.
 int cli_ask(const struct cli *cli, const char *method, const char *path,
             int (*show)(const struct cli *cli, const struct tw_buf *body));
+// An answer as it came, ended by a line feed; for cli_ask.
+int cli_print_answer(const struct cli *cli, const struct tw_buf *body);
 int cli_show_json(const struct tw_buf *body);                       // as it is; the exit status
 int cli_show_job(const struct cli *cli, const struct tw_buf *body); // a job's JSON; the exit status
 

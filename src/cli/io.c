@@ -57,6 +57,13 @@ int cli_show_json(const struct tw_buf *body) {
     return cli_write_out(tw_buf_span(body)) && cli_write_out(tw_span_of("\n", 1)) ? CLI_OK : CLI_FAILED;
 }
 
+int cli_print_answer(const struct cli *cli, const struct tw_buf *body) {
+    (void)cli;
+    bool has_end = body->len && body->data[body->len - 1] == '\n';
+    return cli_write_out(tw_buf_span(body)) && cli_write_out(tw_span_of("\n", !has_end)) ? CLI_OK
+                                                                                         : CLI_FAILED;
+}
+
 bool cli_path(struct tw_buf *path, const char *collection, const char *name, const char *rest) {
     tw_buf_init(path, 4096);
     if (tw_buf_append_str(path, tw_str_from(collection)) && cli_path_append(path, tw_str_from(name)) &&

@@ -5,28 +5,6 @@
 
 #include "engine/internal.h"
 
-enum { NAME_MAX_COMPARED = 64 };
-
-// Levenshtein's edit distance; names beyond the length compared count as far away.
-static unsigned distance(struct tw_str a, struct tw_str b) {
-    if (a.len > NAME_MAX_COMPARED || b.len > NAME_MAX_COMPARED)
-        return UINT32_MAX;
-    unsigned row[NAME_MAX_COMPARED + 1];
-    for (unsigned j = 0; j <= b.len; j++)
-        row[j] = j;
-    for (unsigned i = 1; i <= a.len; i++) {
-        unsigned diagonal = row[0];
-        row[0] = i;
-        for (unsigned j = 1; j <= b.len; j++) {
-            unsigned replace = diagonal + (a.data[i - 1] != b.data[j - 1]);
-            unsigned other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = replace < other ? replace : other;
-        }
-    }
-    return row[b.len];
-}
-
 static bool known_module(struct tw_str module) {
     uint32_t count;
     const struct engine_import *table = engine_imports(&count);
@@ -43,12 +21,12 @@ static bool is_unknown(const struct tw_wasm_import *import, struct tw_error *err
     bool same_module = known_module(import->module);
     unsigned nearest = UINT32_MAX;
     for (uint32_t i = 0; i < count; i++) {
-        unsigned far = distance(tw_str_from(table[i].name), import->name);
+        unsigned far = tw_str_distance(tw_str_from(table[i].name), import->name);
         if (!tw_str_equal(tw_str_from(table[i].module), import->module)) {
             if (same_module)
                 continue;
             // Another module's function: as far as both names together.
-            unsigned modules = distance(tw_str_from(table[i].module), import->module);
+            unsigned modules = tw_str_distance(tw_str_from(table[i].module), import->module);
             far = far > 1000 || modules > 1000 ? UINT32_MAX : far * 2 + modules;
         }
         if (far < nearest) {

@@ -313,10 +313,8 @@ void http_respond(struct http_exchange *x) {
 }
 
 void http_fail_detail(struct http_exchange *x, const struct tw_error *err, struct tw_str detail) {
-    if (err->code == TW_ERR_INTERNAL)
-        tw_log(TW_LOG_ERROR, "http", "a request failed", "error", err->message, "path",
-               x->route ? x->route->template : "", "trace", x->trace_id, NULL);
     x->outcome = err->code;
+    http_journal_failure(x, err);
     http_reply_problem(&x->reply, err, detail);
     http_respond(x);
 }
@@ -356,6 +354,7 @@ void http_reply_header(struct http_reply *reply, const char *name, struct tw_str
 void http_exchange_sent(struct http_exchange *x) {
     x->stage = HTTP_ANSWERED;
     http_meter_answer(x);
+    http_journal_answer(x);
     http_exchange_free(x);
 }
 

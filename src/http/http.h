@@ -21,6 +21,7 @@ struct tw_http_options {
     uint64_t max_body_bytes;    // 0: 64 MiB
     const char *trusted_hosts;  // "a.example, *.b.example:8080": others are told 421; NULL or empty: any
     const char *cors_origins;   // "https://a.example, …" or "*": whose pages may read answers; NULL: none
+    const char *config_json;    // the settings in effect, without secrets, for GET /observe; NULL: null
     const char *metrics_token;  // asked for on /metrics; NULL or empty: nothing is
     uint32_t max_connections;   // 0: 10,000
     uint32_t max_connections_per_address; // 0: as many as there may be

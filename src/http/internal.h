@@ -85,6 +85,21 @@ struct http_loop {
     uint8_t scratch[HTTP_SCRATCH], out[HTTP_SCRATCH];
 };
 
+// An answer of status 5xx. Plain value; `count` 0: none.
+struct http_failure {
+    uint64_t count, tenant;
+    int64_t time_ns; // wall, of the last one
+    enum tw_code code;
+    const char *route; // a template
+    char message[TW_ERROR_MESSAGE_MAX], request_id[17], trace_id[33];
+};
+// The last of them. Guarded by its lock.
+struct http_journal {
+    struct tw_lock lock;
+    struct http_failure failures[HTTP_FAILURES_KEPT];
+    unsigned next;
+};
+
 // Frozen once started, but for the counters, the flags and what `lock` guards.
 struct tw_http {
     struct tw_http_options options; // frozen; defaults filled in
@@ -96,6 +111,8 @@ struct tw_http {
     struct tw_flag leaving, draining, closing, stopping; // in this order
     struct tw_lock lock;                                 // with `empty`: drain waits
     struct tw_cond empty;
+    struct http_journal journal;
+    int64_t started_ns; // monotonic
     struct http_loop *loops;
     // ---- guarded by lock: the loops' threads ----
     struct tw_cond orphaned;
@@ -274,6 +291,11 @@ void http_trace_end(struct http_exchange *x);   // the answer is out, or nobody 
 enum { HTTP_TRACEPARENT_SIZE = 56 };
 // The answer's traceparent; false: the request is not traced.
 bool http_trace_parent(const struct http_exchange *x, char ret_text[HTTP_TRACEPARENT_SIZE]);
+
+// ---- journal.c ----
+void http_journal_answer(const struct http_exchange *x);                              // it was sent
+void http_journal_failure(const struct http_exchange *x, const struct tw_error *err); // any thread
+void http_journal_write(struct http_journal *journal, struct tw_json_writer *writer); // the newest first
 
 // ---- meter.c ----
 [[nodiscard]] bool http_meter_init(struct http_loop *loop);

@@ -26,9 +26,8 @@ void http_call_ended(struct http_exchange *x) {
 void http_call_problem(struct http_exchange *x, struct http_reply *reply, const struct tw_error *err) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf detail;
     tw_buf_init(&detail, DETAIL_MAX);
-    if (err->code == TW_ERR_INTERNAL)
-        tw_log(TW_LOG_ERROR, "http", "a call failed", "error", err->message, "trace", x->trace_id, NULL);
     x->outcome = err->code;
+    http_journal_failure(x, err);
     bool ok = tw_service_call_detail(&x->call, &detail);
     http_reply_problem(reply, err, ok ? tw_buf_str(&detail) : TW_STR(""));
     tw_service_call_done(&x->call);

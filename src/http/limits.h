@@ -27,6 +27,7 @@ enum {
     HTTP_IN_FLIGHT_MAX = 4096,  // requests being worked on; one more is told 503 at once
     HTTP_ALLOW_MAX = 64,        // hosts, or origins, that an operator may name
     HTTP_TURNED_AWAY_MAX = 64,  // connections above the cap that are told 503; more are just closed
+    HTTP_FAILURES_KEPT = 64,    // answers of status 5xx that GET /observe shows
     HTTP_SWEEP_MS = 100,        // how late a deadline may strike
     HTTP_CALLS_NS = 200'000,    // of short calls, before the sockets are looked at again
     HTTP_THREADS_MAX = 2'048,   // of loops, and of the long calls that began on them

@@ -58,6 +58,8 @@ struct tw_http *tw_http_start(const struct tw_http_options *options, struct tw_e
     tw_lock_init(&http->lock);
     tw_cond_init(&http->empty);
     tw_cond_init(&http->orphaned);
+    tw_lock_init(&http->journal.lock);
+    http->started_ns = tw_clock_ns();
     http->loops = tw_alloc_zero(http->options.loops, sizeof http->loops[0]);
     http->loop_count = http->loops ? http->options.loops : 0;
     tw_metrics_on_collect(http_meter_collect, http);
@@ -128,6 +130,7 @@ void tw_http_free(struct tw_http *http) {
     http_peers_free(http->peers);
     tw_cond_done(&http->orphaned);
     tw_cond_done(&http->empty);
+    tw_lock_done(&http->journal.lock);
     tw_lock_done(&http->lock);
     free(http);
 }

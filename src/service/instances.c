@@ -70,7 +70,7 @@ static void write_time(struct tw_json_writer *writer, const char *key, int64_t w
     write_text(writer, key, text);
 }
 
-static void write_instance(struct tw_json_writer *writer, const struct service_instance *instance) {
+void service_instance_write(struct tw_json_writer *writer, const struct service_instance *instance) {
     struct tw_instance_state state;
     tw_instance_look(instance->kept, &state);
     tw_json_write_object(writer);
@@ -96,7 +96,7 @@ static void write_instance(struct tw_json_writer *writer, const struct service_i
 static bool instance_json(const struct service_instance *instance, struct tw_buf *out, struct tw_error *err) {
     struct tw_json_writer writer;
     tw_json_write_init(&writer, out);
-    write_instance(&writer, instance);
+    service_instance_write(&writer, instance);
     return tw_json_write_done(&writer) || tw_fail(err, TW_ERR_INTERNAL, "the answer does not fit its buffer");
 }
 
@@ -241,7 +241,7 @@ bool tw_service_instances(struct tw_service *service, const struct tw_caller *ca
     tw_json_write_array(&writer);
     for (uint32_t i = 0; i < page.count; i++) {
         if (i < service_page_shown(&page))
-            write_instance(&writer, page.items[i]);
+            service_instance_write(&writer, page.items[i]);
     }
     tw_json_write_end(&writer, ']');
     service_page_write_next(&page, &writer);

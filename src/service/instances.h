@@ -20,4 +20,6 @@ void service_instances_done(struct tw_service *service);
 // With a reference; NULL and NOT_FOUND.
 [[nodiscard]] struct service_instance *service_instance_get(struct tw_service *service, uint64_t tenant,
                                                             struct tw_str id, struct tw_error *err);
+// As tenants see it.
+void service_instance_write(struct tw_json_writer *writer, const struct service_instance *instance);
 void service_instance_unref(struct service_instance *instance);

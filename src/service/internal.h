@@ -139,6 +139,10 @@ void service_page_write_next(const struct service_page *page, struct tw_json_wri
 [[nodiscard]] bool service_once_load(struct tw_service *service, struct tw_error *err);
 void service_once_done(struct tw_service *service);
 
+// ---- tenants.c ----
+// Role admin over all tenants.
+[[nodiscard]] bool service_may_administer(const struct tw_caller *caller, struct tw_error *err);
+
 // ---- service.c ----
 // Counts a piece of work that drain waits for; DRAINING once the server shuts down.
 [[nodiscard]] bool service_enter(struct tw_service *service, struct tw_error *err);

@@ -9,9 +9,11 @@ enum {
         10000,               // of one tenant without a limit of its own, so that one cannot take all
     SERVICE_PAGE_MAX = 1000, // functions in one page of a list
     SERVICE_PAGE_DEFAULT = 100,
-    SERVICE_ENV_MAX = 64,              // environment variables of a function
-    SERVICE_ARGS_MAX = 64,             // arguments (argv) of a function
-    SERVICE_CONFIG_TEXT_MAX = 65536,   // bytes of all its configuration's text
+    SERVICE_OBSERVE_SHOWN = 500,          // functions, and instances, in an overview: one can still read it
+    SERVICE_OBSERVE_TEXT_MAX = 256 << 10, // bytes of one part of it
+    SERVICE_ENV_MAX = 64,                 // environment variables of a function
+    SERVICE_ARGS_MAX = 64,                // arguments (argv) of a function
+    SERVICE_CONFIG_TEXT_MAX = 65536,      // bytes of all its configuration's text
     SERVICE_RECORD_MAX = 8 << 20,      // bytes of a function's record: imports and exports lists are the bulk
     SERVICE_POOL_THREADS = 4,          // blocking work: deploys wait for the compiler most of the time
     SERVICE_POOL_QUEUE = 1024,         // blocking work that waits; more is refused with capacity_exhausted

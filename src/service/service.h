@@ -57,6 +57,12 @@ const char *tw_service_path(const struct tw_service *service); // the data folde
                                          uint64_t tenant, const struct tw_json *settings, struct tw_buf *out,
                                          struct tw_error *err); // blocks
 
+// The server at a glance, as members of an object that the caller began: version, devices, readiness, engine,
+// functions and instances (500 of each at most), the busiest tenants, a digest of the metrics. Blocks. For an
+// administrator of all tenants; after a failure nothing was written.
+[[nodiscard]] bool tw_service_observe(struct tw_service *service, const struct tw_caller *caller,
+                                      struct tw_json_writer *writer, struct tw_error *err);
+
 // ---- functions ----
 enum { TW_FUNCTION_NAME_MAX = 128, TW_FUNCTION_ID_MAX = 40 };
 struct tw_deploy {

@@ -54,6 +54,9 @@ void tw_series_observe(struct tw_series *series, double seconds);
 void tw_metrics_on_collect(void (*collect)(void *context), void *context);
 // Forgets a collector; after it returns it is not running.
 void tw_metrics_off_collect(void (*collect)(void *context), void *context);
+// One JSON object: every metric, summed over its labels, histograms with quantiles. As tw_metrics_write it calls
+// the collectors first.
+void tw_metrics_digest(struct tw_json_writer *writer);
 // Appends the exposition: Prometheus text 0.0.4 (text/plain; version=0.0.4; charset=utf-8), or
 // OpenMetrics 1.0 (application/openmetrics-text; version=1.0.0; charset=utf-8). False when `out` is too
 // small: nothing was appended.

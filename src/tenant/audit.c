@@ -221,11 +221,6 @@ void tw_audit_free(struct tw_audit *audit) {
 
 // ---- posting ----
 
-static void write_text(struct tw_json_writer *writer, const char *key, struct tw_str text) {
-    tw_json_write_key(writer, key);
-    tw_json_write_str(writer, text);
-}
-
 // The line without its closing brace; the caller frees it. NULL without memory.
 static char *format(const struct tw_audit_entry *entry) {
     char time[TW_TIME_TEXT_SIZE];
@@ -235,21 +230,19 @@ static char *format(const struct tw_audit_entry *entry) {
     tw_buf_init(&out, AUDIT_LINE_MAX);
     tw_json_write_init(&writer, &out);
     tw_json_write_object(&writer);
-    write_text(&writer, "time", tw_str_from(time));
-    write_text(&writer, "request_id", tw_str_from(entry->request_id));
-    write_text(&writer, "actor", tw_str_from(entry->actor));
-    char tenant[24]; // as text: JSON readers take no number this large
-    snprintf(tenant, sizeof tenant, "%" PRIu64, entry->tenant);
-    write_text(&writer, "tenant", tw_str_from(tenant));
-    write_text(&writer, "action", tw_str_from(entry->action));
+    tw_json_write_text(&writer, "time", tw_str_from(time));
+    tw_json_write_text(&writer, "request_id", tw_str_from(entry->request_id));
+    tw_json_write_text(&writer, "actor", tw_str_from(entry->actor));
+    tw_json_write_id(&writer, "tenant", entry->tenant);
+    tw_json_write_text(&writer, "action", tw_str_from(entry->action));
     size_t len = entry->object.len < AUDIT_OBJECT_MAX ? entry->object.len : AUDIT_OBJECT_MAX;
-    write_text(&writer, "object", tw_str_of(entry->object.data, len));
-    write_text(&writer, "outcome", tw_str_from(entry->outcome));
+    tw_json_write_text(&writer, "object", tw_str_of(entry->object.data, len));
+    tw_json_write_text(&writer, "outcome", tw_str_from(entry->outcome));
     tw_json_write_key(&writer, "status");
     tw_json_write_int(&writer, entry->status);
     tw_json_write_key(&writer, "latency_us");
     tw_json_write_int(&writer, entry->latency_us);
-    write_text(&writer, "peer", tw_str_from(entry->peer));
+    tw_json_write_text(&writer, "peer", tw_str_from(entry->peer));
     tw_json_write_end(&writer, '}');
     char *text = tw_json_write_done(&writer) ? (char *)tw_buf_take(&out, &len) : NULL;
     if (text)

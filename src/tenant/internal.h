@@ -101,5 +101,8 @@ void tenant_publish_locked(struct tenant_entry *tenant);
 void tenant_publish(void *quotas);
 // Makes the account's limits and weight those of the settings. The caller holds the lock.
 void tenant_apply_locked(const struct tw_quotas *quotas, struct tenant_entry *tenant);
+// The tenant's object as tw_quotas_get writes it. CAPACITY without memory: nothing was written.
+[[nodiscard]] bool tenant_write(struct tw_json_writer *writer, struct tw_quotas *quotas, uint64_t id,
+                                struct tw_error *err);
 // Reads every record into the table.
 [[nodiscard]] bool tenant_load_records(struct tw_quotas *quotas, struct tw_error *err);

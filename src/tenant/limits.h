@@ -17,6 +17,7 @@ enum {
     AUDIT_LINE_MAX = 4096,         // bytes: 256 of the object escape to 1,536, the rest is short
     AUDIT_END_S = 5,               // a shutdown waits so long for a stuck disk
     TENANT_PAGE_MAX = 1000,        // tenants in one page of a list
+    TENANT_TOP = 50,               // tenants of an overview: more than a screen has lines
     TENANT_RECORD_MAX = 4096,      // bytes of a tenant's record: a name and a few numbers
     TENANT_WEIGHT_MAX = 1000,      // finer shares than a thousandth nobody can see
     TENANT_NAME_MAX = 64,          // bytes: fits a line of a table

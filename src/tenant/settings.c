@@ -113,19 +113,14 @@ static void write_own(struct tw_json_writer *writer, const struct tenant_setting
     tw_json_write_end(writer, ']');
 }
 
-static void write_number(struct tw_json_writer *writer, const char *key, uint64_t value) {
-    tw_json_write_key(writer, key);
-    tw_json_write_u64(writer, value);
-}
-
 static void write_held(struct tw_json_writer *writer, const struct tw_account *account,
                        enum tw_resource resource) {
     struct tw_account_use use = tw_account_use(account, resource);
     tw_json_write_key(writer, tw_resource_name(resource));
     tw_json_write_object(writer);
-    write_number(writer, "now", use.now);
-    write_number(writer, "peak", use.peak);
-    write_number(writer, "refused", use.refused);
+    tw_json_write_number(writer, "now", use.now);
+    tw_json_write_number(writer, "peak", use.peak);
+    tw_json_write_number(writer, "refused", use.refused);
     tw_json_write_end(writer, '}');
 }
 
@@ -137,15 +132,15 @@ static void write_use(struct tw_json_writer *writer, const struct tenant_entry *
         write_held(writer, tenant->account, (enum tw_resource)i);
     tw_json_write_key(writer, tenant_limit_name(TW_LIMIT_REQUESTS));
     tw_json_write_object(writer);
-    write_number(writer, "refused", tenant->rate_refused);
+    tw_json_write_number(writer, "refused", tenant->rate_refused);
     tw_json_write_end(writer, '}');
     struct tw_account_cpu cpu = tw_account_cpu(tenant->account);
     tw_json_write_key(writer, tenant_limit_name(TW_LIMIT_CPU));
     tw_json_write_object(writer);
-    write_number(writer, "now", cpu.now);
-    write_number(writer, "peak", cpu.peak);
-    write_number(writer, "refused", cpu.refused);
-    write_number(writer, "total_ms", cpu.total_ms);
+    tw_json_write_number(writer, "now", cpu.now);
+    tw_json_write_number(writer, "peak", cpu.peak);
+    tw_json_write_number(writer, "refused", cpu.refused);
+    tw_json_write_number(writer, "total_ms", cpu.total_ms);
     tw_json_write_end(writer, '}');
     tw_json_write_end(writer, '}');
 }
@@ -153,14 +148,9 @@ static void write_use(struct tw_json_writer *writer, const struct tenant_entry *
 static void write_tenant(struct tw_json_writer *writer, const struct tw_quotas *quotas,
                          const struct tenant_entry *tenant) {
     tw_json_write_object(writer);
-    char id[24]; // as text: JSON readers take no number this large
-    snprintf(id, sizeof id, "%" PRIu64, tenant->id);
-    tw_json_write_key(writer, "id");
-    tw_json_write_str(writer, tw_str_from(id));
-    tw_json_write_key(writer, "name");
-    tw_json_write_str(writer, tw_str_from(tenant->settings.name));
-    tw_json_write_key(writer, "weight");
-    tw_json_write_u64(writer, tenant->settings.weight);
+    tw_json_write_id(writer, "id", tenant->id);
+    tw_json_write_text(writer, "name", tw_str_from(tenant->settings.name));
+    tw_json_write_number(writer, "weight", tenant->settings.weight);
     tw_json_write_key(writer, "limits");
     tw_json_write_object(writer);
     for (unsigned i = 0; i < TW_LIMIT_COUNT; i++)
@@ -182,8 +172,8 @@ static bool snapshot(struct tw_quotas *quotas, uint64_t id, struct tenant_entry 
     return ret_tenant->account != NULL;
 }
 
-static bool write_snapshot(struct tw_json_writer *writer, struct tw_quotas *quotas, uint64_t id,
-                           struct tw_error *err) {
+bool tenant_write(struct tw_json_writer *writer, struct tw_quotas *quotas, uint64_t id,
+                  struct tw_error *err) {
     struct tenant_entry tenant;
     if (!snapshot(quotas, id, &tenant, err))
         return false;
@@ -195,7 +185,7 @@ static bool write_snapshot(struct tw_json_writer *writer, struct tw_quotas *quot
 bool tw_quotas_get(struct tw_quotas *quotas, uint64_t id, struct tw_buf *out, struct tw_error *err) {
     struct tw_json_writer writer;
     tw_json_write_init(&writer, out);
-    if (!write_snapshot(&writer, quotas, id, err))
+    if (!tenant_write(&writer, quotas, id, err))
         return false;
     return tw_json_write_done(&writer) || tw_fail(err, TW_ERR_CAPACITY, "no memory for the answer");
 }
@@ -248,7 +238,7 @@ bool tw_quotas_list(struct tw_quotas *quotas, struct tw_str cursor, uint32_t lim
     tw_json_write_key(&writer, "tenants");
     tw_json_write_array(&writer);
     for (uint32_t i = 0; i < shown; i++)
-        if (!write_snapshot(&writer, quotas, page.ids[i], err))
+        if (!tenant_write(&writer, quotas, page.ids[i], err))
             return false;
     tw_json_write_end(&writer, ']');
     tw_json_write_key(&writer, "next");

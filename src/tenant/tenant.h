@@ -109,6 +109,8 @@ struct tw_account_use tw_quota_use(struct tw_quotas *quotas, uint64_t tenant, en
 // first); limit 1–1,000 (0: 100).
 [[nodiscard]] bool tw_quotas_list(struct tw_quotas *quotas, struct tw_str cursor, uint32_t limit,
                                   struct tw_buf *out, struct tw_error *err);
+// An array of the 50 that matter most now, as tw_quotas_get writes them.
+void tw_quotas_top(struct tw_quotas *quotas, struct tw_json_writer *writer);
 // {"name"?, "weight"?, "limits"?: {NAME: number | null (unlimited) | "default"}}: changes what is named.
 // Blocks until it is kept; what is used beyond a lowered limit stays. Writes what tw_quotas_get writes.
 [[nodiscard]] bool tw_quotas_set(struct tw_quotas *quotas, uint64_t tenant, const struct tw_json *settings,

@@ -83,7 +83,7 @@ class Server:
 
     @property
     def port(self):
-        found = re.search(r"listening .*\bport=(\d+)", self.log)
+        found = re.search(r'listening.*\bport[=":]+(\d+)', self.log)
         return int(found.group(1)) if found else None
 
     @property

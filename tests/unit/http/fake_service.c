@@ -347,6 +347,13 @@ bool tw_version_json(struct tw_buf *out) {
     return tw_buf_printf(out, "{\"version\":\"test\"}");
 }
 
+bool tw_service_observe([[maybe_unused]] struct tw_service *service,
+                        [[maybe_unused]] const struct tw_caller *caller, struct tw_json_writer *writer,
+                        [[maybe_unused]] struct tw_error *err) {
+    tw_json_write_number(writer, "fake", 1);
+    return true;
+}
+
 bool tw_service_deploy([[maybe_unused]] struct tw_service *service, const struct tw_caller *caller,
                        const struct tw_deploy *deploy, struct tw_buf *out, struct tw_error *err) {
     if (deploy->name.len == 0)
