@@ -75,7 +75,7 @@ struct tenant_entry {
     uint64_t rate_refused;
     int64_t next_ns; // when the next request would come at the steady rate (monotonic)
     // What metrics have been told.
-    uint64_t shown_use[TW_RESOURCE_COUNT], shown_refused[TW_LIMIT_COUNT], shown_cpu_ms;
+    uint64_t shown_use[TW_RESOURCE_COUNT], shown_refused[TW_LIMIT_COUNT], shown_cpu_s;
 };
 
 // Guarded by `lock` where marked; `write_lock` is taken first and held while a record is written.

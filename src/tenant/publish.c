@@ -31,7 +31,7 @@ void tenant_publish_locked(struct tenant_entry *tenant) {
     for (size_t i = 0; i < TW_COUNT(held); i++)
         add(held[i].metric, labels, &tenant->shown_use[held[i].resource],
             tw_account_use(tenant->account, held[i].resource).now);
-    add(TW_METRIC_TENANT_CPU, labels, &tenant->shown_cpu_ms, tw_account_cpu(tenant->account).total_ms);
+    add(TW_METRIC_TENANT_CPU, labels, &tenant->shown_cpu_s, tw_account_cpu(tenant->account).total_ms / 1000);
     for (unsigned i = 0; i < TW_LIMIT_COUNT; i++) {
         labels.values[1] = tenant_limit_name((enum tw_limit)i);
         add(TW_METRIC_TENANT_REFUSALS, labels, &tenant->shown_refused[i],
