@@ -221,8 +221,8 @@ void engine_instance_free(struct engine_instance *instance) {
     if (instance->store)
         wasmtime_store_delete(instance->store);
     if (instance->arena) {
-        engine_memories_done(instance);
-        tw_gpu_arena_give(engine->options.gpu, instance->arena);
+        if (engine_memories_done(instance))
+            tw_gpu_arena_give(engine->options.gpu, instance->arena);
     }
     engine_code_give(instance->code);
     free(instance->regions);

@@ -15,9 +15,11 @@
 
 // ---- stacks (stack.c): fiber stacks kept for the next instance. Guarded by its lock. ----
 struct engine_stack;
+struct engine_slab;
 struct engine_stacks {
     struct tw_lock lock;
     struct engine_stack *free;
+    struct engine_slab *slabs;
     uint32_t free_count;
 };
 void engine_stacks_init(struct engine_stacks *stacks);
@@ -74,7 +76,8 @@ struct engine_region {
 void engine_memory_configure(wasm_config_t *config);
 // The instance whose memories Wasmtime asks for on this thread; NULL: none.
 void engine_memory_creating(struct engine_instance *instance);
-void engine_memories_done(struct engine_instance *instance);
+// False: the arena must not be used again.
+[[nodiscard]] bool engine_memories_done(struct engine_instance *instance);
 // Opens or closes the poll page. Closing stops the guest at its next poll. Any thread.
 bool engine_poll_page(struct tw_gpu_arena *arena, bool open);
 

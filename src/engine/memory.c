@@ -4,7 +4,7 @@
 // for its memories in order, here:
 //
 //     the guest ABI's memory      the upper half of the instance's arena
-//     the poll page (the last)    behind the arena's guard, one Wasm page, readable
+//     the poll page (the last)    the arena's, one Wasm page, readable
 //     further memories            a reservation of their own: 4 GiB and a guard
 //     the collector's heap        the same, with nobody to reset it: instances that make objects serve once
 //
@@ -22,7 +22,7 @@ void engine_memory_creating(struct engine_instance *instance) {
 }
 
 bool engine_poll_page(struct tw_gpu_arena *arena, bool open) {
-    return mprotect(arena->base + TW_ARENA_POLL_OFFSET, ENGINE_WASM_PAGE, open ? PROT_READ : PROT_NONE) == 0;
+    return mprotect(arena->poll, TW_ARENA_POLL_BYTES, open ? PROT_READ : PROT_NONE) == 0;
 }
 
 // ---- a memory of a guest ----
@@ -99,7 +99,7 @@ static uint8_t *reserve_anywhere(void) {
 // Wasmtime takes the poll page for a memory of 4 GiB too, and aborts when a fault may belong to two.
 static bool is_near_poll_page(const struct tw_gpu_arena *arena, const uint8_t *base) {
     uint64_t span = ENGINE_MEMORY_RESERVATION + ENGINE_MEMORY_GUARD;
-    uintptr_t poll = (uintptr_t)arena->base + TW_ARENA_POLL_OFFSET, at = (uintptr_t)base;
+    uintptr_t poll = (uintptr_t)arena->poll, at = (uintptr_t)base;
     return at < poll + span && poll < at + span;
 }
 
@@ -184,7 +184,7 @@ static wasmtime_error_t *make_region(struct engine_instance *instance, size_t mi
 static uint8_t *get_poll(void *env, size_t *ret_size, size_t *ret_capacity) {
     const struct tw_gpu_arena *arena = env;
     *ret_size = *ret_capacity = ENGINE_WASM_PAGE;
-    return arena->base + TW_ARENA_POLL_OFFSET;
+    return arena->poll;
 }
 
 static wasmtime_error_t *grow_poll(void *env, size_t new_size) {
@@ -194,8 +194,6 @@ static wasmtime_error_t *grow_poll(void *env, size_t new_size) {
 }
 
 static wasmtime_error_t *make_poll(struct engine_instance *instance, wasmtime_linear_memory_t *ret_memory) {
-    if (!engine_poll_page(instance->arena, true))
-        return wasmtime_error_new("no memory for the poll page");
     instance->poll_mapped = true;
     ret_memory->env = instance->arena;
     ret_memory->get_memory = get_poll;
@@ -264,7 +262,7 @@ void engine_memory_configure(wasm_config_t *config) {
     wasmtime_config_host_memory_creator_set(config, &creator);
 }
 
-void engine_memories_done(struct engine_instance *instance) {
+bool engine_memories_done(struct engine_instance *instance) {
     for (uint32_t i = 0; i < instance->regions_made; i++) {
         struct engine_region *region = &instance->regions[i];
         (void)engine_region_count(region, 0); // giving back is never refused
@@ -278,6 +276,5 @@ void engine_memories_done(struct engine_instance *instance) {
                 madvise(region->base, used, MADV_DONTNEED);
         }
     }
-    if (instance->poll_mapped)
-        engine_poll_page(instance->arena, false);
+    return !instance->poll_closed || engine_poll_page(instance->arena, true);
 }

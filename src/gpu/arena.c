@@ -2,11 +2,10 @@
 //
 // Arenas: 8 GiB of address space each, cut from large reservations so that they lie side by side:
 //
-//     | arena 0: 64 MiB no device maps, … | arena 1: 64 MiB no device maps, … | … | 64 MiB guard |
+//     | arena 0: 64 MiB no device maps, … | arena 1: 64 MiB no device maps, … | … | 64 MiB guard | poll pages |
 //
 // An access that is masked into an arena and runs over its end by a vector's width lands in the next one's
-// lowest part, where nothing is mapped but, 32 MiB in, the engine's poll page of the arena before (zeros,
-// never writable). Reservations have no access, so the kernel keeps one mapping for all that lies idle. Given
+// lowest part, where nothing is mapped. Reservations have no access, so the kernel keeps one mapping for all that lies idle. Given
 // arenas wait in a list and are taken again, last in, first out (their page tables are warm).
 
 #include "gpu/internal.h"
@@ -67,7 +66,8 @@ static bool reserve_locked(struct gpu_arenas *arenas, uint32_t count) {
         tw_alloc_zero(1, sizeof(*reservation) + count * sizeof(reservation->slots[0]));
     if (!reservation)
         return false;
-    reservation->bytes = count * TW_ARENA_BYTES + TW_ARENA_LOW_GUARD + ARENA_ALIGN;
+    size_t polls = count * TW_ARENA_POLL_BYTES;
+    reservation->bytes = count * TW_ARENA_BYTES + TW_ARENA_LOW_GUARD + polls + ARENA_ALIGN;
     reservation->mapping =
         mmap(NULL, reservation->bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (reservation->mapping == MAP_FAILED) {
@@ -76,10 +76,17 @@ static bool reserve_locked(struct gpu_arenas *arenas, uint32_t count) {
     }
     uint8_t *base = reservation->mapping;
     base += tw_align_up((uintptr_t)base, ARENA_ALIGN) - (uintptr_t)base;
+    uint8_t *poll = base + count * TW_ARENA_BYTES + TW_ARENA_LOW_GUARD;
+    if (mprotect(poll, polls, PROT_READ) != 0) {
+        munmap(reservation->mapping, reservation->bytes);
+        free(reservation);
+        return false;
+    }
     for (uint32_t i = count; i > 0; i--) {
         struct slot *slot = &reservation->slots[i - 1];
-        slot->arena =
-            (struct tw_gpu_arena){.base = base + (i - 1) * TW_ARENA_BYTES, .id = arenas->count + i - 1};
+        slot->arena = (struct tw_gpu_arena){.base = base + (i - 1) * TW_ARENA_BYTES,
+                                            .poll = poll + (i - 1) * TW_ARENA_POLL_BYTES,
+                                            .id = arenas->count + i - 1};
         slot->next_free = arenas->first_free;
         arenas->first_free = slot;
     }

@@ -19,23 +19,24 @@
 
 // ---- arenas: 8 GiB of address space an instance ----
 //
-//   0            128 MiB                    4 GiB                                8 GiB      + 32 MiB
-//   | no device's  | windows, device heap …   | linear memory, grown by the engine | guard …  | poll page …
+//   0            128 MiB                    4 GiB                                8 GiB
+//   | no device's  | windows, device heap …   | linear memory, grown by the engine | guard: 64 MiB of no device's
 //
-// The guard and the poll page lie in the first 64 MiB that follow the arena, where no device maps anything.
-// The poll page must be at least 4 GiB and Wasmtime's guard (32 MiB) away from the linear memory's beginning:
-// Wasmtime aborts the process when a fault may belong to two memories of an instance, and it counts each as 4
-// GiB.
+// Every arena has a poll page (64 KiB, the engine's), which lies behind many arenas beside those of the others, so
+// that they are one mapping. It must be at least 4 GiB and Wasmtime's guard (32 MiB) away from the linear memory's
+// beginning: Wasmtime aborts the process when a fault may belong to two memories of an instance, and it counts
+// each as 4 GiB.
 enum { TW_ARENA_SHIFT = 33 };
 #define TW_ARENA_BYTES         (1ULL << TW_ARENA_SHIFT)
 #define TW_ARENA_MEMORY_OFFSET (1ULL << 32)
 #define TW_ARENA_LOW_GUARD     (64ULL << 20)
-#define TW_ARENA_POLL_OFFSET   (TW_ARENA_BYTES + (32ULL << 20)) // 64 KiB, the engine's poll page
+#define TW_ARENA_POLL_BYTES    (64ULL << 10)
 #define TW_ARENA_HEAP_OFFSET   (128ULL << 20) // from here on the device's: windows, then heap
 
 // Owned by whoever took it. `id` is its slot number.
 struct tw_gpu_arena {
     uint8_t *base;
+    uint8_t *poll; // TW_ARENA_POLL_BYTES, readable
     uint32_t id;
     bool low_half_used; // set by gpu/ when it maps anything in the lower half
 };
@@ -43,8 +44,7 @@ struct tw_gpu;
 // A recycled or new reservation; everything in it but the poll page is inaccessible. CAPACITY when the
 // address space or the instance cap is used up.
 [[nodiscard]] struct tw_gpu_arena *tw_gpu_arena_take(struct tw_gpu *gpu, struct tw_error *err);
-// Back for reuse; the upper half must be inaccessible or discarded by the caller. The poll page stays as its
-// last owner left it.
+// Back for reuse; the upper half must be inaccessible or discarded by the caller, the poll page readable.
 void tw_gpu_arena_give(struct tw_gpu *gpu, struct tw_gpu_arena *arena);
 
 // ---- devices ----
