@@ -57,7 +57,7 @@ static bool on_poll_fault(int signal_number, siginfo_t *info, void *ucontext) {
     const struct engine_call *call = own && signal_number == SIGSEGV ? call_of(own) : NULL;
     if (!call || !call->instance || !call->instance->arena)
         return false;
-    uintptr_t page = (uintptr_t)call->instance->arena->base + TW_ARENA_POLL_OFFSET;
+    uintptr_t page = (uintptr_t)call->instance->arena->poll;
     if ((uintptr_t)info->si_addr - page >= ENGINE_WASM_PAGE)
         return false;
     return pass_gate(call->instance);
