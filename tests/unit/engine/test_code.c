@@ -92,7 +92,7 @@ TW_TEST("code comes and goes under calls from many workers") {
     enum { MODULES = 5, CALLS = 400 };
     struct engine_test test;
     struct tw_engine_options options = {
-        .workers = 4, .warm_per_function = 1, .max_warm = 2, .max_code_bytes = 1, .max_queued = CALLS};
+        .workers = 4, .warm_per_function = 1, .max_warm = 2, .max_code_bytes = 1, .max_queued = 2 * CALLS};
     engine_test_open(&test, &options);
     struct tw_module *modules[MODULES];
     static struct engine_test_call calls[CALLS];
