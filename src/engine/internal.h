@@ -121,6 +121,7 @@ struct tw_module {
     struct engine_image image;
     struct tw_signature *exports;
     uint32_t *export_functions; // the exports' function indices
+    uint32_t function_count;    // those behind are the rewrite's own
     uint32_t export_count;
     const struct tw_wasm_import *imports;
     uint32_t import_count;

@@ -104,6 +104,7 @@ static bool list_state(struct tw_module *module, const struct build *build, stru
     module->global_count = build->rewritten.global_count;
     module->table_count = build->rewritten.table_count;
     module->has_start = build->rewritten.has_start;
+    module->function_count = wasm->func_count;
     module->single_use = wasm->mutates_tables || wasm->uses_data_drop || wasm->has_objects;
     return true;
 }

@@ -105,18 +105,21 @@ static void write_frame(struct tw_json_writer *writer, const wasm_frame_t *frame
     tw_json_write_end(writer, '}');
 }
 
-// Appends the frames; ret_name is the innermost function's, "" when it has none.
+// Appends the module's own frames; ret_name is the innermost function's, "" when it has none.
 static void write_frames(const struct tw_module *module, struct tw_buf *out, const wasm_frame_vec_t *frames,
                          struct tw_str text, char *ret_name, size_t size) {
     struct tw_json_writer writer;
     tw_json_write_init(&writer, out);
     tw_json_write_array(&writer);
-    for (size_t i = 0; i < frames->size && i < ENGINE_FRAMES_MAX; i++)
+    // A fill or copy in pieces is a function of the rewrite: only the innermost frame can be one.
+    size_t first = frames->size && wasm_frame_func_index(frames->data[0]) >= module->function_count;
+    for (size_t i = first; i < frames->size && i < ENGINE_FRAMES_MAX; i++)
         write_frame(&writer, frames->data[i], name_of(module, frames->data[i], text, i));
     tw_json_write_end(&writer, ']');
     if (!tw_json_write_done(&writer))
         tw_buf_reset(out); // names beyond all measure; the trap's kind is told anyway
-    struct tw_str name = frames->size ? name_of(module, frames->data[0], text, 0) : (struct tw_str){};
+    struct tw_str name =
+        frames->size > first ? name_of(module, frames->data[first], text, first) : (struct tw_str){};
     snprintf(ret_name, size, "%.*s", TW_STR_ARG(name));
 }
 

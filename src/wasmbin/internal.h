@@ -8,7 +8,8 @@
 //     sections.c  imports … exports, start
 //     segments.c  element and data segments          expr.c     constant expressions
 //     code.c      function bodies                    names.c    the name section
-//     polls.c     where to poll                      rewrite.c  the new binary
+//     polls.c     where to poll                      bulk.c     long fills and copies in pieces
+//     rewrite.c   the new binary
 #pragma once
 
 #include "wasmbin/limits.h"
@@ -250,11 +251,43 @@ void wasmbin_parse_names(struct wasmbin_parser *parser, struct tw_span content);
                                          struct wasmbin_constant *ret_constant);
 
 // ---- rewriting --------------------------------------------------------------------------------------------
-// Where a body gets its polls: offsets from body->start, ascending. Plain value.
-struct wasmbin_polls {
-    const uint32_t *offsets;
+// A function that does memory.fill or memory.copy of these memories in pieces. Plain value.
+struct wasmbin_helper {
+    bool is_copy;
+    uint32_t to, from; // memories; a fill has only the first
+};
+struct wasmbin_helpers {
+    struct wasmbin_helper items[WASMBIN_MAX_HELPERS];
     uint32_t count;
 };
-// For every defined function.
+// The instructions of a poll, up to its offset.
+struct wasmbin_poll {
+    uint8_t bytes[WASMBIN_POLL_HEAD_MAX];
+    uint32_t len;
+};
+struct wasmbin_helper_body {
+    uint8_t bytes[WASMBIN_HELPER_BYTES_MAX];
+    size_t len;
+    uint32_t poll_count;
+};
+// The number of the helper for this memory.fill or memory.copy, which is added when it is the first.
+uint32_t wasmbin_helper_find(struct wasmbin_helpers *helpers, const struct wasmbin_op *op);
+void wasmbin_helper_write(const struct wasmbin_helper *helper, const struct wasmbin_poll *poll_code,
+                          struct wasmbin_helper_body *ret_body);
+// (i32, i32, i32) → nothing.
+bool wasmbin_is_helper_type(const struct tw_wasm_functype *type);
+
+// A change in a body, ascending by offset from body->start: a poll that comes in, or a helper's call that stands there
+// instead of the instruction. Plain value.
+struct wasmbin_edit {
+    uint32_t offset;
+    uint32_t helper; // UINT32_MAX: a poll
+};
+struct wasmbin_edits {
+    const struct wasmbin_edit *items;
+    uint32_t count, poll_count;
+};
+// For every defined function; what is called goes to `helpers`.
 [[nodiscard]] bool wasmbin_polls_place(struct tw_arena *arena, const struct tw_wasm *wasm,
-                                       struct wasmbin_polls **ret_polls, struct tw_error *err);
+                                       struct wasmbin_helpers *helpers, struct wasmbin_edits **ret_edits,
+                                       struct tw_error *err);

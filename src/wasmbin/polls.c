@@ -8,8 +8,8 @@
 //    the host, by tail calls) and trees of calls: sixty functions that each call the next one twice run for
 //    years without a loop.
 // 3. Wherever more than WASMBIN_POLL_BUDGET units of work could pass within a function: a hundred thousand
-// memory.fill in a
-//    row take minutes without a loop or a call. Each body is walked, adding up the units since the last poll
+// table.fill in a
+//    row take minutes without a loop or a call, and long straight code adds up. Each body is walked, adding up the units since the last poll
 //    on the worst path. Between loop headers a body only goes forward, so that is known exactly: at the end
 //    of a construct it is the worst of the paths that fall through or branch there.
 //
@@ -33,24 +33,31 @@ struct poller {
     uint32_t depth;
     const uint8_t *start; // of the body being walked
     int32_t units;        // since the last poll, on the worst path here; 0 where no path leads
+    struct wasmbin_helpers *helpers;
     struct {
-        uint32_t *items;
+        struct wasmbin_edit *items;
         size_t count, capacity;
-    } offsets;         // of this body's polls
+    } edits; // of this body
+    uint32_t poll_count;
     uint32_t constant; // the value that the instruction before this one pushed
     bool has_constant;
-    bool is_full; // no memory, or more than WASMBIN_MAX_POLLS
+    bool is_starved; // no memory
 };
 
 static int32_t larger(int32_t a, int32_t b) {
     return a > b ? a : b;
 }
 
+static void edit(struct poller *poller, const uint8_t *at, uint32_t helper) {
+    struct wasmbin_edit edit = {(uint32_t)(at - poller->start), helper};
+    if (!TW_VEC_PUSH(&poller->edits, edit, 2 * WASMBIN_MAX_BODY_BYTES))
+        poller->is_starved = true;
+}
+
 static void place(struct poller *poller, const uint8_t *at) {
-    uint32_t offset = (uint32_t)(at - poller->start);
     poller->units = 0;
-    if (!TW_VEC_PUSH(&poller->offsets, offset, WASMBIN_MAX_POLLS))
-        poller->is_full = true;
+    poller->poll_count++;
+    edit(poller, at, UINT32_MAX);
 }
 
 // `units` of work begin at `at`. Polls there when they would be too much.
@@ -70,14 +77,26 @@ static int32_t bulk_cost(const struct poller *poller) {
     return units < WASMBIN_BULK_COST ? (int32_t)units : WASMBIN_BULK_COST;
 }
 
+static bool is_in_pieces(uint32_t code) {
+    return code == WASMBIN_MEMORY_FILL || code == WASMBIN_MEMORY_COPY;
+}
+
+// One piece and the way to it.
+static int32_t piece_cost(const struct poller *poller) {
+    const int32_t most = WASMBIN_PIECE_BYTES / WASMBIN_BULK_BYTES_PER_UNIT + 4 * WASMBIN_CALL_COST;
+    int32_t cost = bulk_cost(poller);
+    return cost < most ? cost : most;
+}
+
 // Without what a callee does.
 static int32_t cost_of(const struct poller *poller, uint32_t code) {
     switch (code) {
     case WASMBIN_MEMORY_GROW:
         return WASMBIN_GROW_COST;
-    case WASMBIN_MEMORY_INIT:
     case WASMBIN_MEMORY_COPY:
     case WASMBIN_MEMORY_FILL:
+        return piece_cost(poller);
+    case WASMBIN_MEMORY_INIT:
     case WASMBIN_TABLE_INIT:
     case WASMBIN_TABLE_COPY:
     case WASMBIN_TABLE_FILL:
@@ -212,6 +231,8 @@ static void control(struct poller *poller, const struct wasmbin_op *op, const st
 // ---- bodies -----------------------------------------------------------------------------------------------
 static void step(struct poller *poller, const struct wasmbin_op *op, const struct wasmbin_reader *reader) {
     spend(poller, op->at, cost_of(poller, op->code));
+    if (is_in_pieces(op->code) && !(poller->has_constant && poller->constant <= WASMBIN_PIECE_BYTES))
+        edit(poller, op->at, wasmbin_helper_find(poller->helpers, op));
     if (is_call(op->code))
         call(poller, op);
     control(poller, op, reader);
@@ -242,31 +263,32 @@ static bool find_small(const struct tw_wasm *wasm, const struct wasmbin_body *bo
     return true;
 }
 
-static bool keep_offsets(struct tw_arena *arena, const struct poller *poller, uint32_t func,
-                         struct wasmbin_polls *polls, struct tw_error *err) {
-    if (poller->is_full && poller->offsets.count == WASMBIN_MAX_POLLS)
+static bool keep_edits(struct tw_arena *arena, const struct poller *poller, uint32_t func,
+                       struct wasmbin_edits *edits, struct tw_error *err) {
+    if (poller->poll_count > WASMBIN_MAX_POLLS)
         return tw_fail(err, TW_ERR_MODULE_TOO_LARGE,
                        "function %u has more than %d loops or other places that need a poll; split it", func,
                        WASMBIN_MAX_POLLS);
-    if (poller->is_full)
+    if (poller->is_starved)
         return wasmbin_no_memory(err);
-    uint32_t *offsets = WASMBIN_ARRAY(arena, uint32_t, poller->offsets.count, err);
-    if (!offsets)
+    struct wasmbin_edit *items = WASMBIN_ARRAY(arena, struct wasmbin_edit, poller->edits.count, err);
+    if (!items)
         return false;
-    if (poller->offsets.count)
-        memcpy(offsets, poller->offsets.items, poller->offsets.count * sizeof *offsets);
-    *polls = (struct wasmbin_polls){offsets, (uint32_t)poller->offsets.count};
+    if (poller->edits.count)
+        memcpy(items, poller->edits.items, poller->edits.count * sizeof *items);
+    *edits = (struct wasmbin_edits){items, (uint32_t)poller->edits.count, poller->poll_count};
     return true;
 }
 
 static bool walk_body(struct tw_arena *arena, struct poller *poller, uint32_t index,
-                      struct wasmbin_polls *polls, struct tw_error *err) {
+                      struct wasmbin_edits *edits, struct tw_error *err) {
     const struct wasmbin_body *body = &((const struct wasmbin_module *)poller->wasm->sections)->bodies[index];
     struct wasmbin_reader reader = reader_of(poller->wasm, body, err);
     struct wasmbin_op op = {};
     poller->start = body->start;
     poller->has_constant = false;
-    poller->offsets.count = 0;
+    poller->edits.count = 0;
+    poller->poll_count = 0;
     poller->units = 0;
     poller->depth = 1;
     poller->open[0] = (struct construct){};
@@ -277,28 +299,28 @@ static bool walk_body(struct tw_arena *arena, struct poller *poller, uint32_t in
             return false;
         step(poller, &op, &reader);
     }
-    return keep_offsets(arena, poller, poller->wasm->imported_funcs + index, polls, err);
+    return keep_edits(arena, poller, poller->wasm->imported_funcs + index, edits, err);
 }
 
-bool wasmbin_polls_place(struct tw_arena *arena, const struct tw_wasm *wasm, struct wasmbin_polls **ret_polls,
-                         struct tw_error *err) {
+bool wasmbin_polls_place(struct tw_arena *arena, const struct tw_wasm *wasm, struct wasmbin_helpers *helpers,
+                         struct wasmbin_edits **ret_edits, struct tw_error *err) {
     const struct wasmbin_module *module = wasm->sections;
     uint32_t count = wasm->func_count - wasm->imported_funcs;
-    struct wasmbin_polls *polls = WASMBIN_ARRAY(arena, struct wasmbin_polls, count, err);
+    struct wasmbin_edits *edits = WASMBIN_ARRAY(arena, struct wasmbin_edits, count, err);
     struct construct *open = WASMBIN_ARRAY(arena, struct construct, WASMBIN_MAX_NESTING, err);
     uint8_t *is_small = WASMBIN_ARRAY(arena, uint8_t, count, err);
-    if (!polls || !open || !is_small)
+    if (!edits || !open || !is_small)
         return false;
     for (uint32_t i = 0; i < count; i++)
         if (!find_small(wasm, &module->bodies[i], &is_small[i], err))
             return false;
-    struct poller poller = {.wasm = wasm, .is_small = is_small, .open = open};
+    struct poller poller = {.wasm = wasm, .is_small = is_small, .open = open, .helpers = helpers};
     bool ok = true;
     for (uint32_t i = 0; i < count && ok; i++)
-        ok = walk_body(arena, &poller, i, &polls[i], err);
-    free(poller.offsets.items);
+        ok = walk_body(arena, &poller, i, &edits[i], err);
+    free(poller.edits.items);
     if (!ok)
         return false;
-    *ret_polls = polls;
+    *ret_edits = edits;
     return true;
 }

@@ -2,7 +2,8 @@
 //
 // The new binary: the old sections in their order, most of them as they are. Changed: memories (the poll
 // memory comes last, so no index moves), exports (the reserved ones come last), start (left out), code (polls
-// are put in), data (active segments become empty passive ones). Sections that were not there and are needed
+// are put in, long fills and copies become calls of functions behind the module's), data (active segments become empty
+// passive ones). Sections that were not there and are needed
 // come in at their place. A data count section is never added: only code with memory.init or data.drop needs
 // one, and then it is there already.
 //
@@ -10,10 +11,7 @@
 
 #include "wasmbin/internal.h"
 
-enum {
-    SIZE_BYTES = 5,    // of a size that is filled in later
-    POLL_HEAD_MAX = 5, // of one poll, up to its offset
-};
+enum { SIZE_BYTES = 5 }; // of a size that is filled in later
 
 // Confined.
 struct rewriter {
@@ -23,9 +21,9 @@ struct rewriter {
     struct tw_buf *out;
     size_t start; // of the new module in `out`
     struct tw_wasm_rewritten result;
-    const struct wasmbin_polls *polls; // by defined function; NULL: none wanted
-    uint8_t poll[POLL_HEAD_MAX];       // the instructions of a poll, up to its offset
-    uint32_t poll_len;
+    const struct wasmbin_edits *edits; // by defined function; NULL: no polls wanted
+    struct wasmbin_helpers helpers;
+    struct wasmbin_poll poll;
     struct tw_error *err;
 };
 
@@ -151,15 +149,15 @@ static bool write_exports(struct rewriter *rewriter) {
 static void make_poll(struct rewriter *rewriter, uint32_t index) {
     const uint8_t first[] = {WASMBIN_I32_CONST, 0, WASMBIN_I32_LOAD8_U, 0};
     const uint8_t other[] = {WASMBIN_I32_CONST, 0, WASMBIN_I32_LOAD8_U, 0x40, (uint8_t)index};
-    rewriter->poll_len = index ? sizeof other : sizeof first;
-    memcpy(rewriter->poll, index ? other : first, rewriter->poll_len);
+    rewriter->poll.len = index ? sizeof other : sizeof first;
+    memcpy(rewriter->poll.bytes, index ? other : first, rewriter->poll.len);
 }
 
 // Each poll of a function has an offset of its own (WASMBIN_MAX_POLLS are in the page): the engine's compiler
 // drops a load that another one of the same address dominates, and a loop would be left without its poll.
 static bool write_poll(struct rewriter *rewriter, uint32_t offset) {
     const uint8_t drop[] = {WASMBIN_DROP};
-    return write_bytes(rewriter, rewriter->poll, rewriter->poll_len) && write_u32(rewriter, offset) &&
+    return write_bytes(rewriter, rewriter->poll.bytes, rewriter->poll.len) && write_u32(rewriter, offset) &&
            write_bytes(rewriter, drop, sizeof drop);
 }
 
@@ -167,39 +165,142 @@ static uint32_t u32_len(uint32_t value) {
     return value < 1 << 7 ? 1 : value < 1 << 14 ? 2 : 3;
 }
 
-static bool write_body(struct rewriter *rewriter, const struct wasmbin_body *body,
-                       const struct wasmbin_polls *polls, uint32_t func) {
+static uint32_t helper_index(const struct rewriter *rewriter, uint32_t helper) {
+    return rewriter->wasm->func_count + helper;
+}
+
+// Where the instruction at `at` ends; it was read before.
+static const uint8_t *after(const struct rewriter *rewriter, const struct wasmbin_body *body,
+                            const uint8_t *at) {
+    struct wasmbin_reader reader = {rewriter->wasm->bytes.data, at, body->end, rewriter->err};
+    struct wasmbin_op op;
+    return wasmbin_next(&reader, &op) ? reader.at : body->end;
+}
+
+static uint64_t size_with_edits(const struct rewriter *rewriter, const struct wasmbin_body *body,
+                                const struct wasmbin_edits *edits) {
     uint64_t size = (uint64_t)(body->end - body->start);
-    for (uint32_t i = 0; i < polls->count; i++)
-        size += rewriter->poll_len + u32_len(i) + 1;
+    uint32_t polls = 0;
+    for (uint32_t i = 0; i < edits->count; i++) {
+        const struct wasmbin_edit *edit = &edits->items[i];
+        const uint8_t *at = body->start + edit->offset;
+        if (edit->helper == UINT32_MAX)
+            size += rewriter->poll.len + u32_len(polls++) + 1;
+        else
+            size += 1 + u32_len(helper_index(rewriter, edit->helper)) -
+                    (uint64_t)(after(rewriter, body, at) - at);
+    }
+    return size;
+}
+
+static bool write_body(struct rewriter *rewriter, const struct wasmbin_body *body,
+                       const struct wasmbin_edits *edits, uint32_t func) {
+    uint64_t size = size_with_edits(rewriter, body, edits);
     if (size > WASMBIN_MAX_BODY_BYTES)
         return tw_fail(rewriter->err, TW_ERR_MODULE_TOO_LARGE,
                        "function %u grows to %" PRIu64 " bytes with %u polls, the limit is %d; split it",
-                       func, size, polls->count, WASMBIN_MAX_BODY_BYTES);
+                       func, size, edits->poll_count, WASMBIN_MAX_BODY_BYTES);
     if (!write_u32(rewriter, (uint32_t)size))
         return false;
     const uint8_t *at = body->start;
-    for (uint32_t i = 0; i < polls->count; i++) {
-        const uint8_t *next = body->start + polls->offsets[i];
-        if (!write_bytes(rewriter, at, (size_t)(next - at)) || !write_poll(rewriter, i))
+    uint32_t polls = 0;
+    for (uint32_t i = 0; i < edits->count; i++) {
+        const struct wasmbin_edit *edit = &edits->items[i];
+        const uint8_t *next = body->start + edit->offset;
+        if (!write_bytes(rewriter, at, (size_t)(next - at)))
             return false;
-        at = next;
+        if (edit->helper == UINT32_MAX) {
+            if (!write_poll(rewriter, polls++))
+                return false;
+            at = next;
+        } else {
+            if (!write_byte(rewriter, WASMBIN_CALL) ||
+                !write_u32(rewriter, helper_index(rewriter, edit->helper)))
+                return false;
+            at = after(rewriter, body, next);
+        }
     }
-    rewriter->result.poll_count += polls->count;
+    rewriter->result.poll_count += polls;
     return write_bytes(rewriter, at, (size_t)(body->end - at));
 }
 
+static bool write_helpers(struct rewriter *rewriter) {
+    for (uint32_t i = 0; i < rewriter->helpers.count; i++) {
+        struct wasmbin_helper_body body;
+        wasmbin_helper_write(&rewriter->helpers.items[i], &rewriter->poll, &body);
+        if (!write_u32(rewriter, (uint32_t)body.len) || !write_bytes(rewriter, body.bytes, body.len))
+            return false;
+        rewriter->result.poll_count += body.poll_count;
+    }
+    return true;
+}
+
 static bool write_code(struct rewriter *rewriter, const struct wasmbin_section *section) {
-    if (!rewriter->polls)
+    if (!rewriter->edits)
         return write_span(rewriter, section->whole);
     const struct tw_wasm *wasm = rewriter->wasm;
     uint32_t count = wasm->func_count - wasm->imported_funcs;
     size_t content;
-    if (!begin_section(rewriter, WASMBIN_CODE, &content) || !write_u32(rewriter, count))
+    if (!begin_section(rewriter, WASMBIN_CODE, &content) ||
+        !write_u32(rewriter, count + rewriter->helpers.count))
         return false;
     for (uint32_t i = 0; i < count; i++)
-        if (!write_body(rewriter, &rewriter->module->bodies[i], &rewriter->polls[i],
+        if (!write_body(rewriter, &rewriter->module->bodies[i], &rewriter->edits[i],
                         wasm->imported_funcs + i))
+            return false;
+    if (!write_helpers(rewriter))
+        return false;
+    end_section(rewriter, content);
+    return true;
+}
+
+// ---- the helpers' declarations ----------------------------------------------------------------------------
+// A section's items without their count; it was read before.
+static struct tw_span items_of(struct rewriter *rewriter, const struct wasmbin_section *section,
+                               uint32_t *ret_count) {
+    struct wasmbin_reader reader = {rewriter->wasm->bytes.data, section->whole.data + 1,
+                                    section->whole.data + section->whole.len, rewriter->err};
+    uint32_t size;
+    *ret_count = 0;
+    if (!wasmbin_read_u32(&reader, "a size", &size) || !wasmbin_read_u32(&reader, "a count", ret_count))
+        return (struct tw_span){};
+    return tw_span_of(reader.at, (size_t)(reader.end - reader.at));
+}
+
+// The module's own type for it, else the one that is added behind them.
+static uint32_t helper_type(const struct rewriter *rewriter) {
+    const struct tw_wasm *wasm = rewriter->wasm;
+    for (uint32_t i = 0; i < wasm->type_count; i++)
+        if (wasmbin_is_helper_type(&wasm->types[i]))
+            return i;
+    return wasm->type_count;
+}
+
+static bool write_types(struct rewriter *rewriter, const struct wasmbin_section *section) {
+    static const uint8_t added[] = {0x60, 3, TW_WASM_I32, TW_WASM_I32, TW_WASM_I32, 0};
+    uint32_t count;
+    size_t content;
+    if (!rewriter->helpers.count || helper_type(rewriter) < rewriter->wasm->type_count)
+        return write_span(rewriter, section->whole);
+    struct tw_span items = items_of(rewriter, section, &count);
+    if (!begin_section(rewriter, WASMBIN_TYPES, &content) || !write_u32(rewriter, count + 1) ||
+        !write_span(rewriter, items) || !write_bytes(rewriter, added, sizeof added))
+        return false;
+    end_section(rewriter, content);
+    return true;
+}
+
+static bool write_functions(struct rewriter *rewriter, const struct wasmbin_section *section) {
+    uint32_t count;
+    size_t content;
+    if (!rewriter->helpers.count)
+        return write_span(rewriter, section->whole);
+    struct tw_span items = items_of(rewriter, section, &count);
+    if (!begin_section(rewriter, WASMBIN_FUNCTIONS, &content) ||
+        !write_u32(rewriter, count + rewriter->helpers.count) || !write_span(rewriter, items))
+        return false;
+    for (uint32_t i = 0; i < rewriter->helpers.count; i++)
+        if (!write_u32(rewriter, helper_type(rewriter)))
             return false;
     end_section(rewriter, content);
     return true;
@@ -249,8 +350,10 @@ static bool write_section(struct rewriter *rewriter, const struct wasmbin_sectio
     case WASMBIN_START:
         return true; // written by write_due, or left out
     case WASMBIN_TYPES:
-    case WASMBIN_IMPORTS:
+        return write_types(rewriter, section);
     case WASMBIN_FUNCTIONS:
+        return write_functions(rewriter, section);
+    case WASMBIN_IMPORTS:
     case WASMBIN_TABLES:
     case WASMBIN_TAGS:
     case WASMBIN_GLOBALS:
@@ -320,14 +423,19 @@ static bool find_globals(struct rewriter *rewriter) {
 
 static bool prepare_polls(struct rewriter *rewriter) {
     const struct tw_wasm *wasm = rewriter->wasm;
-    struct wasmbin_polls *polls;
+    struct wasmbin_edits *edits;
     if (wasm->memory_count == WASMBIN_MAX_MEMORIES)
         return tw_fail(rewriter->err, TW_ERR_MODULE_TOO_LARGE, "%u memories, the limit is %d; use fewer",
                        wasm->memory_count, WASMBIN_MAX_MEMORIES - 1);
-    if (!wasmbin_polls_place(rewriter->arena, wasm, &polls, rewriter->err))
+    if (!wasmbin_polls_place(rewriter->arena, wasm, &rewriter->helpers, &edits, rewriter->err))
         return false;
+    if (wasm->func_count + rewriter->helpers.count > WASMBIN_MAX_FUNCTIONS + WASMBIN_MAX_IMPORTS)
+        return tw_fail(rewriter->err, TW_ERR_MODULE_TOO_LARGE,
+                       "%u functions, the limit is %d; split the module", wasm->func_count,
+                       WASMBIN_MAX_FUNCTIONS + WASMBIN_MAX_IMPORTS - WASMBIN_MAX_HELPERS);
+    rewriter->result.helper_count = rewriter->helpers.count;
     make_poll(rewriter, wasm->memory_count);
-    rewriter->polls = polls;
+    rewriter->edits = edits;
     rewriter->result.has_poll = true;
     return true;
 }

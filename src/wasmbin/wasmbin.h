@@ -132,7 +132,8 @@ struct tw_wasm_rewritten {
     uint32_t memory_count, global_count, table_count; // how many tw:m, tw:g, tw:t there are
     uint32_t *globals;                                // indices in the original's global space behind tw:g0 …
     bool has_start, has_poll;
-    uint32_t poll_count; // loads that were put in
+    uint32_t poll_count;   // loads that were put in
+    uint32_t helper_count; // functions that were added behind the module's: long fills and copies in pieces
 };
 // Appends the new binary to `out` (untouched on failure). INVALID_WASM for an export with a reserved name,
 // MODULE_TOO_LARGE when polls make a function or the module larger than the engine takes, CAPACITY without

@@ -58,6 +58,40 @@ TW_TEST("a deadline stops them with epochs too") {
     check_all(&options);
 }
 
+// One fill or copy of a gigabyte: without polls in it, it would run to its end and return.
+TW_TEST("a single huge fill or copy is stopped in the middle, and traps tell the guest's own function") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    struct tw_module_limits limits = {.memory_bytes = 1ULL << 30};
+    struct tw_error err = {};
+    struct tw_span wasm = engine_test_wat("(module (memory (export \"memory\") 16384)"
+                                          "(func (export \"fill\") (param i32) (result i32) (memory.fill "
+                                          "(i32.const 0) (i32.const 1) (local.get 0))"
+                                          " (i32.load8_u (i32.const 0x3fffffff)))"
+                                          "(func (export \"copy\") (param i32) (result i32) (memory.copy "
+                                          "(i32.const 1) (i32.const 0) (local.get 0))"
+                                          " (i32.load8_u (i32.const 0x3fffffff)))" GOOD ")");
+    struct tw_module *module = engine_test_try(&test, wasm, &limits, &err);
+    tw_assert_ok(module, &err);
+    static const char *const exports[] = {"fill", "copy"};
+    for (size_t i = 0; i < TW_COUNT(exports); i++) {
+        struct engine_test_call far = {}, huge = {};
+        engine_test_put_args(&far, 1, (int[]){(1 << 30) + 1});
+        ck_assert_int_eq(engine_test_code(&test, module, exports[i], 20000, &far), TW_ERR_GUEST_TRAP);
+        char wanted[80];
+        snprintf(wanted, sizeof(wanted), "the function trapped: out_of_bounds in %s", exports[i]);
+        ck_assert_str_eq(far.invoke.error.message, wanted);
+        engine_test_forget(&far);
+        engine_test_put_args(&huge, 1, (int[]){(1 << 30) - 1});
+        ck_assert_int_eq(engine_test_code(&test, module, exports[i], 5, &huge), TW_ERR_TIMEOUT);
+        engine_test_forget(&huge);
+        ck_assert_int_eq(ENGINE_CALL(&test, module, "good"), 7);
+    }
+    tw_module_unref(module);
+    free((void *)(uintptr_t)wasm.data);
+    engine_test_close(&test);
+}
+
 TW_TEST("a tree of sixty calls without loops or recursion is stopped") {
     struct engine_test test;
     engine_test_open(&test, NULL);

@@ -279,10 +279,20 @@ TW_TEST("instructions that take a length count for what they may cost") {
     begin();
     add("(memory 1) (func (export \"f\") (param i32)");
     for (unsigned i = 0; i < 10; i++)
+        add("(table.fill 0 (i32.const 0) (ref.null func) (local.get 0))");
+    add(") (table 1 funcref)");
+    finish();
+    ck_assert_uint_eq(rewritten.poll_count, 10); // before each: for the first it is the entry
+
+    // In pieces of 16,384 units, and 16 for the way there: 15 of them fit the budget, with 3 instructions each beside.
+    begin();
+    add("(memory 1) (func (export \"f\") (param i32)");
+    for (unsigned i = 0; i < 31; i++)
         add("(memory.fill (i32.const 0) (i32.const 0) (local.get 0))");
     add(")");
     finish();
-    ck_assert_uint_eq(rewritten.poll_count, 10); // before each: for the first it is the entry
+    ck_assert_uint_eq(rewritten.helper_count, 1);
+    ck_assert_uint_eq(rewritten.poll_count, 4); // at the entry, before the 16th and the 31st, and one in the helper
 
     begin();
     add("(memory 1) (func (export \"f\")");
