@@ -85,6 +85,7 @@ class Soak:
             self.client.request("DELETE", path)
         while not self.stopping.is_set() and self.client.get(path).json()["state"] in ("queued", "running"):
             time.sleep(0.01)
+        self.client.request("DELETE", path)  # ended jobs are kept for a while otherwise
 
     def stream(self, _):
         reply = self.client.request("POST", "/functions/soak/invoke-stream?export=stream", b"", {"Content-Type": "text/plain"})
