@@ -79,6 +79,30 @@ TW_TEST("structures, arrays, small integers and casts work, beside a memory that
         180);
 }
 
+// Objects made by constant expressions, and arrays of functions from segments: 5 + 6 + 30 + 1.
+TW_TEST("constant expressions make objects, segments make arrays of functions") {
+    check_both(
+        "(module (type $f (func (result i32))) (type $box (struct (field $n (mut i32)))) (type $fs (array "
+        "(mut funcref)))"
+        "(func $five (type $f) (i32.const 5)) (func $six (type $f) (i32.const 6))"
+        "(elem $e funcref (ref.func $five) (ref.func $six))"
+        "(global $box (ref $box) (struct.new $box (i32.const 29)))"
+        "(global $small (ref i31) (ref.i31 (i32.const 1)))"
+        "(global $any anyref (any.convert_extern (ref.null extern)))"
+        "(func $at (param $a (ref $fs)) (param $i i32) (result i32)"
+        " (call_ref $f (ref.cast (ref $f) (array.get $fs (local.get $a) (local.get $i)))))"
+        "(func (export \"run\") (result i32) (local $a (ref $fs))"
+        " (struct.set $box $n (global.get $box) (i32.add (struct.get $box $n (global.get $box)) (i32.const "
+        "1)))"
+        " (local.set $a (array.new_elem $fs $e (i32.const 0) (i32.const 2)))"
+        " (array.init_elem $fs $e (local.get $a) (i32.const 0) (i32.const 1) (i32.const 1))" // six, six
+        " (array.init_elem $fs $e (local.get $a) (i32.const 0) (i32.const 0) (i32.const 1))" // five, six
+        " (i32.add (i32.add (call $at (local.get $a) (i32.const 0)) (call $at (local.get $a) (i32.const 1)))"
+        "  (i32.add (struct.get $box $n (global.get $box))" // 30 in every call: 29 + 1
+        "   (i32.add (i31.get_u (global.get $small)) (i32.eqz (ref.is_null (global.get $any))))))))",
+        42);
+}
+
 // Thrown three frames deep, caught by tag with its value: 40; caught by all and thrown again: 1; finally 41 + 1.
 TW_TEST("exceptions are caught where they should be, and instances stay warm") {
     check_both(

@@ -292,7 +292,8 @@ TW_TEST("instructions that take a length count for what they may cost") {
     add(")");
     finish();
     ck_assert_uint_eq(rewritten.helper_count, 1);
-    ck_assert_uint_eq(rewritten.poll_count, 4); // at the entry, before the 16th and the 31st, and one in the helper
+    ck_assert_uint_eq(rewritten.poll_count,
+                      4); // at the entry, before the 16th and the 31st, and one in the helper
 
     begin();
     add("(memory 1) (func (export \"f\")");
