@@ -31,6 +31,7 @@ static struct http_exchange *take_spare(struct http_loop *loop) {
     tw_buf_init(&x->body, loop->http->options.max_body_bytes);
     tw_lock_init(&x->call_lock);
     http_stream_init(&x->stream);
+    http_spill_init(&x->spill);
     return x;
 }
 
@@ -76,6 +77,7 @@ static void keep_small(struct tw_buf *buf, size_t keep) {
 static void clean(struct http_exchange *x) {
     tw_counter_add(&x->loop->http->body_bytes, -x->body_charged);
     tw_arena_reset(&x->arena);
+    http_spill_clean(x);
     keep_small(&x->head, HEAD_KEEP);
     keep_small(&x->body, HTTP_BODY_KEEP);
     tw_buf_reset(&x->out_head);
@@ -94,8 +96,8 @@ static void clean(struct http_exchange *x) {
     x->peer[0] = '\0';
     x->object = (struct tw_str){};
     x->stream_id = 0;
-    x->has_begun = x->is_events = x->is_streaming = x->head_done = x->is_whole = x->expects_continue =
-        x->close_after = x->is_http10 = x->was_aborted = false;
+    x->is_encoded = x->has_begun = x->is_events = x->is_streaming = x->head_done = x->is_whole =
+        x->expects_continue = x->close_after = x->is_http10 = x->was_aborted = false;
     x->body_seen = 0;
     x->body_charged = x->body_ns = 0;
     x->sent = x->header_bytes = 0;
@@ -116,8 +118,10 @@ static void destroy(struct http_exchange *x) {
 
 void http_exchange_free(struct http_exchange *x) {
     struct http_loop *loop = x->loop;
-    http_trace_end(x);
     http_exchange_detach(x);
+    if (http_spill_leave(x))
+        return;
+    http_trace_end(x);
     clean(x);
     tw_counter_add(&loop->exchange_count, -1);
     if (loop->spare_count >= HTTP_SPARE_EXCHANGES) {
@@ -221,12 +225,22 @@ void http_exchange_head(struct http_exchange *x, struct tw_str target) {
 static bool charge_body(struct http_exchange *x, struct tw_error *err) {
     if (x->body.len <= HTTP_BODY_KEEP)
         return true;
-    int64_t more = (int64_t)x->body.len - x->body_charged;
+    int64_t more = (int64_t)(x->body.len + x->spill.writing.len) - x->body_charged;
+    if (more <= 0)
+        return true;
     if (!tw_counter_add_below(&x->loop->http->body_bytes, more, HTTP_BODY_TOTAL_MAX))
         return tw_fail(err, TW_ERR_CAPACITY, "request bodies of %lld bytes are held already; try again later",
                        (long long)HTTP_BODY_TOTAL_MAX);
     x->body_charged += more;
     return true;
+}
+
+void http_exchange_uncharge(struct http_exchange *x) {
+    int64_t held = x->body.len > HTTP_BODY_KEEP ? (int64_t)x->body.len : 0;
+    if (x->body_charged <= held)
+        return;
+    tw_counter_add(&x->loop->http->body_bytes, held - x->body_charged);
+    x->body_charged = held;
 }
 
 bool http_exchange_body(struct http_exchange *x, const uint8_t *data, size_t len) {
@@ -241,10 +255,12 @@ bool http_exchange_body(struct http_exchange *x, const uint8_t *data, size_t len
                        x->body.max);
     if (!tw_buf_append(&x->body, data, len))
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for the request's body; try again later");
-    return charge_body(x, err);
+    return charge_body(x, err) && http_spill_take(x, err);
 }
 
 bool http_exchange_drips(const struct http_exchange *x) {
+    if (http_spill_is_full(x))
+        return false; // it is we who do not read
     int64_t seconds = (x->loop->now_ns - x->body_ns) / TW_NS_PER_S - HTTP_BODY_GRACE_S;
     return seconds > 0 && x->body_seen < (uint64_t)seconds * x->loop->http->options.body_min_rate;
 }
@@ -277,10 +293,33 @@ void http_exchange_run(struct http_exchange *x) {
     }
     x->stage = HTTP_WORKING;
     tw_counter_add(&x->loop->in_flight, 1);
+    if (x->spill.is_open)
+        http_spill_finish(x);
+    else
+        http_exchange_handle(x);
+}
+
+void http_exchange_handle(struct http_exchange *x) {
     if (http_once_wanted(x))
         http_once_run(x);
     else
         x->route->handler(x);
+}
+
+// ---- elsewhere ----
+
+static void run_task(struct tw_task *task) {
+    struct http_exchange *x = (struct http_exchange *)((char *)task - offsetof(struct http_exchange, task));
+    tw_log_trace_set(x->trace_id);
+    void (*work)(struct http_exchange *) = x->work;
+    work(x);
+    tw_log_trace_set(NULL);
+}
+
+static bool submit(struct http_exchange *x, void (*work)(struct http_exchange *x), struct tw_error *err) {
+    x->work = work;
+    x->task = (struct tw_task){.run = run_task};
+    return tw_pool_submit(tw_service_pool(x->loop->http->options.service), &x->task, err);
 }
 
 // ---- answering ----
@@ -304,8 +343,11 @@ static void on_note(struct http_note *note) {
 }
 
 void http_respond(struct http_exchange *x) {
+    struct tw_error ignored = {}; // then the body goes out as it is
     if (x->is_once)
         http_once_end(x);
+    if (!http_encode(x) && submit(x, http_respond, &ignored))
+        return;
     if (http_on_loop(x->loop))
         answer(x);
     else
@@ -374,20 +416,8 @@ void http_exchange_abort(struct http_exchange *x) {
     }
 }
 
-// ---- elsewhere ----
-
-static void run_task(struct tw_task *task) {
-    struct http_exchange *x = (struct http_exchange *)((char *)task - offsetof(struct http_exchange, task));
-    tw_log_trace_set(x->trace_id);
-    void (*work)(struct http_exchange *) = x->work;
-    work(x);
-    tw_log_trace_set(NULL);
-}
-
 void http_run_blocking(struct http_exchange *x, void (*work)(struct http_exchange *x)) {
     struct tw_error err = {};
-    x->work = work;
-    x->task = (struct tw_task){.run = run_task};
-    if (!tw_pool_submit(tw_service_pool(x->loop->http->options.service), &x->task, &err))
+    if (!submit(x, work, &err))
         http_fail(x, &err);
 }

@@ -75,6 +75,21 @@ struct http_stream {
     bool posted, ended, failed, gone;
 };
 
+// A body on its way to a file (spill.c). The loop's, but for what the disk's thread writes while `is_busy`.
+struct http_spill {
+    int fd;            // -1: none yet
+    uint64_t len;      // written
+    int64_t charged;   // of the server's total
+    size_t unconsumed; // HTTP/2: taken, but no window given back yet
+    struct tw_buf writing;
+    uint8_t *map; // the whole body, once it is there
+    struct tw_task task;
+    struct http_note note;
+    struct tw_error error;
+    bool is_open, is_busy, is_finishing;
+    bool is_left; // the exchange is over and is freed when the block is written
+};
+
 // How far the request has come. Loop thread only.
 enum http_stage { HTTP_RECEIVING, HTTP_WORKING, HTTP_ANSWERING, HTTP_ANSWERED };
 
@@ -87,8 +102,8 @@ struct http_exchange {
     struct tw_str authority;   // of the target, :authority or Host
     struct http_field fields[HTTP_HEADERS_MAX];
     unsigned field_count;
-    struct tw_buf head; // what the fields point into
-    struct tw_buf body;
+    struct tw_buf head;                         // what the fields point into
+    struct tw_buf body;                         // what is in memory of it; handlers ask http_body
     struct tw_str params[HTTP_PATH_PARAMS_MAX]; // of the route's template, decoded
     const struct http_route *route;             // NULL: none matched
     struct tw_caller caller;
@@ -105,6 +120,7 @@ struct http_exchange {
     void (*on_abort)(struct http_exchange *x);
 
     // ---- the handler's ----
+    bool is_encoded;
     bool is_once; // its idempotency key is waiting for the answer
     struct tw_task task;
     void (*work)(struct http_exchange *x);
@@ -122,6 +138,7 @@ struct http_exchange {
     struct tw_error refusal; // decided before the body came; code TW_OK: none
     struct http_note note;
     struct http_stream stream;
+    struct http_spill spill;
     bool is_streaming;
     bool head_done, is_whole, expects_continue, close_after, is_http10, was_aborted;
     uint32_t path_at, path_len, authority_at, authority_len; // HTTP/2: :path and :authority in `head`
@@ -150,6 +167,8 @@ bool http_header_has(const struct http_exchange *x, struct tw_str name);
                                    struct tw_error *err);
 [[nodiscard]] bool http_query_u32(struct http_exchange *x, struct tw_str name, uint32_t *ret_value,
                                   struct tw_error *err);
+// The whole body, from memory or a file; until the answer.
+struct tw_span http_body(const struct http_exchange *x);
 // Is the body of that media type (parameters and case aside)?
 bool http_content_type_is(const struct http_exchange *x, struct tw_str type);
 

@@ -48,11 +48,11 @@ static void deploy_now(struct http_exchange *x, struct tw_deploy *deploy) {
     bool ok = true;
     tw_buf_init(&out, ANSWER_MAX);
     if (http_content_type_is(x, TW_STR("application/wasm"))) {
-        deploy->wasm = tw_buf_span(&x->body);
+        deploy->wasm = http_body(x);
         if (!deploy->replace)
             ok = http_query_find(x, TW_STR("name"), &deploy->name, &err);
     } else if (http_content_type_is(x, TW_STR("application/json"))) {
-        root = tw_json_parse(tw_buf_span(&x->body), &err);
+        root = tw_json_parse(http_body(x), &err);
         ok = root && read_deploy_json(x, root, &wasm, deploy, &err) && check_name(path_name, deploy, &err);
         if (deploy->replace)
             deploy->name = path_name;
@@ -131,7 +131,7 @@ void http_function_delete(struct http_exchange *x) {
 // ---- prewarm ----
 
 static bool read_count(struct http_exchange *x, uint32_t *ret_count, struct tw_error *err) {
-    struct tw_json *root = tw_json_parse(tw_buf_span(&x->body), err);
+    struct tw_json *root = tw_json_parse(http_body(x), err);
     if (!root)
         return false;
     const struct tw_json *count = tw_json_get(root, "count");

@@ -11,7 +11,8 @@
 #include "http/internal.h"
 
 bool http_h1_wants_input(const struct http_conn *conn) {
-    return conn->kind == HTTP_ONE && (!conn->exchanges || conn->exchanges->stage == HTTP_RECEIVING);
+    const struct http_exchange *x = conn->exchanges;
+    return conn->kind == HTTP_ONE && (!x || (x->stage == HTTP_RECEIVING && !http_spill_is_full(x)));
 }
 
 // ---- in ----
@@ -43,6 +44,13 @@ static void on_head(struct http_conn *conn, struct http_exchange *x) {
         refuse_and_close(x);
     else if (x->expects_continue)
         send_continue(conn);
+}
+
+// The first bytes of a connection are a line, and no HTTP: there is nobody who would understand an answer.
+static bool is_foreign(const struct http_conn *conn, const uint8_t *data, size_t len) {
+    const uint8_t *end = conn->has_spoken ? NULL : memchr(data, '\n', len);
+    return end && llhttp_get_errno(&conn->h1.parser) == HPE_INVALID_METHOD &&
+           !memmem(data, (size_t)(end - data), " HTTP/", 6);
 }
 
 static void on_bad(struct http_conn *conn, struct http_exchange *x) {
@@ -77,6 +85,7 @@ static size_t step(struct http_conn *conn, const uint8_t *data, size_t len) {
     case HTTP_H1_MORE:
         break;
     case HTTP_H1_HEAD:
+        conn->has_spoken = true;
         on_head(conn, x);
         break;
     case HTTP_H1_REQUEST:
@@ -84,7 +93,10 @@ static size_t step(struct http_conn *conn, const uint8_t *data, size_t len) {
         http_exchange_run(x);
         break;
     case HTTP_H1_BAD:
-        on_bad(conn, x);
+        if (is_foreign(conn, data, len))
+            http_conn_close(conn);
+        else
+            on_bad(conn, x);
         break;
     }
     return used;
@@ -116,6 +128,10 @@ static void resume(struct http_conn *conn) {
     }
     if (http_h1_wants_input(conn) && conn->readable)
         http_mark_ready(conn);
+}
+
+void http_h1_more_room(struct http_conn *conn) {
+    resume(conn);
 }
 
 // ---- out ----

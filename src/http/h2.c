@@ -17,6 +17,24 @@ static struct http_exchange *exchange_of(nghttp2_session *session, int32_t strea
     return nghttp2_session_get_stream_user_data(session, stream_id);
 }
 
+// A client that opens stream 5 after stream 1 has closed stream 3 by that; opening it later is an error of the
+// connection (RFC 9113, 5.1.1). nghttp2 takes it for one that was used and closed, and ignores it.
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *context) {
+    struct http_conn *conn = context;
+    if (hd->type != NGHTTP2_HEADERS || hd->stream_id % 2 == 0)
+        return 0;
+    if (hd->stream_id > conn->h2_last_id) {
+        if (hd->stream_id > conn->h2_last_id + 2) {
+            conn->h2_gap_from = conn->h2_last_id + 1;
+            conn->h2_gap_to = hd->stream_id - 2;
+        }
+        conn->h2_last_id = hd->stream_id;
+        return 0;
+    }
+    bool is_skipped = hd->stream_id >= conn->h2_gap_from && hd->stream_id <= conn->h2_gap_to;
+    return is_skipped ? nghttp2_session_terminate_session(session, NGHTTP2_PROTOCOL_ERROR) : 0;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context) {
     struct http_conn *conn = context;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
@@ -117,7 +135,19 @@ static int on_data(nghttp2_session *session, [[maybe_unused]] uint8_t flags, int
     struct http_exchange *x = exchange_of(session, stream_id);
     if (x && x->stage == HTTP_RECEIVING && !http_exchange_body(x, data, len))
         http_exchange_refuse(x);
+    if (x && x->stage == HTTP_RECEIVING && http_spill_is_full(x)) {
+        x->spill.unconsumed += len; // the stream's window stays shut; the connection's is for all
+        return nghttp2_session_consume_connection(session, len) == 0 ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
     return nghttp2_session_consume(session, stream_id, len) == 0 ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+void http_h2_more_room(struct http_exchange *x) {
+    size_t len = x->spill.unconsumed;
+    x->spill.unconsumed = 0;
+    if (nghttp2_session_consume_stream(x->conn->h2, x->stream_id, len) != 0)
+        x->conn->is_broken = true; // no memory
+    http_mark_dirty(x->conn);
 }
 
 static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t error_code, void *context) {
@@ -141,6 +171,7 @@ static nghttp2_session_callbacks *make_callbacks(void) {
     nghttp2_session_callbacks *callbacks;
     if (nghttp2_session_callbacks_new(&callbacks) != 0)
         return NULL;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);

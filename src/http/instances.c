@@ -40,7 +40,7 @@ static void make(struct http_exchange *x) {
     struct tw_buf out;
     struct tw_instance_request request = {};
     tw_buf_init(&out, ANSWER_MAX);
-    struct tw_json *root = tw_json_parse(tw_buf_span(&x->body), &err);
+    struct tw_json *root = tw_json_parse(http_body(x), &err);
     bool ok = root && read_request(root, &request, &err);
     if (ok)
         http_audit_object(x, request.function);

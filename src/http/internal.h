@@ -43,6 +43,7 @@ struct http_conn {
     enum http_kind kind;
     bool readable, writable, peer_closed; // what epoll said last (edge-triggered)
     bool is_ready, is_dirty, is_feeding, is_turned_away, is_broken;
+    bool has_spoken;     // HTTP/1: a header section was understood
     unsigned peeked;     // bytes of the HTTP/2 preface seen
     int64_t since_ns;    // of what it is doing: accepted, idle, lingering
     int64_t progress_ns; // last byte written
@@ -54,7 +55,8 @@ struct http_conn {
     struct http_h1 h1;
     struct nghttp2_session *h2;
     struct http_peer peer;
-    int64_t goaway_ns; // the first GOAWAY went out; 0: none
+    int32_t h2_last_id, h2_gap_from, h2_gap_to; // the newest stream; ids that were passed over last
+    int64_t goaway_ns;                          // the first GOAWAY went out; 0: none
     bool final_goaway;
 };
 
@@ -107,7 +109,8 @@ struct tw_http {
     struct http_peers *peers; // NULL: not counted
     uint16_t port;
     unsigned loop_count;
-    struct tw_counter body_bytes, conn_count;
+    struct tw_counter body_bytes, spilled_bytes, conn_count;
+    struct tw_pool *disk;                                // writes bodies
     struct tw_flag leaving, draining, closing, stopping; // in this order
     struct tw_lock lock;                                 // with `empty`: drain waits
     struct tw_cond empty;
@@ -163,8 +166,9 @@ ssize_t http_conn_send(struct http_conn *conn, const struct tw_span *parts, unsi
 void http_h1_input(struct http_conn *conn, const uint8_t *data, size_t len);
 bool http_h1_wants_input(const struct http_conn *conn);
 void http_h1_writable(struct http_conn *conn);
-void http_h1_send(struct http_exchange *x);   // the whole answer, or the head of a streamed one
-void http_h1_stream(struct http_exchange *x); // more bytes of a streamed answer, or its end
+void http_h1_more_room(struct http_conn *conn); // a body was held back
+void http_h1_send(struct http_exchange *x);     // the whole answer, or the head of a streamed one
+void http_h1_stream(struct http_exchange *x);   // more bytes of a streamed answer, or its end
 void http_h1_sweep(struct http_conn *conn);
 
 // ---- h2.c, h2_send.c ----
@@ -174,6 +178,7 @@ void http_h2_input(struct http_conn *conn, const uint8_t *data, size_t len);
 void http_h2_flush(struct http_conn *conn);
 void http_h2_send(struct http_exchange *x);
 void http_h2_stream(struct http_exchange *x);
+void http_h2_more_room(struct http_exchange *x); // its body was held back
 void http_h2_sweep(struct http_conn *conn);
 void http_h2_drain(struct http_conn *conn);
 void http_h2_end(struct http_conn *conn, uint32_t error_code); // GOAWAY, then close
@@ -197,6 +202,20 @@ void http_exchange_detach(struct http_exchange *x); // its connection goes
 void http_exchange_free(struct http_exchange *x);
 void http_exchange_free_spare(struct http_loop *loop);
 
+// Gives back what the body in memory does not need any more of the server's total.
+void http_exchange_uncharge(struct http_exchange *x);
+void http_exchange_handle(struct http_exchange *x); // the body is there: the handler
+
+// ---- spill.c ----
+void http_spill_init(struct http_spill *spill);
+void http_spill_clean(struct http_exchange *x); // when the exchange is recycled
+// True: a block is being written; the exchange is freed when that is done.
+bool http_spill_leave(struct http_exchange *x);
+// Sends what is more than a block of the body on its way to the disk.
+[[nodiscard]] bool http_spill_take(struct http_exchange *x, struct tw_error *err);
+bool http_spill_is_full(const struct http_exchange *x); // take nothing more for now
+void http_spill_finish(struct http_exchange *x);        // the body is whole: the rest, then the handler
+
 // ---- stream.c ----
 void http_stream_init(struct http_stream *stream);
 void http_stream_clean(struct http_exchange *x); // when the exchange is recycled
@@ -214,6 +233,12 @@ struct tw_span http_reply_body(const struct http_exchange *x);
 bool http_status_has_body(int status);
 struct tw_str http_reply_vary(const struct http_reply *reply); // the header's value; empty: none
 const char *http_date(struct http_loop *loop);
+
+// ---- encode.c ----
+enum http_coding { HTTP_CODING_NONE, HTTP_CODING_GZIP, HTTP_CODING_ZSTD };
+enum http_coding http_coding_choose(struct tw_str accepted);
+// Puts the reply's body into a coding the client accepts. False: that would take a loop too long; call it elsewhere.
+bool http_encode(struct http_exchange *x);
 
 // ---- once.c ----
 bool http_once_wanted(const struct http_exchange *x);

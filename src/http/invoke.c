@@ -86,7 +86,7 @@ bool http_call_deadline(const struct http_exchange *x, uint32_t *ret_ms, struct 
 static bool prepare(struct http_exchange *x, struct tw_error *err) {
     struct tw_service_call *call = &x->call;
     call->is_json = http_content_type_is(x, TW_STR("application/json"));
-    call->body = tw_buf_span(&x->body);
+    call->body = http_body(x);
     call->trace_id = x->trace_id;
     call->trace = &x->trace;
     call->context = x;

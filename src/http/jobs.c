@@ -14,7 +14,7 @@ static void start(struct http_exchange *x) {
     struct tw_buf out;
     struct tw_job_request request = {.function = x->params[0],
                                      .is_json = http_content_type_is(x, TW_STR("application/json")),
-                                     .body = tw_buf_span(&x->body),
+                                     .body = http_body(x),
                                      .trace_id = x->trace_id,
                                      .trace = &x->trace};
     tw_buf_init(&out, ANSWER_MAX);

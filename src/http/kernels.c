@@ -48,7 +48,8 @@ static bool read_json(struct http_exchange *x, const struct tw_json *root, struc
 }
 
 static bool read_query(struct http_exchange *x, struct tw_publish *publish, struct tw_error *err) {
-    publish->ptx = tw_buf_str(&x->body);
+    struct tw_span body = http_body(x);
+    publish->ptx = tw_str_of((const char *)body.data, body.len);
     return http_query_find(x, TW_STR("name"), &publish->name, err) &&
            http_query_find(x, TW_STR("version"), &publish->version, err) &&
            http_query_find(x, TW_STR("entry"), &publish->entry, err) &&
@@ -103,7 +104,7 @@ static void publish(struct http_exchange *x) {
     bool ok;
     tw_buf_init(&out, ANSWER_MAX);
     if (http_content_type_is(x, TW_STR("application/json"))) {
-        root = tw_json_parse(tw_buf_span(&x->body), &err);
+        root = tw_json_parse(http_body(x), &err);
         ok = root && read_json(x, root, &ptx, &request, &err);
     } else {
         ok = read_query(x, &request, &err);

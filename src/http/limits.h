@@ -14,6 +14,9 @@ enum {
     HTTP_PATH_PARAMS_MAX = 2,         // the deepest template has two
     HTTP_ARENA_MAX = 256 << 10,       // what a handler may take for one request, the body aside
     HTTP_BODY_KEEP = 64 << 10,        // a recycled request keeps a body buffer up to this
+    HTTP_SPILL_BLOCK = 1 << 20,       // of a body in memory; larger ones go to disk in such blocks
+    HTTP_DISK_THREADS = 2,            // that write them
+    HTTP_DISK_QUEUE = 16384,          // blocks that wait: one an upload
     HTTP_DISCARD_MAX = 64 << 10,      // a refused body up to this is read, so that the connection lives on
     HTTP_REPLY_HEADERS_MAX = 12,      // of a handler, and what CORS and caching add
     HTTP_REPLY_HEAD_MAX = 4 << 10,    // status line and header section of an answer
@@ -50,3 +53,6 @@ enum {
 
 // Request bodies, and streamed answers that wait for their clients, held in memory by the whole server.
 #define HTTP_BODY_TOTAL_MAX (1LL << 30)
+
+// Request bodies on disk. A full disk is noticed anyway; this leaves room for the store.
+#define HTTP_SPILL_TOTAL_MAX (16LL << 30)

@@ -29,7 +29,7 @@ static struct tw_digest digest_of(const struct http_exchange *x) {
     struct tw_str type = http_header_find(x, TW_STR("content-type"));
     const size_t lens[] = {x->path.len, x->query.len, type.len};
     const struct tw_span parts[] = {tw_span_of(lens, sizeof lens), tw_key_str(x->path), tw_key_str(x->query),
-                                    tw_key_str(type), tw_buf_span(&x->body)};
+                                    tw_key_str(type), http_body(x)};
     return tw_sha256_parts(parts, TW_COUNT(parts));
 }
 

@@ -28,6 +28,9 @@ static bool read_options(struct tw_http *http, struct tw_error *err) {
     if (!http_hosts_parse(&http->hosts, options->trusted_hosts, err) ||
         !http_origins_parse(&http->origins, options->cors_origins, err))
         return false;
+    http->disk = tw_pool_new("tw-http-disk", HTTP_DISK_THREADS, HTTP_DISK_QUEUE, err);
+    if (!http->disk)
+        return false;
     if (options->max_connections_per_address)
         http->peers = http_peers_new(options->max_connections, options->max_connections_per_address, err);
     return !options->max_connections_per_address || http->peers;
@@ -125,6 +128,8 @@ void tw_http_free(struct tw_http *http) {
     for (unsigned i = 0; i < http->loop_count; i++)
         http_loop_done(&http->loops[i]);
     free(http->loops);
+    if (http->disk)
+        tw_pool_free(http->disk);
     http_allow_done(&http->hosts);
     http_allow_done(&http->origins);
     http_peers_free(http->peers);

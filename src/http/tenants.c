@@ -51,7 +51,7 @@ static void set(struct http_exchange *x) {
     tw_buf_init(&out, ANSWER_MAX);
     bool ok = read_id(x, &tenant, &err);
     if (ok) {
-        root = tw_json_parse(tw_buf_span(&x->body), &err);
+        root = tw_json_parse(http_body(x), &err);
         ok = root && tw_service_tenant_set(http_service(x), &x->caller, tenant, root, &out, &err);
     }
     tw_json_free(root);

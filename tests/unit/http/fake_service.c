@@ -334,6 +334,10 @@ struct tw_pool *tw_service_pool(struct tw_service *service) {
     return service->pool;
 }
 
+const char *tw_service_path([[maybe_unused]] const struct tw_service *service) {
+    return "/tmp";
+}
+
 bool tw_service_ready([[maybe_unused]] struct tw_service *service, struct tw_buf *out,
                       [[maybe_unused]] struct tw_error *err) {
     return tw_buf_printf(out, "{\"status\":\"ready\"}");
