@@ -145,11 +145,17 @@ static bool write_outputs(const struct kernel_args *args) {
     return true;
 }
 
+enum { LOG_MAX_BYTES = 1 << 20 }; // of what a kernel prints
+
 static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const struct kernel_args *args) {
     struct tw_error err = {};
     struct tw_service *service = cli_local_service(NULL, cli_value(cli, "device"), &err);
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf log;
+    tw_buf_init(&log, LOG_MAX_BYTES);
+    run->log = &log;
     bool ok = service && tw_service_kernel_run(service, run, &err);
     tw_service_free(service);
+    fwrite(log.data, 1, log.len, stdout);
     if (!ok)
         return cli_fail_at(run->ptx, &err);
     if (!write_outputs(args))

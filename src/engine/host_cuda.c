@@ -252,9 +252,15 @@ static void notify(struct tw_gpu_waiter *waiter) {
     engine_call_wake((struct engine_call *)((char *)waiter - offsetof(struct engine_call, wait.waiter)));
 }
 
+// What kernels printed goes where the guest's own standard error goes.
+static void take_prints(struct engine_instance *instance) {
+    tw_gpu_log_take(instance->gpu, &instance->call->invoke->stderr_text);
+}
+
 static void finish_waiter(struct engine_call *call, wasmtime_val_raw_t *result) {
     const struct tw_error *error = &call->wait.waiter.error;
     span_end(call, error->code);
+    take_prints(call->instance);
     result->i32 = error->code ? fail(call->instance, error) : 0;
 }
 
@@ -270,6 +276,7 @@ static wasm_trap_t *answer_progress(struct engine_instance *instance, wasmtime_v
         return NULL;
     engine_call_disarm(instance->call);
     span_end(instance->call, error->code);
+    take_prints(instance);
     return answer32(instance, args, progress == TW_GPU_DONE, error);
 }
 

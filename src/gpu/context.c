@@ -72,6 +72,7 @@ static void forget(struct tw_gpu_context *context) {
     gpu_handles_done(&context->kernels);
     gpu_buffers_free(context);
     gpu_streams_free(context);
+    tw_buf_done(&context->log);
     context->ptx_bytes = 0;
 }
 

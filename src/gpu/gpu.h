@@ -157,6 +157,9 @@ enum tw_gpu_progress tw_gpu_sync(struct tw_gpu_context *context, int64_t stream,
 // Stops whatever the context runs (deadline, cancel); the launches end with CUDA_LAUNCH_FAILED. Any thread.
 void tw_gpu_cancel(struct tw_gpu_context *context);
 
+// Moves what the context's kernels have printed so far to the end of `out`, as much as fits. Any thread.
+void tw_gpu_log_take(struct tw_gpu_context *context, struct tw_buf *out);
+
 // Time spent in kernels since the last reset, and bytes now allocated.
 struct tw_gpu_usage {
     uint64_t kernel_ns, launches, allocated_bytes;

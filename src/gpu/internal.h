@@ -231,12 +231,15 @@ struct tw_gpu_context {
     struct tw_cond ended;
     struct gpu_stream default_stream;
     struct gpu_job *jobs, *spare_jobs;
+    struct tw_buf log; // what kernels printed
     uint32_t job_count;
     uint64_t next_grid_id;
     struct tw_gpu_waiter *sync_waiter;
     struct gpu_stream *sync_stream; // NULL: all
 };
 [[nodiscard]] bool gpu_context_use(struct tw_gpu_context *context, struct tw_error *err); // first use
+// print.c: formats a worker's records into the context's log and empties the list.
+void gpu_prints_collect(const struct gpu_job *job, struct tw_kernel_prints *prints);
 void gpu_context_wait_idle(struct tw_gpu_context *context);
 struct gpu_stream *gpu_stream_find(struct tw_gpu_context *context, int64_t stream); // NULL: no such
 void gpu_streams_free(struct tw_gpu_context *context);

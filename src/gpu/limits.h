@@ -48,6 +48,8 @@ enum {
     GPU_OBJECT_SECTIONS_MAX = 4'096,
     // Private memory for the registers of waiting warps, a thread; big kernels take tens of KiB a warp.
     GPU_SPILL_MAX_BYTES = 64 << 20,
+    // What kernels have printed and nobody has taken yet; the log of a call holds 64 KiB.
+    GPU_LOG_MAX_BYTES = 64 << 10,
     GPU_DEVICES_MAX = 16,
 };
 

@@ -223,6 +223,7 @@ void jit_emit_barrier(struct jit_emit *e, uint32_t block); // region.c: the warp
 // Values at the pointers of the active lanes; zeros for the others.
 LLVMValueRef jit_gather(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef pointers);
 [[nodiscard]] bool jit_emit_matrix(struct jit_emit *e, const struct tw_kir_inst *inst);
+[[nodiscard]] bool jit_emit_print(struct jit_emit *e, const struct tw_kir_inst *inst);
 [[nodiscard]] bool jit_emit_atomic(struct jit_emit *e, const struct tw_kir_inst *inst);
 [[nodiscard]] bool jit_emit_warp(struct jit_emit *e, const struct tw_kir_inst *inst);
 [[nodiscard]] bool jit_emit_sreg(struct jit_emit *e, const struct tw_kir_inst *inst);

@@ -257,7 +257,9 @@ static bool emit_effect(struct jit_emit *e, const struct tw_kir_inst *inst) {
         return true;
     if (inst->op == TW_KIR_MMA || inst->op == TW_KIR_LDMATRIX || inst->op == TW_KIR_MOVMATRIX)
         return jit_emit_matrix(e, inst);
-    if (inst->op == TW_KIR_PRINTF || inst->op == TW_KIR_CALL)
+    if (inst->op == TW_KIR_PRINTF)
+        return jit_emit_print(e, inst);
+    if (inst->op == TW_KIR_CALL)
         return jit_refuse(e->err, inst, "is not supported on the CPU device");
     if (inst->op == TW_KIR_ATOM || inst->op == TW_KIR_FENCE)
         return jit_emit_atomic(e, inst);

@@ -99,7 +99,7 @@ struct jit_code {
     uint32_t root_count;
     struct jit_shape *shapes; // by register
     struct jit_layout layout;
-    bool uses_warp_ops, uses_barriers, uses_atomics, needs_param_copy, named_barriers;
+    bool uses_warp_ops, uses_barriers, uses_atomics, needs_param_copy, named_barriers, prints;
 };
 
 // Blocks, edges, order, dominators, loops. CUDA_MALFORMED_PTX for irreducible control flow; CUDA_QUOTA beyond

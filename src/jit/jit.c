@@ -54,6 +54,7 @@ static void note_uses(struct jit_code *code) {
             if (tw_kir_op_flags(inst->op) & TW_KIR_SYNC)
                 note_barrier(code, inst, &first);
             code->needs_param_copy |= inst->op == TW_KIR_PARAMADDR;
+            code->prints |= inst->op == TW_KIR_PRINTF;
         }
     code->uses_warp_ops |= code->named_barriers; // they count threads by warps of 32
     code->uses_barriers |= code->named_barriers;
@@ -113,6 +114,7 @@ static void fill_info(const struct jit_code *code, uint64_t spill_bytes, struct 
     info->uses_barriers = code->uses_barriers;
     info->uses_atomics = code->uses_atomics;
     info->needs_param_copy = code->needs_param_copy;
+    info->prints = code->prints;
     info->globals_bytes = code->layout.globals_bytes;
     info->globals_align = (uint32_t)code->layout.globals_align;
 }

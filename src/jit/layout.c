@@ -58,6 +58,8 @@ static bool place_all(struct jit_code *code, struct tw_error *err) {
                        " local bytes; the limits are %d, %d and %d",
                        l->globals_bytes, l->static_shared, l->local_bytes, TW_KIR_MAX_VARIABLE_BYTES,
                        TW_KIR_MAX_SHARED_BYTES, TW_KIR_MAX_LOCAL_BYTES);
+    if (code->prints) // the arguments of a printf may end where the last thread's window does
+        l->local_bytes += TW_KERNEL_PRINT_ARGS;
     l->local_bytes = tw_align_up(l->local_bytes, 16);
     l->dynamic_offset = tw_align_up(l->static_shared, dynamic_align);
     for (uint32_t i = 0; i < code->module->variable_count; i++)

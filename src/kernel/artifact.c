@@ -94,7 +94,8 @@ static bool info_good(const struct tw_kernel_info *info) {
 static bool flags_good(const uint8_t *info) {
     static const size_t flags[] = {
         offsetof(struct tw_kernel_info, uses_warp_ops), offsetof(struct tw_kernel_info, uses_barriers),
-        offsetof(struct tw_kernel_info, uses_atomics), offsetof(struct tw_kernel_info, needs_param_copy)};
+        offsetof(struct tw_kernel_info, uses_atomics), offsetof(struct tw_kernel_info, needs_param_copy),
+        offsetof(struct tw_kernel_info, prints)};
     for (size_t i = 0; i < TW_COUNT(flags); i++)
         if (info[flags[i]] > 1)
             return false;

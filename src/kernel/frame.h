@@ -18,7 +18,7 @@
 
 // Offsets are baked into compiled code: a change needs a new TW_KERNEL_ABI. All host pointers point outside
 // any arena.
-enum { TW_KERNEL_ABI = 1 };
+enum { TW_KERNEL_ABI = 2 };
 struct tw_kernel_frame {
     uint8_t *arena_base;   //   0
     uint64_t arena_mask;   //   8
@@ -30,15 +30,31 @@ struct tw_kernel_frame {
     uint64_t global_base; //  48 arena offset of the module's variables
     uint8_t *
         spill; //  56 private host memory, 64-aligned: warps of the block × info->spill_bytes, then 64 × warps
-    uint32_t grid[3];        //  64
-    uint32_t block[3];       //  76
-    uint32_t dynamic_shared; //  88 bytes asked for at launch
-    uint32_t worker;         //  92 %smid
-    uint32_t worker_count;   //  96 %nsmid
-    uint32_t reserved;       // 100
-    uint64_t grid_id;        // 104
-    uint64_t fault_site;     // 112 set by the kernel before it returns TRAP: line number in the PTX
-    uint64_t shared_limit;   // 120 bytes of the shared window (static + dynamic)
+    uint32_t grid[3];                //  64
+    uint32_t block[3];               //  76
+    uint32_t dynamic_shared;         //  88 bytes asked for at launch
+    uint32_t worker;                 //  92 %smid
+    uint32_t worker_count;           //  96 %nsmid
+    uint32_t reserved;               // 100
+    uint64_t grid_id;                // 104
+    uint64_t fault_site;             // 112 set by the kernel before it returns TRAP: line number in the PTX
+    uint64_t shared_limit;           // 120 bytes of the shared window (static + dynamic)
+    struct tw_kernel_prints *prints; // 128 this worker's, private host memory (NULL unless info->prints)
+};
+
+// What a kernel prints: records that the worker formats after each run. Kernel code adds a record as a whole,
+// or counts it as lost.
+enum {
+    TW_KERNEL_PRINT_ARGS = 256,   // bytes behind the address of the arguments, whatever the format says
+    TW_KERNEL_PRINTS_MAX = 4'000, // records until the worker looks: 1 MiB, as CUDA has
+};
+struct tw_kernel_prints {
+    uint32_t count; // at most TW_KERNEL_PRINTS_MAX
+    uint32_t lost;
+    struct tw_kernel_print {
+        uint64_t format; // its arena offset
+        uint8_t args[TW_KERNEL_PRINT_ARGS];
+    } items[TW_KERNEL_PRINTS_MAX];
 };
 
 enum tw_kernel_status { TW_KERNEL_OK, TW_KERNEL_TRAP, TW_KERNEL_DEADLOCK };
@@ -81,6 +97,7 @@ struct tw_kernel_info {
     bool uses_barriers;
     bool uses_atomics; // on global memory
     bool needs_param_copy;
+    bool prints;            // has printf
     uint64_t globals_bytes; // module variables: size, then image and relocations below
     uint32_t globals_align;
 };

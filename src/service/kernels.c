@@ -78,6 +78,8 @@ static bool launch_all(struct kernel_place *place, struct tw_kernel_run *run,
         int64_t start_ns = tw_clock_ns();
         ok = tw_gpu_launch(place->context, launch, NULL, err) == TW_GPU_DONE;
         times[i] = tw_clock_ns() - start_ns;
+        if (run->log)
+            tw_gpu_log_take(place->context, run->log);
     }
     qsort(times, repeat, sizeof *times, compare_times);
     run->median_us = (double)times[repeat / 2] / 1000.0;

@@ -240,6 +240,7 @@ struct tw_kernel_run {
     uint32_t arg_count;
     uint32_t repeat;            // launches, at least 1
     double median_us, least_us; // set: of a launch
+    struct tw_buf *log;         // what the kernel prints is appended; NULL: dropped
 };
 // Runs one kernel on the default device, with a context of its own. Blocks. Errors are the guest ABI's.
 [[nodiscard]] bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run,

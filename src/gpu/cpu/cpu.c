@@ -230,6 +230,8 @@ static bool size_job(const struct cpu_device *cpu, struct gpu_job *job, struct t
     uint64_t lanes = info->variant.lanes ? info->variant.lanes : 1;
     uint64_t warps = (job->threads + lanes - 1) / lanes;
     job->spill_bytes = warps * ((uint64_t)info->spill_bytes + 64) + 64;
+    if (info->prints)
+        job->spill_bytes = tw_align_up(job->spill_bytes, 64) + sizeof(struct tw_kernel_prints);
     job->local_bytes = job->threads * (uint64_t)info->local_bytes;
     uint64_t local_max = (CPU_LOCAL_END - CPU_LOCAL_OFFSET) / cpu_pool_slots(cpu->pool) - CPU_PAGE_BYTES;
     if (job->local_bytes > local_max)

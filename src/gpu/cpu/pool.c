@@ -78,6 +78,12 @@ static void fill_frame(const struct gpu_runner *runner, const struct gpu_job *jo
     frame->worker = slot;
     frame->worker_count = slots;
     frame->fault_site = 0;
+    frame->prints = NULL;
+    if (job->code->parts.info.prints) { // behind the registers
+        frame->prints =
+            (struct tw_kernel_prints *)(void *)(runner->spill + job->spill_bytes - sizeof(*frame->prints));
+        frame->prints->count = frame->prints->lost = 0;
+    }
     if (job->code->parts.info.needs_param_copy) {
         frame->param_base = window + CPU_WINDOW_PARAMS;
         memcpy(frame->arena_base + frame->param_base, job->params, job->code->parts.info.param_bytes);
@@ -124,6 +130,8 @@ void cpu_participate(struct gpu_runner *runner, struct gpu_job *job, unsigned sl
         struct cpu_fault fault = {};
         enum cpu_outcome outcome = cpu_run(runner, job, &frame, block, count, &fault);
         now_ns = tw_clock_ns();
+        if (frame.prints)
+            gpu_prints_collect(job, frame.prints);
         if (outcome != CPU_OK) {
             fail_job(job, outcome, &fault, frame.fault_site);
             break;

@@ -216,6 +216,7 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
                                     .local_base = rig_alloc(rig, threads * k->info.local_bytes + 64),
                                     .global_base = k->globals,
                                     .spill = rig->spill,
+                                    .prints = &rig->prints,
                                     .dynamic_shared = dynamic_shared,
                                     .worker_count = 1,
                                     .shared_limit = shared};

@@ -21,6 +21,7 @@ struct rig {
     uint8_t *spill;
     size_t spill_bytes;
     int opt_level;
+    struct tw_kernel_prints prints; // what kernels printed
 };
 
 struct kernel {
