@@ -89,19 +89,28 @@ static bool add_waits(struct spread *s, uint32_t outer, uint32_t inner, uint32_t
     return true;
 }
 
-// Where both sides meet again. Not at the header of a loop around the branch that is deeper than `level`:
-// lanes that begin another iteration there do not wait for those that have left the loop and come back by way
-// of an outer one.
-static uint32_t join_at(const struct jit_code *code, uint32_t branch, uint32_t level) {
-    uint32_t join = code->blocks[branch].ipdom;
-    for (uint32_t l = code->blocks[branch].loop; l != JIT_NONE && code->loops[l].depth > level;) {
-        if (join < code->count && code->loops[l].header == join) {
-            join = code->blocks[join].ipdom;
-            l = code->blocks[branch].loop; // the new one may be another header
-        } else
-            l = code->loops[l].parent;
+// Whether lanes can begin another iteration of the outer `level` loops without passing the join.
+static bool escapes(const struct spread *s, uint32_t level) {
+    const struct jit_code *code = s->code;
+    const struct jit_block *d = &code->blocks[s->branch];
+    for (uint32_t k = 0; k < d->succ_count; k++) {
+        reach(s, d->succs[k], level, s->one);
+        for (uint32_t l = d->loop; l != JIT_NONE; l = code->loops[l].parent)
+            if (code->loops[l].depth <= level && jit_bit(s->one, code->loops[l].header))
+                return true;
     }
-    return join;
+    return false;
+}
+
+// Where both sides meet again within one iteration of the loops up to `outer`, or a later place. The immediate
+// post-dominator is not it when one side comes there only by way of another iteration: lanes of the other side
+// do not wait for it.
+static void find_join(struct spread *s, uint32_t outer, uint32_t level) {
+    const struct jit_code *code = s->code;
+    s->join = code->blocks[s->branch].ipdom;
+    while (outer != JIT_NONE && s->join < code->count && jit_in_loop(code, outer, s->join) &&
+           escapes(s, level))
+        s->join = code->blocks[s->join].ipdom;
 }
 
 // One level of the loops around the branch: `outer` (JIT_NONE: the whole kernel) holds both sides, `inner` is
@@ -109,7 +118,7 @@ static uint32_t join_at(const struct jit_code *code, uint32_t branch, uint32_t l
 static bool spread_level(struct spread *s, uint32_t outer, uint32_t inner, uint32_t level,
                          struct tw_error *err) {
     const struct jit_block *d = &s->code->blocks[s->branch];
-    s->join = join_at(s->code, s->branch, level);
+    find_join(s, outer, level);
     for (uint32_t i = 0; i < d->succ_count; i++) {
         reach(s, d->succs[i], level, s->side);
         for (uint32_t b = 0; level == 0 && b < s->code->count; b++)

@@ -47,3 +47,41 @@ static inline __device__ float tw_exp(float x) {
 static inline __device__ float tw_max(float a, float b) {
     return __nvvm_fmax_f(a, b);
 }
+
+// ---- by their CUDA names ----
+static inline __device__ int atomicAdd(int *at, int value) {
+    return __nvvm_atom_add_gen_i(at, value);
+}
+static inline __device__ float atomicAdd(float *at, float value) {
+    return __nvvm_atom_add_gen_f(at, value);
+}
+static inline __device__ double atomicAdd(double *at, double value) {
+    return __nvvm_atom_add_gen_d(at, value);
+}
+static inline __device__ int atomicCAS(int *at, int expected, int value) {
+    return __nvvm_atom_cas_gen_i(at, expected, value);
+}
+static inline __device__ int atomicMin(int *at, int value) {
+    return __nvvm_atom_min_gen_i(at, value);
+}
+static inline __device__ int atomicExch(int *at, int value) {
+    return __nvvm_atom_xchg_gen_i(at, value);
+}
+static inline __device__ int laneid(void) {
+    return __nvvm_read_ptx_sreg_laneid();
+}
+static inline __device__ int shfl_up(int value, int delta) {
+    return __nvvm_shfl_sync_up_i32(0xffffffffu, value, delta, 0);
+}
+static inline __device__ int shfl_from(int value, int lane) {
+    return __nvvm_shfl_sync_idx_i32(0xffffffffu, value, lane, 31);
+}
+static inline __device__ unsigned ballot(bool p) {
+    return __nvvm_vote_ballot_sync(0xffffffffu, p);
+}
+static inline __device__ float tw_sqrt(float x) {
+    return __nvvm_sqrt_rn_f(x);
+}
+static inline __device__ int thread(void) {
+    return blockIdx.x * blockDim.x + threadIdx.x;
+}
