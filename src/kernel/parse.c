@@ -201,7 +201,10 @@ static bool parameter(struct ir_reader *r, struct tw_kir_param **list, uint32_t 
     uint8_t type;
     if (*count == TW_KIR_MAX_PARAMS)
         return kernel_parse_fail(r, "more than %d parameters", TW_KIR_MAX_PARAMS);
-    if (!(p.name = tw_arena_str(r->module->arena, kernel_parse_word(r))))
+    struct tw_str name = kernel_parse_word(r);
+    if (name.len == 0)
+        return kernel_parse_fail(r, "a parameter has no name");
+    if (!(p.name = tw_arena_str(r->module->arena, name)))
         return kernel_parse_memory(r);
     struct tw_str word = kernel_parse_word(r);
     if (!kernel_type_find(word, &type))
@@ -346,6 +349,9 @@ bool tw_kir_parse(struct tw_arena *arena, struct tw_str text, struct tw_kir_modu
     struct ir_reader r = {.text = text, .err = err};
     if (text.len > TW_KIR_MAX_TEXT)
         return tw_fail(err, TW_ERR_CUDA_QUOTA, "%zu bytes of IR, the limit is %d", text.len, TW_KIR_MAX_TEXT);
+    // Names are C strings from here on: one that a NUL cuts short would be another one.
+    if (text.len && memchr(text.data, 0, text.len))
+        return tw_fail(err, TW_ERR_CUDA_MALFORMED_PTX, "a NUL byte is not IR text");
     if (!(r.module = tw_kir_module_new(arena, err)))
         return false;
     tw_map_init(&r.functions, TW_KIR_MAX_FUNCTIONS);

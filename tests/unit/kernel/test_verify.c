@@ -58,6 +58,8 @@ TW_TEST("the reader says what it does not know, with the line") {
     refused(K("  br -> y\n"), "there is no block 'y'");
     refused("entry k params 0\nregs b32 a a\n", "'a' is there twice");
     refused("entry k params 0\nblock x\n  ret\n", "has no 'end'");
+    refused("entry k params 8\nparam  u64 offset 0 size 8 align 8\nblock x\n  ret\nend\n", "no type");
+    refused("entry k params 8\nparam \nblock x\n  ret\nend\n", "a parameter has no name");
     refused("  ret\n", "an instruction outside any block");
     refused("variable v global align 1 size 2 init 0\n", "are not 2 in hex");
     refused("nonsense\n", "unexpected 'nonsense'");
@@ -102,5 +104,16 @@ TW_TEST("every attribute survives printing and reading") {
     tw_assert_ok(tw_kir_print(module, &out, &err), &err);
     ck_assert_str_eq((const char *)out.data, text);
     tw_buf_done(&out);
+    tw_arena_done(&arena);
+}
+
+TW_TEST("a NUL does not cut a name short") {
+    static const char text[] = "entry k params 0\nregs b32 a\0 b\nblock x\n  ret\nend\n";
+    struct tw_arena arena;
+    struct tw_kir_module *module;
+    struct tw_error err = {};
+    tw_arena_init(&arena, 16 << 20);
+    ck_assert(!tw_kir_parse(&arena, tw_str_of(text, sizeof text - 1), &module, &err));
+    ck_assert_int_eq(err.code, TW_ERR_CUDA_MALFORMED_PTX);
     tw_arena_done(&arena);
 }

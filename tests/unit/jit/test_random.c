@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Random kernels: what the vector code computes is what a plain interpreter of the unoptimised IR computes,
+// thread by thread, to the bit; on whole warps and partial ones, narrow and wide, light and full
+// optimisation. Each seed is a kernel; TW_RANDOM=FIRST,COUNT tries others than the usual ones.
+
+#include "harness/test.h"
+#include "kernel_run.h"
+#include "oracle.h"
+#include "ptx/ptx.h"
+#include "random_kernel.h"
+
+enum { BYTES = 700, GRID = 2, STEPS_MAX = 200'000, MEMORY = 1 << 20 };
+
+// xorshift64* (Vigna 2014).
+static uint64_t next_random(uint64_t *state) {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1dULL;
+}
+
+static void fill(uint64_t seed, uint8_t *bytes, size_t len) {
+    uint64_t state = seed * 0x9e3779b97f4a7c15ULL + 1;
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)(next_random(&state) >> 32);
+}
+
+// What all threads leave in `out`, by the interpreter. `memory` begins with `in`, at the same offsets as the rig's.
+static void interpret(const char *ptx, const uint64_t params[2], uint8_t *memory, uint32_t threads) {
+    struct tw_arena arena;
+    struct tw_kir_module *module;
+    struct tw_error err = {};
+    tw_arena_init(&arena, 256 << 20);
+    tw_assert_ok(tw_ptx_parse(&arena, tw_str_from(ptx), &module, &err), &err);
+    for (uint32_t i = 0; i < GRID * threads; i++) {
+        struct oracle oracle = {.module = module,
+                                .function = tw_kir_function_find(module, "k"),
+                                .params = (const uint8_t *)params,
+                                .memory = memory,
+                                .memory_bytes = MEMORY,
+                                .block = {threads, 1, 1},
+                                .grid = {GRID, 1, 1},
+                                .block_id = {i / threads, 0, 0},
+                                .thread_id = {i % threads, 0, 0},
+                                .steps_left = STEPS_MAX};
+        if (!oracle_run(&oracle)) {
+            fprintf(stderr, "%s\n", ptx);
+            ck_abort_msg("%s", oracle.trouble);
+        }
+    }
+    tw_arena_done(&arena);
+}
+
+static void compare(const char *ptx, uint64_t seed, unsigned lanes, int opt_level, uint32_t threads) {
+    struct rig rig;
+    struct kernel kernel;
+    rig_init(&rig);
+    rig.opt_level = opt_level;
+    size_t in_bytes = RANDOM_IN_WORDS * 4, out_bytes = (size_t)GRID * threads * RANDOM_OUT_WORDS * 4;
+    uint64_t params[2] = {rig_alloc(&rig, in_bytes), rig_alloc(&rig, out_bytes)};
+    ck_assert_uint_le(params[1] + out_bytes, MEMORY);
+    fill(seed ^ 77, rig_at(&rig, params[0]), in_bytes);
+    uint8_t *memory = calloc(1, MEMORY);
+    ck_assert_ptr_nonnull(memory);
+    memcpy(memory + params[0], rig_at(&rig, params[0]), in_bytes);
+    interpret(ptx, params, memory, threads);
+    kernel_from_ptx(&rig, &kernel, ptx, "k", lanes, threads % lanes == 0 ? lanes : 1);
+    uint32_t status = rig_launch(&rig, &kernel, (uint32_t[3]){GRID, 1, 1}, (uint32_t[3]){threads, 1, 1}, 0,
+                                 params, sizeof params);
+    ck_assert_uint_eq(status, 0);
+    const uint32_t *got = rig_at(&rig, params[1]), *want = (const uint32_t *)(memory + params[1]);
+    for (size_t i = 0; i < out_bytes / 4; i++) {
+        if (got[i] == want[i])
+            continue;
+        fprintf(stderr, "%s\n", ptx);
+        ck_abort_msg(
+            "seed %" PRIu64 ", %u lanes, level %d, %u threads: thread %zu, word %zu is %08x, not %08x", seed,
+            lanes, opt_level, threads, i / RANDOM_OUT_WORDS, i % RANDOM_OUT_WORDS, got[i], want[i]);
+    }
+    kernel_done(&kernel);
+    rig_done(&rig);
+    free(memory);
+}
+
+static void try_seed(uint64_t seed) {
+    static const uint32_t blocks[] = {1, 32, 50, 64, 7, 96};
+    static const unsigned lanes[] = {32, 8, 16};
+    uint8_t bytes[BYTES];
+    struct tw_buf ptx;
+    fill(seed, bytes, sizeof bytes);
+    tw_buf_init(&ptx, 1 << 20);
+    random_kernel(tw_span_of(bytes, 60 + seed * 37 % (BYTES - 60)), &ptx);
+    compare((const char *)ptx.data, seed, lanes[seed % 3], (int)(seed / 3 % 2),
+            blocks[seed % TW_COUNT(blocks)]);
+    compare((const char *)ptx.data, seed, 32, (int)(seed % 2), 50);
+    tw_buf_done(&ptx);
+}
+
+// A quarter of the seeds; each test has a process and a time limit of its own.
+static void try_quarter(unsigned long quarter) {
+    unsigned long first = 1, count = 16;
+    const char *wanted = getenv("TW_RANDOM");
+    if (wanted)
+        ck_assert_int_eq(sscanf(wanted, "%lu,%lu", &first, &count), 2);
+    for (unsigned long seed = first + quarter; seed < first + count; seed += 4)
+        try_seed(seed);
+}
+
+TW_TEST("random kernels compute what the interpreter computes") {
+    try_quarter(0);
+}
+
+TW_TEST("random kernels compute what the interpreter computes: a second quarter") {
+    try_quarter(1);
+}
+
+TW_TEST("random kernels compute what the interpreter computes: a third quarter") {
+    try_quarter(2);
+}
+
+TW_TEST("random kernels compute what the interpreter computes: a fourth quarter") {
+    try_quarter(3);
+}
