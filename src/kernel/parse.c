@@ -199,11 +199,9 @@ static bool parameter(struct ir_reader *r, struct tw_kir_param **list, uint32_t 
     struct tw_kir_param p = {.reg = TW_KIR_NO_REG};
     uint64_t offset, size, align;
     uint8_t type;
-    if (*count == TW_KIR_MAX_PARAMS)
-        return kernel_parse_fail(r, "more than %d parameters", TW_KIR_MAX_PARAMS);
     struct tw_str name = kernel_parse_word(r);
-    if (name.len == 0)
-        return kernel_parse_fail(r, "a parameter has no name");
+    if (*count == TW_KIR_MAX_PARAMS || name.len == 0)
+        return kernel_parse_fail(r, "a parameter without a name, or more than %d of them", TW_KIR_MAX_PARAMS);
     if (!(p.name = tw_arena_str(r->module->arena, name)))
         return kernel_parse_memory(r);
     struct tw_str word = kernel_parse_word(r);

@@ -137,93 +137,74 @@ static bool less(uint64_t a, uint64_t b, unsigned bits, bool is_signed) {
     return is_signed ? extend(a, bits) < extend(b, bits) : a < b;
 }
 
-static bool integer_op(struct thread *t, unsigned bits, bool is_signed) {
-    const struct tw_kir_inst *inst = t->inst;
-    uint64_t a = inst->src_count > 0 ? source(t, 0, bits) : 0,
-             b = inst->src_count > 1 ? source(t, 1, bits) : 0,
-             c = inst->src_count > 2 ? source(t, 2, bits) : 0, value;
-    switch (inst->op) {
-    case TW_KIR_ADD:
-        value = a + b;
-        break;
-    case TW_KIR_SUB:
-        value = a - b;
-        break;
-    case TW_KIR_MUL:
-        value = a * b;
-        break;
-    case TW_KIR_MULHI:
-        value = high_half(a, b, bits, is_signed);
-        break;
-    case TW_KIR_MULWIDE:
-        value = is_signed ? (uint64_t)extend(a, bits) * (uint64_t)extend(b, bits) : a * b;
-        break;
-    case TW_KIR_DIV:
-        value = divide(a, b, bits, is_signed, false);
-        break;
-    case TW_KIR_REM:
-        value = divide(a, b, bits, is_signed, true);
-        break;
-    case TW_KIR_MIN:
-        value = less(a, b, bits, is_signed) ? a : b;
-        break;
-    case TW_KIR_MAX:
-        value = less(a, b, bits, is_signed) ? b : a;
-        break;
-    case TW_KIR_ABS:
-        value = extend(a, bits) < 0 ? 0 - a : a;
-        break;
-    case TW_KIR_NEG:
-        value = 0 - a;
-        break;
+static uint64_t bit_value(struct thread *t, unsigned bits, bool is_signed, uint64_t a, uint64_t b,
+                          uint64_t c) {
+    switch (t->inst->op) {
     case TW_KIR_NOT:
-        value = ~a;
-        break;
-    case TW_KIR_CNOT:
-        value = a == 0;
-        break;
+        return ~a;
     case TW_KIR_AND:
-        value = a & b;
-        break;
+        return a & b;
     case TW_KIR_OR:
-        value = a | b;
-        break;
+        return a | b;
     case TW_KIR_XOR:
-        value = a ^ b;
-        break;
+        return a ^ b;
     case TW_KIR_SHL:
     case TW_KIR_SHR:
-        value = shift(inst->op, a, source(t, 1, 32), bits, is_signed);
-        break;
+        return shift(t->inst->op, a, source(t, 1, 32), bits, is_signed);
     case TW_KIR_BREV:
-        value = reverse(a, bits);
-        break;
+        return reverse(a, bits);
     case TW_KIR_CLZ:
-        value = a ? (uint64_t)__builtin_clzll(a) - (64 - bits) : bits;
-        break;
+        return a ? (uint64_t)__builtin_clzll(a) - (64 - bits) : bits;
     case TW_KIR_POPC:
-        value = (uint64_t)__builtin_popcountll(a);
-        break;
+        return (uint64_t)__builtin_popcountll(a);
     case TW_KIR_BFE:
-        value = field(a, source(t, 1, 32), source(t, 2, 32), bits, is_signed);
-        break;
+        return field(a, source(t, 1, 32), source(t, 2, 32), bits, is_signed);
     case TW_KIR_LOP3:
-        value = lop3(a, b, c, inst->offset);
-        break;
+        return lop3(a, b, c, t->inst->offset);
     case TW_KIR_PRMT:
-        value = permute(a, b, c);
-        break;
-    case TW_KIR_SAD:
-        value = c + (less(a, b, bits, is_signed) ? b - a : a - b);
-        break;
-    case TW_KIR_MOV:
-        value = a;
-        break;
+        return permute(a, b, c);
     default:
         return stop(t, "not an integer operation of the oracle");
     }
-    set(t, 0, value);
-    return true;
+}
+
+static uint64_t integer_value(struct thread *t, unsigned bits, bool is_signed, uint64_t a, uint64_t b,
+                              uint64_t c) {
+    switch (t->inst->op) {
+    case TW_KIR_MOV:
+        return a;
+    case TW_KIR_ADD:
+        return a + b;
+    case TW_KIR_SUB:
+        return a - b;
+    case TW_KIR_MUL:
+        return a * b;
+    case TW_KIR_MULHI:
+        return high_half(a, b, bits, is_signed);
+    case TW_KIR_MULWIDE:
+        return is_signed ? (uint64_t)extend(a, bits) * (uint64_t)extend(b, bits) : a * b;
+    case TW_KIR_DIV:
+    case TW_KIR_REM:
+        return divide(a, b, bits, is_signed, t->inst->op == TW_KIR_REM);
+    case TW_KIR_MIN:
+        return less(a, b, bits, is_signed) ? a : b;
+    case TW_KIR_MAX:
+        return less(a, b, bits, is_signed) ? b : a;
+    case TW_KIR_ABS:
+        return extend(a, bits) < 0 ? 0 - a : a;
+    case TW_KIR_SAD:
+        return c + (less(a, b, bits, is_signed) ? b - a : a - b);
+    default:
+        return bit_value(t, bits, is_signed, a, b, c);
+    }
+}
+
+static bool integer_op(struct thread *t, unsigned bits, bool is_signed) {
+    uint64_t sources[3] = {};
+    for (unsigned i = 0; i < t->inst->src_count && i < 3; i++)
+        sources[i] = source(t, i, bits);
+    set(t, 0, integer_value(t, bits, is_signed, sources[0], sources[1], sources[2]));
+    return t->oracle->trouble[0] == 0;
 }
 
 // ---- floats ----

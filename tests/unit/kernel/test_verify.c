@@ -59,7 +59,7 @@ TW_TEST("the reader says what it does not know, with the line") {
     refused("entry k params 0\nregs b32 a a\n", "'a' is there twice");
     refused("entry k params 0\nblock x\n  ret\n", "has no 'end'");
     refused("entry k params 8\nparam  u64 offset 0 size 8 align 8\nblock x\n  ret\nend\n", "no type");
-    refused("entry k params 8\nparam \nblock x\n  ret\nend\n", "a parameter has no name");
+    refused("entry k params 8\nparam \nblock x\n  ret\nend\n", "a parameter without a name");
     refused("  ret\n", "an instruction outside any block");
     refused("variable v global align 1 size 2 init 0\n", "are not 2 in hex");
     refused("nonsense\n", "unexpected 'nonsense'");
