@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a call on a fresh instance costs: our engine (take a warm instance, call, put it back to its image)
-// beside Wasmtime's pooling allocator (new store, instantiate, call, delete), in one process on one thread,
-// for guests that write 1, 4 and 64 pages. Rounds alternate between the two and the median round is told, so
-// that both see the same machine.
+// beside Wasmtime's pooling allocator (new store, instantiate, call, delete), in one process, for guests that
+// write 1, 4 and 64 pages, on 1 and on 2 threads. Rounds alternate between the two, so that both see the same
+// machine; the mean of each round is kept, and the distribution of single calls.
 
 #include <wasmtime.h>
 
 #include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/engine.h"
 
-enum { ROUNDS = 41, WARM_UP = 200, GUESTS = 3 };
+enum { ROUNDS = 21, CALLS = 500, SINGLE_CALLS = 20'000, WARM_UP = 200, GUESTS = 3, THREADS_MAX = 2 };
 static const int pages_of[GUESTS] = {1, 4, 64};
 
 struct guest {
@@ -52,47 +54,88 @@ static struct tw_span make_wasm(int pages) {
 
 // ---- the two ways ----
 
-static int64_t time_ours(struct tw_engine *engine, const struct guest *guest, int calls) {
-    int64_t before = tw_clock_ns();
-    for (int i = 0; i < calls; i++) {
-        struct tw_invoke invoke;
-        invoke.module = guest->ours;
-        invoke.instance = NULL;
-        invoke.tenant = 0;
-        invoke.export = "f";
-        invoke.arg_count = 0;
-        invoke.input = (struct tw_span){};
-        invoke.output_max = 0;
-        invoke.deadline_ns = before + 60 * TW_NS_PER_S;
-        invoke.wasi_args = invoke.wasi_env = NULL;
-        invoke.emit = NULL;
-        invoke.done = NULL;
-        tw_engine_run(engine, &invoke);
-        if (invoke.error.code || invoke.results[0].of.i32 != 42)
-            die("our call", invoke.error.message);
-    }
-    return (tw_clock_ns() - before) / calls;
+static struct tw_engine *ours_engine;
+static wasm_engine_t *theirs_engine;
+
+static void call_ours(const struct guest *guest) {
+    struct tw_invoke invoke = {};
+    invoke.module = guest->ours;
+    invoke.export = "f";
+    invoke.deadline_ns = tw_clock_ns() + 60 * TW_NS_PER_S;
+    tw_engine_run(ours_engine, &invoke);
+    if (invoke.error.code || invoke.results[0].of.i32 != 42)
+        die("our call", invoke.error.message);
 }
 
-static int64_t time_theirs(wasm_engine_t *engine, const struct guest *guest, int calls) {
+static void call_theirs(const struct guest *guest) {
+    wasmtime_store_t *store = wasmtime_store_new(theirs_engine, NULL, NULL);
+    wasmtime_context_t *context = wasmtime_store_context(store);
+    wasmtime_instance_t instance;
+    wasmtime_extern_t item;
+    wasmtime_val_t result;
+    wasm_trap_t *trap = NULL;
+    check(wasmtime_instance_pre_instantiate(guest->theirs, context, &instance, &trap), trap, "instantiating");
+    if (!wasmtime_instance_export_get(context, &instance, "f", 1, &item))
+        die("the pooled guest", "no export");
+    check(wasmtime_func_call(context, &item.of.func, NULL, 0, &result, 1, &trap), trap, "calling");
+    if (result.of.i32 != 42)
+        die("the pooled guest", "wrong result");
+    wasmtime_store_delete(store);
+}
+
+static const struct side {
+    const char *name;
+    void (*call)(const struct guest *guest);
+} sides[2] = {{"ours", call_ours}, {"wasmtime_pooling", call_theirs}};
+
+// ---- timing ----
+
+struct work {
+    const struct side *side;
+    const struct guest *guest;
+};
+
+static void *run_calls(void *context) {
+    const struct work *work = context;
+    for (int i = 0; i < CALLS; i++)
+        work->side->call(work->guest);
+    return NULL;
+}
+
+// Microseconds a call, with so many threads calling at the same time.
+static double time_round(const struct side *side, const struct guest *guest, int threads) {
+    struct work work = {side, guest};
+    pthread_t started[THREADS_MAX];
     int64_t before = tw_clock_ns();
-    for (int i = 0; i < calls; i++) {
-        wasmtime_store_t *store = wasmtime_store_new(engine, NULL, NULL);
-        wasmtime_context_t *context = wasmtime_store_context(store);
-        wasmtime_instance_t instance;
-        wasmtime_extern_t item;
-        wasmtime_val_t result;
-        wasm_trap_t *trap = NULL;
-        check(wasmtime_instance_pre_instantiate(guest->theirs, context, &instance, &trap), trap,
-              "instantiating");
-        if (!wasmtime_instance_export_get(context, &instance, "f", 1, &item))
-            die("the pooled guest", "no export");
-        check(wasmtime_func_call(context, &item.of.func, NULL, 0, &result, 1, &trap), trap, "calling");
-        if (result.of.i32 != 42)
-            die("the pooled guest", "wrong result");
-        wasmtime_store_delete(store);
+    for (int i = 1; i < threads; i++) {
+        if (pthread_create(&started[i], NULL, run_calls, &work) != 0)
+            die("a thread", "could not be started");
     }
-    return (tw_clock_ns() - before) / calls;
+    run_calls(&work);
+    for (int i = 1; i < threads; i++)
+        pthread_join(started[i], NULL);
+    return (double)(tw_clock_ns() - before) / 1e3 / CALLS;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct distribution {
+    double p50, p90, p99;
+};
+
+static struct distribution time_single(const struct side *side, const struct guest *guest) {
+    static double us[SINGLE_CALLS];
+    for (int i = 0; i < SINGLE_CALLS; i++) {
+        int64_t before = tw_clock_ns();
+        side->call(guest);
+        us[i] = (double)(tw_clock_ns() - before) / 1e3;
+    }
+    qsort(us, SINGLE_CALLS, sizeof(*us), by_value);
+    return (struct distribution){us[SINGLE_CALLS / 2], us[SINGLE_CALLS * 9 / 10],
+                                 us[SINGLE_CALLS * 99 / 100]};
 }
 
 // ---- setting up ----
@@ -135,27 +178,72 @@ static struct tw_module *new_module(struct tw_engine *engine, struct tw_span was
     return module;
 }
 
-static int by_value(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
+// ---- the result ----
+
+static double median(const double *values) {
+    double sorted[ROUNDS];
+    memcpy(sorted, values, sizeof(sorted));
+    qsort(sorted, ROUNDS, sizeof(*sorted), by_value);
+    return sorted[ROUNDS / 2];
 }
 
-static void report(FILE *json, struct tw_engine *engine, wasm_engine_t *pooling, const struct guest *guest,
-                   int pages, bool last) {
-    int64_t ours[ROUNDS], theirs[ROUNDS];
-    time_ours(engine, guest, WARM_UP);
-    time_theirs(pooling, guest, WARM_UP);
-    for (int round = 0; round < ROUNDS; round++) {
-        ours[round] = time_ours(engine, guest, 500);
-        theirs[round] = time_theirs(pooling, guest, 500);
-    }
-    qsort(ours, ROUNDS, sizeof(*ours), by_value);
-    qsort(theirs, ROUNDS, sizeof(*theirs), by_value);
-    double a = (double)ours[ROUNDS / 2] / 1e3, b = (double)theirs[ROUNDS / 2] / 1e3;
-    printf("%5d  %10.2f  %10.2f  %6.2f\n", pages, a, b, b / a);
+static void write_machine(FILE *json) {
+    struct utsname name;
+    char line[256], cpu[256] = "?", date[16];
+    time_t now = time(NULL);
+    struct tm parts;
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    while (file && fgets(line, sizeof(line), file) && sscanf(line, "model name : %255[^\n]", cpu) != 1)
+        continue;
+    if (file)
+        fclose(file);
+    uname(&name);
+    strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&now, &parts));
+    fprintf(json,
+            "{\"name\": \"instance\",\n \"machine\": {\"cpu\": \"%s\", \"cores\": %ld, \"kernel\": \"%.*s\", "
+            "\"date\": \"%s\"},\n \"guests\": [\n",
+            cpu, sysconf(_SC_NPROCESSORS_ONLN), (int)strcspn(name.release, "-"), name.release, date);
+}
+
+static void write_rounds(FILE *json, const char *name, const double *rounds) {
+    fprintf(json, ", \"%s\": [", name);
+    for (int i = 0; i < ROUNDS; i++)
+        fprintf(json, "%s%.3f", i ? ", " : "", rounds[i]);
+    fputc(']', json);
+}
+
+// One guest: all rounds on 1 and on 2 threads, then single calls.
+static void report(FILE *json, const struct guest *guest, int pages, bool last) {
     if (json)
-        fprintf(json, "  {\"pages\": %d, \"ours_us\": %.3f, \"wasmtime_pooling_us\": %.3f}%s\n", pages, a, b,
-                last ? "" : ",");
+        fprintf(json, "  {\"pages\": %d", pages);
+    for (int threads = 1; threads <= THREADS_MAX; threads++) {
+        double rounds[2][ROUNDS];
+        for (int i = 0; i < WARM_UP; i++) {
+            call_ours(guest);
+            call_theirs(guest);
+        }
+        for (int round = 0; round < ROUNDS; round++) {
+            for (int i = 0; i < 2; i++)
+                rounds[(i + round) % 2][round] = time_round(&sides[(i + round) % 2], guest, threads);
+        }
+        double ours = median(rounds[0]), theirs = median(rounds[1]);
+        printf("%5d  %7d  %10.2f  %10.2f  %6.2f\n", pages, threads, ours, theirs, theirs / ours);
+        for (int i = 0; json && i < 2; i++) {
+            char name[64];
+            snprintf(name, sizeof(name), "%s_us_threads_%d", sides[i].name, threads);
+            write_rounds(json, name, rounds[i]);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        struct distribution found = time_single(&sides[i], guest);
+        printf("       %-16s single calls: p50 %.2f, p90 %.2f, p99 %.2f\n", sides[i].name, found.p50,
+               found.p90, found.p99);
+        if (json)
+            fprintf(json, ", \"%s_single_us\": {\"p50\": %.3f, \"p90\": %.3f, \"p99\": %.3f}", sides[i].name,
+                    found.p50, found.p90, found.p99);
+    }
+    if (json)
+        fprintf(json, "}%s\n", last ? "" : ",");
 }
 
 // Our engine with the device and the compiler it needs.
@@ -195,28 +283,30 @@ static void close_house(const struct house *house) {
 int main([[maybe_unused]] int argc, char **argv) {
     struct tw_error err = {};
     struct house house = open_house(argv[0]);
-    wasm_engine_t *pooling = new_pooling();
+    ours_engine = house.engine;
+    theirs_engine = new_pooling();
     if (!tw_signals_install(&err)) // the second Wasmtime engine installed its handler on top
         die("the fault handler", err.message);
     mkdir("bench/results", 0755);
     FILE *json = fopen("bench/results/instance.json", "w");
     if (json)
-        fprintf(json, "[\n");
-    printf("microseconds a call on a fresh instance (median of %d rounds)\n", ROUNDS);
-    printf("pages        ours     pooling   times\n");
+        write_machine(json);
+    printf("microseconds a call on a fresh instance (median of %d rounds of %d calls on each thread)\n",
+           ROUNDS, CALLS);
+    printf("pages  threads        ours     pooling   times\n");
     for (int i = 0; i < GUESTS; i++) {
         struct guest guest = {.wasm = make_wasm(pages_of[i])};
         guest.ours = new_module(house.engine, guest.wasm);
-        guest.theirs = new_pre(pooling, guest.wasm);
-        report(json, house.engine, pooling, &guest, pages_of[i], i + 1 == GUESTS);
+        guest.theirs = new_pre(theirs_engine, guest.wasm);
+        report(json, &guest, pages_of[i], i + 1 == GUESTS);
         tw_module_unref(guest.ours);
         wasmtime_instance_pre_delete(guest.theirs);
     }
     if (json) {
-        fprintf(json, "]\n");
+        fprintf(json, " ]}\n");
         fclose(json);
     }
-    wasm_engine_delete(pooling);
+    wasm_engine_delete(theirs_engine);
     close_house(&house);
     return 0;
 }

@@ -319,6 +319,7 @@ static bool park(struct engine_call *call) {
 static bool run(struct engine_call *call) {
     struct engine_runner *runner = engine_runner_own();
     for (;;) {
+        engine_reset_watch(call->instance);
         engine_runner_enter(runner, call);
         bool is_over = wasmtime_call_future_poll(call->future);
         engine_runner_leave(runner);

@@ -340,10 +340,10 @@ bool engine_instance_reset(struct engine_instance *instance) {
     if (instance->gpu && (fails() || !tw_gpu_context_reset(instance->gpu, &err)))
         return false;
     for (uint32_t i = 0; i < instance->region_count; i++) {
-        if (!shrink(instance, i) || !engine_region_restore(&module->engine->resetter, &instance->regions[i]))
+        if (!shrink(instance, i))
             return false;
     }
-    if (fails() || !set_globals(instance))
+    if (!engine_regions_restore(instance) || fails() || !set_globals(instance))
         return false;
     engine_instance_end_call(instance);
     return true;

@@ -64,7 +64,13 @@ struct engine_region {
     uint64_t image_size;  // what a reset goes back to
     const uint8_t *image; // its bytes in the mapped image
     uint64_t image_bytes; // how many; zeros follow
-    uint64_t counted;     // bytes that the tenant's memory gauge has of it
+    // Offsets of the pages that the last reset found to be the instance's own; all there were if `is_known`.
+    struct engine_pages {
+        uint64_t from, to;
+    } known[ENGINE_RESET_KNOWN];
+    uint32_t known_count;
+    bool is_known;
+    uint64_t counted; // bytes that the tenant's memory gauge has of it
     enum {
         ENGINE_NOT_DENIED,
         ENGINE_DENIED_BY_FUNCTION,
@@ -83,13 +89,15 @@ bool engine_poll_page(struct tw_gpu_arena *arena, bool open);
 
 // ---- reset (reset.c) ----
 struct engine_resetter {
-    int pagemap; // -1: madvise only
+    int pagemap;        // -1: madvise only
+    bool counts_faults; // the kernel counts a thread's page faults
 };
 void engine_resetter_init(struct engine_resetter *resetter, enum tw_reset method);
 void engine_resetter_done(struct engine_resetter *resetter);
-// Bytes of [0, size) back to the image. False: the instance cannot be reused.
-[[nodiscard]] bool engine_region_restore(const struct engine_resetter *resetter,
-                                         struct engine_region *region);
+// The memories' bytes back to the image. False: the instance cannot be reused.
+[[nodiscard]] bool engine_regions_restore(struct engine_instance *instance);
+// The guest is about to run on this thread. Every time, else a reset misses what it writes.
+void engine_reset_watch(struct engine_instance *instance);
 
 // ---- compiled code (code.c): one for all modules with the same rewritten bytes ----
 struct engine_code;
@@ -177,6 +185,8 @@ struct engine_instance {
     struct engine_call *call; // NULL: idle
     struct engine_host host;
     bool poll_mapped, poll_closed;
+    uint64_t fault_thread,
+        faults; // of the last reset, and its page faults then; 0: the guest ran elsewhere since
     uint64_t kernel_ns_before; // of calls before this one, on an instance that is kept
     struct tw_state gate;      // enum engine_gate: what a closed poll page means
 };

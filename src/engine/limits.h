@@ -22,6 +22,8 @@ enum {
     ENGINE_IMAGE_TABLES_MAX = 100,
     // Pages that a reset copies back one by one; beyond it giving them back to the kernel is cheaper.
     ENGINE_RESET_PAGES_MAX = 128,
+    ENGINE_RESET_KNOWN =
+        8, // ranges of written pages that are remembered: a short call writes its stack and a few
     ENGINE_RESET_RANGES = 32, // of dirty pages, asked from the kernel at once
     // Top part of a fiber stack that stays resident while the stack waits for its next instance.
     ENGINE_STACK_KEEP_BYTES = 32 << 10,

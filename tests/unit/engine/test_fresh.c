@@ -203,6 +203,54 @@ TW_TEST("nor does it where guests are stopped by epochs") {
         &(struct tw_engine_options){.workers = 1, .warm_per_function = 1, .interrupt = TW_INTERRUPT_EPOCH});
 }
 
+// Looks for any byte that is not the image's, then writes at `at`, perhaps going on on another thread in between.
+static const char *const wanderer =
+    "(module (import \"wasi_snapshot_preview1\" \"poll_oneoff\" (func $poll (param i32 i32 i32 i32) (result "
+    "i32)))"
+    "(memory (export \"memory\") 4) (data (i32.const 70000) \"\\11\")"
+    "(func $sleep (i32.store (i32.const 16) (i32.const 1)) (i64.store (i32.const 24) (i64.const 1000))"
+    " (drop (call $poll (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200))))"
+    "(func (export \"f\") (param $at i32) (param $sleeps i32) (result i32) (local $i i32) (local $any i64)"
+    " (loop $l (local.set $any (i64.or (local.get $any) (i64.load (local.get $i))))"
+    "  (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 8))) (i32.const 262144))))"
+    " (if (i64.ne (local.get $any) (i64.const 0x11)) (then (return (i32.const 1))))"
+    " (if (local.get $sleeps) (then (call $sleep)))"
+    " (i64.store (local.get $at) (i64.const -1))"
+    " (if (local.get $sleeps) (then (call $sleep))) (i32.const 0)))";
+
+TW_TEST("whatever pages calls write on whatever threads, the next call sees none of it") {
+    enum { CALLS = 1500 };
+    static struct engine_test_call calls[CALLS];
+    uint32_t random = 1;
+    for (unsigned workers = 1; workers <= 4; workers += 3) {
+        struct engine_test test;
+        struct tw_engine_options options = {
+            .workers = workers, .warm_per_function = 3, .max_queued = 2 * CALLS};
+        engine_test_open(&test, &options);
+        struct tw_module *module = engine_test_module(&test, wanderer);
+        for (int i = 0; i < CALLS; i++) {
+            random = random * 1664525 + 1013904223;
+            // Mostly where calls before wrote, now and then elsewhere.
+            int at = (random >> 8) % 4 ? 8192 : (int)((random >> 12) % 32'767) * 8;
+            memset(&calls[i], 0, sizeof(calls[i]));
+            engine_test_prepare(&calls[i], module, "f", 600'000);
+            engine_test_put_args(&calls[i], 2, (int[]){at, (random >> 28) % 2});
+            engine_test_submit(&test, &calls[i]);
+            if (i % 3 == 0)
+                engine_test_wait(&calls[i]);
+        }
+        for (int i = 0; i < CALLS; i++) {
+            engine_test_wait(&calls[i]);
+            ck_assert_int_eq(calls[i].invoke.error.code, TW_OK);
+            if (calls[i].invoke.results[0].of.i32)
+                ck_abort_msg("call %d of %d workers found what another wrote", i, (int)workers);
+            engine_test_forget(&calls[i]);
+        }
+        tw_module_unref(module);
+        engine_test_close(&test);
+    }
+}
+
 // How many of the pages lie in swap.
 static unsigned swapped(const uint8_t *base, size_t bytes) {
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
