@@ -90,7 +90,7 @@ def kernel(spaces=OPERATIONS):
 def launch(client, text, records):
     """The memory's size, and (code, what thread 0 read) of each (operation, address, threads, from_end)."""
     table = b"".join(struct.pack("<IQII", operation, address % 2**64, threads, from_end) for operation, address, threads, from_end in records)
-    reply = client.raw("edges", struct.pack("<I", len(records)) + table + text.encode(), "run", timeout=120)
+    reply = client.raw("arena-edges", struct.pack("<I", len(records)) + table + text.encode(), "run", timeout=120)
     assert reply.status == 200, reply
     first, *lines = reply.body.decode().splitlines()
     size, loaded = (int(word) for word in first.split())
@@ -101,7 +101,7 @@ def launch(client, text, records):
 
 @pytest.fixture(scope="module")
 def edges(shared):
-    assert shared.client.deploy("edges", guest("edges.c")).status == 201
+    assert shared.client.deploy("arena-edges", guest("edges.c")).status == 201
     # An instance with a secret all over its memory lives beside those that the test runs in.
     secret = wat(f"""(module (memory (export "memory") 16) (func (export "fill") (local i32)
         (loop (i32.store (local.get 0) (i32.const {SECRET})) (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 4)))
