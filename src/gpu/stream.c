@@ -174,7 +174,8 @@ static void count(struct gpu_job *job) {
     tw_series_observe(context->tenant->latency, (double)ns * 1e-9);
     tw_counter_add(&context->kernel_ns, ns);
     int64_t cpu_ns = tw_counter_get(&job->cpu_ns);
-    tw_account_charge_cpu(context->tenant->account, (uint64_t)(cpu_ns ? cpu_ns : ns));
+    if (!job->on_caller)
+        tw_account_charge_cpu(context->tenant->account, (uint64_t)(cpu_ns ? cpu_ns : ns));
     gpu_kernel_ran(context->gpu->kernels, job->loaded->kernel, job->code, job->frame.block, ns);
 }
 

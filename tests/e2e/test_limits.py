@@ -148,6 +148,19 @@ def test_overdrawn_computing_time_is_paid_back_before_the_next_call(own, tenant)
     assert tenant.result("g", "add", [1, 2]) == 3
 
 
+def test_a_guests_own_computing_counts_and_its_sleep_does_not(own, tenant):
+    before = use(own.client, "cpu_ms_per_minute")["total_ms"]
+    assert tenant.call("g", "spin", headers={"X-TensorWasm-Deadline-Ms": "300"}).kind == "invoke_timeout"
+    computed = use(own.client, "cpu_ms_per_minute")["total_ms"] - before
+    assert computed >= 100, computed
+    assert tenant.call("g", "sleep", headers={"X-TensorWasm-Deadline-Ms": str(10 * computed)}).kind == "invoke_timeout"
+    assert use(own.client, "cpu_ms_per_minute")["total_ms"] - before < 3 * computed
+    limit(own.client, cpu_ms_per_minute=100)
+    assert tenant.call("g", "spin", headers={"X-TensorWasm-Deadline-Ms": "300"}).kind == "invoke_timeout"  # a running call goes on
+    refused = tenant.call("g", "add", [1, 1])
+    assert (refused.status, refused.kind) == (429, "rate_limited") and int(refused.headers["retry-after"]) > 1
+
+
 def go_away(port, export, args):
     """Calls, and hangs up without waiting for the answer."""
     with calls_that_stay(port, 1, export, args):

@@ -263,6 +263,7 @@ static bool is_small(const struct gpu_job *job, enum gpu_start how) {
 static void run_here(const struct cpu_pool *pool, struct gpu_job *job) {
     struct tw_error error = {};
     struct gpu_runner *runner = gpu_runner_mine(&error);
+    job->on_caller = true;
     gpu_job_begin(job, tw_clock_ns());
     if (runner)
         cpu_participate(runner, job, 0, pool->thread_max + 1, 0, TW_NO_DEADLINE);

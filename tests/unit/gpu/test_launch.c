@@ -438,3 +438,34 @@ TW_TEST("launches from many contexts at once keep their results apart, with fewe
     }
     fixture_close(&fixture);
 }
+
+TW_TEST("a tenant's account is charged for what device threads work, not for what its own thread does") {
+    struct fixture fixture;
+    fixture_open(&fixture, NULL);
+    struct tw_account *account = tw_account_new(9, &fixture.err);
+    struct tw_gpu_limits limits = {.account = account};
+    struct tw_gpu_arena *arena = tw_gpu_arena_take(fixture.gpu, &fixture.err);
+    struct tw_gpu_context *context =
+        tw_gpu_context_new(tw_gpu_device_default(fixture.gpu), arena, 9, &limits, &fixture.err);
+    tw_assert_ok(context, &fixture.err);
+    int64_t kernel = load_kernel(
+        context,
+        "KERNEL(k) { for (u64 b = first; b < first + count; b++) for (int i = 0; i < 10000000; i++) "
+        "__asm__ volatile(\"\"); return 0; }",
+        0, 0);
+    struct tw_gpu_launch launch = make_launch(kernel, 1, 1, NULL);
+    ck_assert_int_eq(tw_gpu_launch(context, &launch, NULL, &fixture.err), TW_GPU_DONE);
+    struct tw_gpu_usage usage;
+    tw_gpu_context_usage(context, &usage);
+    ck_assert_uint_ge(usage.kernel_ns, TW_NS_PER_MS);
+    ck_assert_uint_eq(tw_account_cpu(account).total_ms, 0); // one block: nobody could help
+    launch = make_launch(kernel, 40, 1, NULL);
+    ck_assert_int_eq(tw_gpu_launch(context, &launch, NULL, &fixture.err), TW_GPU_DONE);
+    ck_assert_uint_ge(tw_account_cpu(account).total_ms, 20); // 40 blocks of a millisecond at least
+    ck_assert_uint_eq(tw_account_use(account, TW_RESOURCE_LAUNCHES).now, 0);
+    tw_gpu_context_free(context);
+    tw_gpu_arena_give(fixture.gpu, arena);
+    ck_assert(!tw_account_is_shared(account));
+    tw_account_unref(account);
+    fixture_close(&fixture);
+}
