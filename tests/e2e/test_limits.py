@@ -148,17 +148,27 @@ def test_overdrawn_computing_time_is_paid_back_before_the_next_call(own, tenant)
     assert tenant.result("g", "add", [1, 2]) == 3
 
 
+def spin(tenant, ms):
+    """Computes until its deadline; a busy machine may leave it only part of that."""
+    reply = tenant.call("g", "spin", headers={"X-TensorWasm-Deadline-Ms": str(ms)})
+    assert reply.kind == "invoke_timeout", reply  # a running call is never stopped for what it costs
+
+
 def test_a_guests_own_computing_counts_and_its_sleep_does_not(own, tenant):
-    before = use(own.client, "cpu_ms_per_minute")["total_ms"]
-    assert tenant.call("g", "spin", headers={"X-TensorWasm-Deadline-Ms": "300"}).kind == "invoke_timeout"
-    computed = use(own.client, "cpu_ms_per_minute")["total_ms"] - before
-    assert computed >= 100, computed
-    assert tenant.call("g", "sleep", headers={"X-TensorWasm-Deadline-Ms": str(10 * computed)}).kind == "invoke_timeout"
-    assert use(own.client, "cpu_ms_per_minute")["total_ms"] - before < 3 * computed
-    limit(own.client, cpu_ms_per_minute=100)
-    assert tenant.call("g", "spin", headers={"X-TensorWasm-Deadline-Ms": "300"}).kind == "invoke_timeout"  # a running call goes on
+    total = lambda: use(own.client, "cpu_ms_per_minute")["total_ms"]
+    before = total()
+    eventually(lambda: spin(tenant, 200 * SLOW) or total() - before >= 100, 60, "100 ms of computing")
+    before = total()
+    assert tenant.call("g", "sleep", headers={"X-TensorWasm-Deadline-Ms": "2000"}).kind == "invoke_timeout"
+    assert total() - before < 1000
+
+
+def test_who_has_overdrawn_waits_and_others_do_not(own, tenant):
+    limit(own.client, cpu_ms_per_minute=20)
+    eventually(lambda: tenant.call("g", "spin", headers={"X-TensorWasm-Deadline-Ms": str(300 * SLOW)}).status == 429, 60, "a refusal")
     refused = tenant.call("g", "add", [1, 1])
-    assert (refused.status, refused.kind) == (429, "rate_limited") and int(refused.headers["retry-after"]) > 1
+    assert (refused.status, refused.kind) == (429, "rate_limited") and int(refused.headers["retry-after"]) >= 1
+    assert Client(own.port, tenant=OTHER).get("/functions").status == 200
 
 
 def go_away(port, export, args):
