@@ -60,7 +60,7 @@ static double round_of(struct tw_tenants *tenants, unsigned count, bool known) {
         int len = snprintf(header, sizeof header, "Bearer bench-token-%06u", token);
         accepted += tw_tenants_authorise(tenants, tw_str_of(header, (size_t)len), TW_STR("7"), &caller, &err);
     }
-    double ns = (double)(tw_clock_ns() - start_ns) / ASKS;
+    double ns = (double)(tw_clock_ns() - start_ns) / (double)ASKS;
     if (accepted != (known ? ASKS : 0)) {
         fprintf(stderr, "bench_auth: %u of %d tokens were accepted\n", accepted, ASKS);
         exit(1);
