@@ -51,6 +51,12 @@ def in_use(client):
     return {name: told[name]["now"] for name in HELD}
 
 
+def shown(client, name):
+    """What metrics say of it."""
+    metric = {"device_memory_bytes": "gpu_memory_bytes", "launches_in_flight": "launches"}.get(name, name)
+    return client.metrics().get(f'tensor_wasm_{metric}_per_tenant{{tenant_id="{TENANT}"}}', 0)
+
+
 def clear(client):
     for function in client.get("/functions").json()["functions"]:
         assert client.request("DELETE", f"/functions/{function['id']}").status == 204
@@ -84,6 +90,8 @@ def test_no_number_of_connections_passes_what_a_tenant_may_hold(own, tenant, exp
         eventually(lambda: use(admin, name)["refused"] - before >= 5, 60, f"five refusals: {use(admin, name)}")
         now = use(admin, name)
         assert most <= now["now"] <= most + 5 * PAGE and now["now"] // each == 3, now
+        eventually(lambda: shown(admin, name) == use(admin, name)["now"] >= most, what=f"{name} in the metrics")
+        assert shown(admin, "functions") == 1 and shown(admin, "stored_bytes") == len(GUEST)
         assert Client(own.port, tenant=OTHER).get("/functions").status == 200
         calls[0].close()
     eventually(lambda: in_use(admin)["concurrent_invocations"] == 0, 30, "the calls' end")
@@ -122,6 +130,9 @@ def test_launches_beyond_the_limit_wait_for_their_turn(own, tenant):
         assert list(pool.map(lambda _: tenant.result("g", "launch", ["200000", 20]), range(6))) == [0] * 6
     after = use(own.client, "launches_in_flight")
     assert (after["now"], after["peak"], after["refused"]) == (0, 1, before["refused"])
+    with calls_that_stay(own.port, 1, "launch", ["1000000000000", 1]):  # until the caller goes away
+        eventually(lambda: shown(own.client, "launches_in_flight") == use(own.client, "launches_in_flight")["now"] == 1, 30, "a launch in flight")
+    eventually(lambda: use(own.client, "launches_in_flight")["now"] == 0, 30, "its end")
     limit(own.client, launches_in_flight=0)  # would wait for ever
     assert tenant.result("g", "launch", ["1", 1]) == -6
     assert use(own.client, "launches_in_flight")["refused"] == before["refused"] + 1
@@ -219,6 +230,4 @@ def test_after_any_mix_nothing_is_in_use(own, tenant):
     assert tenant.result("g", "add", [20, 22]) == 42
     clear(tenant)
     eventually(lambda: in_use(own.client) == dict.fromkeys(HELD, 0), 30, f"nothing in use: {in_use(own.client)}")
-    shown = own.client.metrics()
-    for name in ("concurrent_invocations", "instances", "launches", "functions", "stored_bytes", "cpu_memory_bytes", "gpu_memory_bytes"):
-        assert shown.get(f'tensor_wasm_{name}_per_tenant{{tenant_id="7"}}', 0) == 0, name
+    assert {name: shown(own.client, name) for name in HELD} == dict.fromkeys(HELD, 0)
