@@ -147,6 +147,8 @@ bool jit_can_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst);
 // `value`: all lanes' elements side by side.
 void jit_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef value);
 
+LLVMValueRef jit_confine(struct jit_emit *e,
+                         LLVMValueRef address); // the offset in the arena that it stands for
 // The masked pointer to `address` + `offset`. Small offsets are added behind the mask, so that accesses side by
 // side share it: what they overrun the arena by lies in the guard.
 enum { JIT_OFFSET_MAX = 1 << 16 };

@@ -142,6 +142,35 @@ static LLVMValueRef element(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef s
     return LLVMBuildGEP2(e->b, type, slot, &index, 1, "");
 }
 
+// Lane `lane` of what spread() stored. Volatile, or LLVM would take the vector apart in registers, which is slower.
+static LLVMValueRef lane_of(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef slot, unsigned lane) {
+    LLVMValueRef value = LLVMBuildLoad2(e->b, type, element(e, type, slot, jit_i64(e, lane)), "");
+    LLVMSetVolatile(value, true);
+    return value;
+}
+
+// All W lanes on the block's own memory, nobody looks at the old values: one after the other without a loop. False:
+// it is not so.
+static bool all_lanes(struct jit_emit *e, const struct atomic *a) {
+    const struct tw_kir_inst *inst = a->inst;
+    bool wants_old = inst->dst_count && inst->dst[0] != TW_KIR_NO_REG,
+         varies = jit_operand_varies(e, &inst->src[1]);
+    if (!a->plain || !e->active_full || wants_old || inst->atom == TW_KIR_ATOM_CAS)
+        return false;
+    LLVMValueRef at = jit_read(e, &inst->src[0], 64, true);
+    at = LLVMBuildAdd(e->b, at, jit_const(LLVMTypeOf(at), (uint64_t)inst->offset), "");
+    at = LLVMBuildAnd(e->b, at, jit_const(LLVMTypeOf(at), ~(uint64_t)(a->bits / 8 - 1)), "");
+    LLVMValueRef offsets = spread(e, jit_confine(e, at), "offsets"),
+                 operand = jit_read(e, &inst->src[1], a->bits, varies);
+    LLVMValueRef operands = varies ? spread(e, operand, "operands") : NULL;
+    for (unsigned lane = 0; lane < e->lanes; lane++) {
+        LLVMValueRef offset = lane_of(e, jit_int(e, 64), offsets, lane);
+        LLVMValueRef pointer = LLVMBuildGEP2(e->b, jit_int(e, 8), e->arena_base, &offset, 1, "");
+        (void)one(e, a, pointer, varies ? lane_of(e, a->value, operands, lane) : operand, NULL);
+    }
+    return true;
+}
+
 // All active lanes, the lowest first.
 static void lane_loop(struct jit_emit *e, const struct atomic *a) {
     const struct tw_kir_inst *inst = a->inst;
@@ -245,7 +274,7 @@ bool jit_emit_atomic(struct jit_emit *e, const struct tw_kir_inst *inst) {
     unsigned bits = tw_kir_type_bits(inst->type);
     struct atomic a = {
         .inst = inst, .bits = bits, .plain = inst->space == TW_KIR_SHARED, .value = jit_int(e, bits)};
-    if (!reduced(e, &a))
+    if (!reduced(e, &a) && !all_lanes(e, &a))
         lane_loop(e, &a);
     return true;
 }

@@ -7,12 +7,15 @@
 
 #include "emit.h"
 
+LLVMValueRef jit_confine(struct jit_emit *e, LLVMValueRef address) {
+    if (e->code->variant.exclusive)
+        return address;
+    LLVMValueRef mask = jit_is_vector(address) ? jit_splat(e, e->arena_mask) : e->arena_mask;
+    return LLVMBuildAnd(e->b, address, mask, "");
+}
+
 LLVMValueRef jit_pointer(struct jit_emit *e, LLVMValueRef address) {
-    LLVMValueRef offset = address;
-    if (!e->code->variant.exclusive) {
-        LLVMValueRef mask = jit_is_vector(address) ? jit_splat(e, e->arena_mask) : e->arena_mask;
-        offset = LLVMBuildAnd(e->b, address, mask, "");
-    }
+    LLVMValueRef offset = jit_confine(e, address);
     return LLVMBuildGEP2(e->b, jit_int(e, 8), e->arena_base, &offset, 1, "");
 }
 

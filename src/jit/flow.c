@@ -40,7 +40,7 @@ static bool number_nodes(struct jit_emit *e) {
 static bool has_wide_access(const struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
     for (uint32_t i = 0; i < b->count; i++)
-        if ((b->insts[i].op == TW_KIR_LD || b->insts[i].op == TW_KIR_ST) &&
+        if ((b->insts[i].op == TW_KIR_LD || b->insts[i].op == TW_KIR_ST || b->insts[i].op == TW_KIR_ATOM) &&
             jit_operand_varies(e, &b->insts[i].src[0]))
             return true;
     return false;

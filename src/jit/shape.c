@@ -242,11 +242,15 @@ static struct jit_shape address_shape(const struct jit_code *code, const struct 
     return uniform(zeros(offset) < limit ? zeros(offset) : limit);
 }
 
-static bool all_uniform(const struct jit_code *code, const struct tw_kir_inst *inst) {
-    for (unsigned i = 0; i < inst->src_count; i++)
+static bool all_uniform_from(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned first) {
+    for (unsigned i = first; i < inst->src_count; i++)
         if (!inst->src[i].is_imm && !jit_reg_uniform(code, inst->src[i].reg))
             return false;
     return true;
+}
+
+static bool all_uniform(const struct jit_code *code, const struct tw_kir_inst *inst) {
+    return all_uniform_from(code, inst, 0);
 }
 
 // A result that all lanes share; how far it is aligned.
@@ -322,6 +326,20 @@ static struct jit_shape other_shape(const struct jit_code *code, const struct tw
     }
 }
 
+// tid < 32 and its like: lanes of an aligned warp are all below a multiple of what they span, or none is.
+static bool all_agree(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned bits) {
+    struct jit_shape a = jit_operand_shape(code, &inst->src[0], bits),
+                     b = jit_operand_shape(code, &inst->src[1], bits);
+    uint64_t room = a.kind == JIT_AFFINE ? free_bits(code, a, bits) : 0;
+    if (room == 0 || !jit_is_uniform(b) || (inst->src_count > 2 && !all_uniform_from(code, inst, 2)))
+        return false;
+    unsigned span = 64 - (unsigned)__builtin_clzll((code->variant.lanes - 1u) * (uint64_t)a.stride);
+    if (inst->cmp == TW_KIR_LT || inst->cmp == TW_KIR_GE)
+        return b.align >= span;
+    bool next = inst->src[1].is_imm && zeros(inst->src[1].bits + 1) >= span;
+    return next && (inst->cmp == TW_KIR_LE || inst->cmp == TW_KIR_GT);
+}
+
 static struct jit_shape inst_shape(const struct jit_code *code, const struct tw_kir_inst *inst,
                                    unsigned index) {
     unsigned bits = tw_kir_type_bits(inst->type);
@@ -344,6 +362,10 @@ static struct jit_shape inst_shape(const struct jit_code *code, const struct tw_
         if (any_varying(code, inst))
             return jit_group_shape(code, inst, bits);
         return all_uniform(code, inst) ? uniform_shape(code, inst, bits) : integer_shape(code, inst, bits);
+    case TW_KIR_SETP:
+        if (integer && all_agree(code, inst, bits))
+            return uniform(0);
+        break;
     case TW_KIR_CVT:
         if (!integer || !is_integer(inst->type2) || inst->src_count > 1 || all_uniform(code, inst))
             break;

@@ -336,3 +336,27 @@ TW_TEST("lanes that share rows and columns by division load and store what they 
         }
     rig_done(&rig);
 }
+
+static uint32_t below_32(uint32_t t) {
+    return (uint32_t)((t < 32) | (t >= 64) << 1 | (t > 31) << 2 | (t <= 95) << 3 | (t < 33) << 4 |
+                      (t > 32) << 5);
+}
+
+TW_TEST("comparisons at and beside the edges of a warp tell lanes apart only where they differ") {
+    static const char text[] = ENTRY REGS "ld.param.u64 %rd1, [out];\nmov.u32 %r1, %tid.x;\nmul.wide.u32 "
+                                          "%rd2, %r1, 4;\nadd.u64 %rd1, %rd1, %rd2;\n"
+                                          "mov.u32 %r2, 0;\n"
+                                          "setp.lt.u32 %p1, %r1, 32;\n@%p1 add.u32 %r2, %r2, 1;\n"
+                                          "setp.ge.s32 %p1, %r1, 64;\n@%p1 add.u32 %r2, %r2, 2;\n"
+                                          "setp.gt.u32 %p1, %r1, 31;\n@%p1 add.u32 %r2, %r2, 4;\n"
+                                          "setp.le.s32 %p1, %r1, 95;\n@%p1 add.u32 %r2, %r2, 8;\n"
+                                          "setp.lt.u32 %p1, %r1, 33;\n@%p1 add.u32 %r2, %r2, 16;\n"
+                                          "setp.gt.s32 %p1, %r1, 32;\n@%p1 add.u32 %r2, %r2, 32;\n"
+                                          "st.global.u32 [%rd1], %r2;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    check_words(run_text(&rig, text, 32, 32, 1, 128, 0, TW_KERNEL_OK), 128, below_32);
+    check_words(run_text(&rig, text, 8, 8, 1, 128, 0, TW_KERNEL_OK), 128, below_32);
+    check_words(run_text(&rig, text, 32, 1, 1, 120, 0, TW_KERNEL_OK), 120, below_32);
+    rig_done(&rig);
+}
