@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Requests a second and CPU a request: a trivial function on a fresh instance for every call, against nginx `return 200`, HTTP/1.1
-keep-alive, 64 connections. The server has core 0, the load generator (wrk) core 1."""
+keep-alive, 64 connections; and the same over HTTP/2, 8 connections of 100 streams, against nghttpd's file of two bytes. The server has core 0,
+the load generator (wrk, h2load) core 1."""
 import os
 import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -87,24 +89,58 @@ def load(url, server, post):
     return {"rps": requests / SECONDS, "cpu_us": used / requests * 1e6, "p50_us": latency["50"], "p99_us": latency["99"]}
 
 
+def start_nghttpd(folder):
+    root = folder / "root"
+    root.mkdir()
+    (root / "x").write_text("42")
+    server = start(shutil.which("nghttpd", path="/usr/sbin:/usr/bin"), "--no-tls", "-d", root, "-n", "1", "18082")
+    for _ in range(400):  # it speaks HTTP/2 only
+        try:
+            socket.create_connection(("127.0.0.1", 18082), timeout=1).close()
+            return server, "http://127.0.0.1:18082/x"
+        except OSError:
+            time.sleep(0.02)
+    raise SystemExit("nghttpd does not answer")
+
+
+def load_h2(url, server, post):
+    pids = children(server.pid)
+    body = OUT / "body"
+    body.write_text("x")
+    before = cpu_seconds(pids)
+    done = subprocess.run(["taskset", "-c", "1", "h2load", "-t", "1", "-c", "8", "-m", "100", "-D", str(SECONDS), *(["-d", str(body)] if post else []), url],
+                          capture_output=True, text=True, check=True)
+    used = cpu_seconds(pids) - before
+    requests = int(re.search(r"status codes: (\d+) 2xx", done.stdout).group(1))
+    if not re.search(r" 0 failed, 0 errored, 0 timeout", done.stdout):
+        raise SystemExit(done.stdout)
+    return {"rps": requests / SECONDS, "cpu_us": used / requests * 1e6}
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         ours, invoke, health = start_ours(folder)
         nginx, static = start_nginx(folder)
+        nghttpd, file = start_nghttpd(folder)
         try:
             figures = alternate({"invoke": lambda: load(invoke, ours, True), "healthz": lambda: load(health, ours, False),
-                                 "nginx return 200": lambda: load(static, nginx, False)})
+                                 "nginx return 200": lambda: load(static, nginx, False),
+                                 "h2c invoke": lambda: load_h2(invoke, ours, True), "h2c healthz": lambda: load_h2(health, ours, False),
+                                 "h2c nghttpd": lambda: load_h2(file, nghttpd, False)})
         finally:
-            for server in (ours, nginx):
+            for server in (ours, nginx, nghttpd):
                 server.send_signal(signal.SIGTERM)
                 server.wait()
     summary = {n: {k: median([r[k] for r in rounds]) for k in rounds[0]} for n, rounds in figures.items()}
-    base = summary["nginx return 200"]
-    rows = [[n, s["rps"], s["cpu_us"], s["p50_us"], s["p99_us"], s["rps"] / base["rps"]] for n, s in summary.items()]
+    one = {n: s for n, s in summary.items() if not n.startswith("h2c")}
+    two = {n: s for n, s in summary.items() if n.startswith("h2c")}
+    rows = [[n, s["rps"], s["cpu_us"], s["p50_us"], s["p99_us"], s["rps"] / one["nginx return 200"]["rps"]] for n, s in one.items()]
     show("Gateway, one core, 64 connections", ["contender", "requests/s", "CPU us/request", "p50 us", "p99 us", "x nginx"], rows)
-    save("gateway", {"nginx": version("/usr/sbin/nginx", "-v"), "wrk": version("wrk", "-v")}, figures, summary)
+    rows = [[n, s["rps"], s["cpu_us"], s["rps"] / two["h2c nghttpd"]["rps"]] for n, s in two.items()]
+    show("HTTP/2, one core, 8 connections of 100 streams", ["contender", "requests/s", "CPU us/request", "x nghttpd"], rows)
+    save("gateway", {"nginx": version("/usr/sbin/nginx", "-v"), "wrk": version("wrk", "-v"), "nghttpd": version("nghttpd", "--version")}, figures, summary)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,12 @@ static void add(struct block *block, const char *name, struct tw_str value) {
                                                  value.len, NGHTTP2_NV_FLAG_NONE};
 }
 
+// A value that no other answer will have: the compressor's table is not churned for it.
+static void add_unique(struct block *block, const char *name, struct tw_str value) {
+    add(block, name, value);
+    block->fields[block->count - 1].flags = NGHTTP2_NV_FLAG_NO_INDEX;
+}
+
 static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *out, size_t room,
                          uint32_t *flags, nghttp2_data_source *source, [[maybe_unused]] void *context) {
     struct http_exchange *x = source->ptr;
@@ -68,8 +74,8 @@ void http_h2_send(struct http_exchange *x) {
         add(&block, "content-type", x->reply.content_type);
     if (has_body && !x->is_streaming)
         add(&block, "content-length", tw_str_of(length, (size_t)length_len));
-    add(&block, "x-request-id", tw_str_of(x->request_id, 16));
-    add(&block, "x-trace-id", tw_str_of(x->trace_id, 32));
+    add_unique(&block, "x-request-id", tw_str_of(x->request_id, 16));
+    add_unique(&block, "x-trace-id", tw_str_of(x->trace_id, 32));
     if (x->reply.vary)
         add(&block, "vary", http_reply_vary(&x->reply));
     char traceparent[HTTP_TRACEPARENT_SIZE];

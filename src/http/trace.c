@@ -57,12 +57,13 @@ static bool parse_traceparent(struct tw_str text, char ret_trace_id[33],
 }
 
 static void make_trace_id(struct http_exchange *x, struct tw_trace_context *ret_context) {
-    hex64(next_random(x->loop) | 1, x->trace_id);
-    hex64(next_random(x->loop), x->trace_id + 16);
-    x->trace_id[32] = '\0';
+    const uint64_t halves[] = {next_random(x->loop) | 1, next_random(x->loop)};
     *ret_context = (struct tw_trace_context){};
-    bool ok = tw_hex_parse(tw_str_of(x->trace_id, 32), ret_context->trace_id, 16);
-    TW_ASSERT(ok);
+    for (unsigned i = 0; i < 16; i++)
+        ret_context->trace_id[i] = (uint8_t)(halves[i / 8] >> (56 - 8 * (i % 8)));
+    hex64(halves[0], x->trace_id);
+    hex64(halves[1], x->trace_id + 16);
+    x->trace_id[32] = '\0';
 }
 
 void http_trace_begin(struct http_exchange *x) {
