@@ -171,7 +171,7 @@ static enum turn turn(struct http_loop *loop) {
         drain(loop);
     flush_dirty(loop);
     bury(loop);
-    bool is_over = tw_flag_is_raised(&loop->http->stopping) && !loop->conns &&
+    bool is_over = tw_flag_is_raised(&loop->http->stopping) && !loop->conns && !loop->buried &&
                    tw_counter_get(&loop->exchange_count) == 0;
     return is_over ? TURN_ENDED : TURN_GOES_ON;
 }
@@ -180,8 +180,6 @@ bool http_loop_run(struct http_loop *loop) {
     enum turn last;
     while ((last = turn(loop)) == TURN_GOES_ON) {
     }
-    if (last == TURN_ENDED)
-        bury(loop);
     return last == TURN_ENDED;
 }
 
