@@ -117,6 +117,17 @@ void tw_invoke_cancel(struct tw_invoke *invoke) {
     tw_state_wake(&invoke->engine_hold);
 }
 
+void tw_invoke_resume(struct tw_invoke *invoke) {
+    // When it is being cancelled at this moment it ends anyway.
+    if (!tw_state_change(&invoke->engine_hold, INVOKE_LIVE, INVOKE_CANCELLING))
+        return;
+    struct engine_call *call = invoke->engine_state;
+    if (engine_timer_take(&call->engine->timers, &call->sleep))
+        engine_call_wake(call);
+    tw_state_set(&invoke->engine_hold, INVOKE_LIVE);
+    tw_state_wake(&invoke->engine_hold);
+}
+
 static void part(struct tw_invoke *invoke) {
     while (!tw_state_change(&invoke->engine_hold, INVOKE_LIVE, INVOKE_OVER))
         tw_state_wait(&invoke->engine_hold, INVOKE_CANCELLING, -1);

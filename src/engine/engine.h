@@ -131,6 +131,9 @@ struct tw_invoke {
     // Takes emitted bytes as they come instead of gathering them in `output`; false: the client is gone. May
     // be NULL. Runs on a worker.
     bool (*emit)(struct tw_invoke *invoke, struct tw_span bytes);
+    // Asked after bytes were emitted: is the client so slow that the guest had better wait? With `waits` it does
+    // so if the answer is true, and tw_invoke_resume follows, once. May be NULL.
+    bool (*is_slow)(struct tw_invoke *invoke, bool waits);
     void (*done)(struct tw_invoke *invoke); // on a worker or the executor's thread, once
     void *context;                          // the caller's
     // An event loop's that runs it if it can at once; submitted on its thread. NULL: workers run it.
@@ -158,6 +161,8 @@ void tw_engine_run(struct tw_engine *engine, struct tw_invoke *invoke);
 // Stops a submitted call soon with CANCELLED; harmless when it has ended. Any thread, as long as the invoke
 // and its module are there.
 void tw_invoke_cancel(struct tw_invoke *invoke);
+// The client has caught up: the guest goes on. As tw_invoke_cancel.
+void tw_invoke_resume(struct tw_invoke *invoke);
 
 // ---- instances that keep their state between calls ----
 // Memory, globals, tables, device buffers, kernels and streams live on; input, output, standard streams and

@@ -27,6 +27,25 @@ int engine_emit(struct engine_instance *instance, struct tw_span bytes) {
     return TENSOR_OK;
 }
 
+static void finish_emit(struct engine_call *call, wasmtime_val_raw_t *result) {
+    result->i32 = (int32_t)call->wait.kernel;
+}
+
+wasm_trap_t *engine_emitted(struct engine_instance *instance, wasmtime_val_raw_t *args, int value) {
+    struct engine_call *call = instance->call;
+    struct tw_invoke *invoke = call->invoke;
+    args[0].i32 = value;
+    if (value != TENSOR_OK || !invoke->is_slow || !invoke->is_slow(invoke, false))
+        return NULL;
+    // A sleep without an end: the client's progress wakes it, or a stop. Who takes the timer wakes the call.
+    call->wait.kernel = value;
+    if (!engine_call_sleep(call, TW_NO_DEADLINE, finish_emit))
+        return NULL; // no memory: it goes on, up to the output's limit
+    if (!invoke->is_slow(invoke, true) && engine_timer_take(&call->engine->timers, &call->sleep))
+        engine_call_disarm(call);
+    return NULL;
+}
+
 void engine_append_stderr(struct engine_instance *instance, struct tw_span bytes) {
     struct tw_buf *text = &instance->call->invoke->stderr_text;
     size_t left = text->max - text->len;
@@ -60,7 +79,7 @@ wasm_trap_t *engine_tensor_emit_chunk(struct engine_instance *instance, wasmtime
     const uint8_t *from = engine_guest(instance, (uint32_t)args[0].i32, len);
     if (!from || len > ENGINE_CHUNK_MAX)
         return answer(args, TENSOR_INVALID);
-    return answer(args, len ? engine_emit(instance, tw_span_of(from, len)) : TENSOR_OK);
+    return engine_emitted(instance, args, len ? engine_emit(instance, tw_span_of(from, len)) : TENSOR_OK);
 }
 
 // Nothing is held back here: each chunk was handed on when it was emitted.

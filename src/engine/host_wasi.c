@@ -262,7 +262,7 @@ wasm_trap_t *engine_wasi_fd_write(struct engine_instance *instance, wasmtime_val
     if (error && !done)
         return answer(args, error);
     put_u32(instance, done_ptr, done); // what was written is told, the error by the next call
-    return answer(args, WASI_SUCCESS);
+    return fd == 1 ? engine_emitted(instance, args, WASI_SUCCESS) : answer(args, WASI_SUCCESS);
 }
 
 wasm_trap_t *engine_wasi_fd_close(struct engine_instance *instance, wasmtime_val_raw_t *args) {

@@ -22,6 +22,7 @@ struct engine_stacks {
     struct engine_slab *slabs;
     uint32_t free_count;
 };
+#define ENGINE_NO_STACK "no memory for a stack" // what Wasmtime hears, and says in turn
 void engine_stacks_init(struct engine_stacks *stacks);
 void engine_stacks_done(struct engine_stacks *stacks); // no stack is in use
 void engine_stacks_configure(struct engine_stacks *stacks, wasm_config_t *config);
@@ -353,6 +354,8 @@ int engine_cuda_code(enum tw_code code);
 #undef HOST_CUDA
 // Appends to the response, or hands it to the client: 0, -2 (cap), -3 (client gone).
 int engine_emit(struct engine_instance *instance, struct tw_span bytes);
+// Answers `value` in a host function that has emitted: at once, or when a slow client has caught up.
+wasm_trap_t *engine_emitted(struct engine_instance *instance, wasmtime_val_raw_t *args, int value);
 // Appends to the call's stderr_text as far as it fits.
 void engine_append_stderr(struct engine_instance *instance, struct tw_span bytes);
 

@@ -110,7 +110,7 @@ static wasmtime_error_t *new_stack(void *env, size_t size, bool zeroed, wasmtime
     size = tw_align_up(size, (size_t)sysconf(_SC_PAGESIZE));
     struct engine_stack *stack = take_stack(owner, size);
     if (!stack)
-        return wasmtime_error_new("no memory for a stack");
+        return wasmtime_error_new(ENGINE_NO_STACK);
     ret_stack->env = stack;
     ret_stack->get_stack_memory = get_stack;
     ret_stack->finalizer = give_stack;

@@ -146,6 +146,15 @@ static void trapped(struct engine_call *call) {
     wasm_byte_vec_delete(&message);
 }
 
+// An error that is no trap: the guest could not be entered.
+static enum tw_code code_of(const wasmtime_error_t *error) {
+    wasm_byte_vec_t message;
+    wasmtime_error_message(error, &message);
+    bool lacks_stack = memmem(message.data, message.size, ENGINE_NO_STACK, strlen(ENGINE_NO_STACK)) != NULL;
+    wasm_byte_vec_delete(&message);
+    return lacks_stack ? TW_ERR_CAPACITY : TW_ERR_INTERNAL;
+}
+
 static void failed(struct engine_call *call) {
     const char *kind = kind_of_error(call);
     wasm_byte_vec_t message;
@@ -156,7 +165,7 @@ static void failed(struct engine_call *call) {
         end_by_guest(call, kind, &frames, tw_str_of(message.data, message.size));
         wasm_byte_vec_delete(&message);
     } else {
-        engine_fail(&call->invoke->error, TW_ERR_INTERNAL, "the call failed", call->error);
+        engine_fail(&call->invoke->error, code_of(call->error), "the call failed", call->error);
         call->error = NULL;
     }
 }

@@ -73,6 +73,7 @@ struct http_stream {
     struct http_note note;
     int64_t charged; // bytes here and in x->chunk, of the server's total
     bool posted, ended, failed, gone;
+    bool waits; // the writer, for the client to catch up
 };
 
 // A body on its way to a file (spill.c). The loop's, but for what the disk's thread writes while `is_busy`.
@@ -194,5 +195,8 @@ void http_stream_begin(struct http_exchange *x);
 // Never waits. False when the client is gone, or so slow that too much would be held for it; go on to
 // http_stream_end then.
 [[nodiscard]] bool http_stream_write(struct http_exchange *x, struct tw_span bytes);
+// Is more held for the client than a fast one would leave? With `waits` the writer stops if so, and the loop calls
+// tw_service_call_resume on x->call when the client has taken it.
+bool http_stream_is_slow(struct http_exchange *x, bool waits);
 // `ok` false: what was sent is not the whole answer, and the client is made to see it (no end of the body).
 void http_stream_end(struct http_exchange *x, bool ok);

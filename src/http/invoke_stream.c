@@ -88,6 +88,11 @@ static bool on_emit(struct tw_service_call *call, struct tw_span bytes) {
     return true;
 }
 
+static bool is_slow(struct tw_service_call *call, bool waits) {
+    struct http_exchange *x = call->context;
+    return x->has_begun && http_stream_is_slow(x, waits);
+}
+
 static void end_with_error(struct http_exchange *x, const struct tw_error *err) {
     if (!x->has_begun) {
         http_call_problem(x, &x->reply, err);
@@ -121,5 +126,6 @@ static void on_done(struct tw_service_call *call) {
 }
 
 void http_function_stream(struct http_exchange *x) {
-    http_call_start(x, &(struct tw_service_call){.function = x->params[0], .done = on_done, .emit = on_emit});
+    http_call_start(x, &(struct tw_service_call){
+                           .function = x->params[0], .done = on_done, .emit = on_emit, .is_slow = is_slow});
 }

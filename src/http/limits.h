@@ -36,9 +36,10 @@ enum {
     HTTP_THREADS_MAX = 2'048,   // of loops, and of the long calls that began on them
 
     // ---- a connection ----
-    HTTP_LINGER_MS = 2000,       // after an error we read on, so that the answer is not lost to a reset
-    HTTP_LINGER_BYTES = 1 << 20, // one that goes on sending after that is cut off
-    HTTP_BODY_GRACE_S = 5,       // before body_min_rate is asked for
+    HTTP_LINGER_MS = 2000,        // after an error we read on, so that the answer is not lost to a reset
+    HTTP_LINGER_BYTES = 1 << 20,  // one that goes on sending after that is cut off
+    HTTP_BODY_GRACE_S = 5,        // before body_min_rate is asked for
+    HTTP_STREAM_MARK = 256 << 10, // held for one slow client, from which on its guest waits
     HTTP_STREAM_MAX =
         128 << 20, // written and not taken: twice the default output limit, for base64 in events
 

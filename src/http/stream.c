@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Streamed answers: a handler's thread appends to a bounded buffer and waits while it is full; the loop
-// empties it as fast as the client reads. One note wakes the loop per empty → non-empty change.
+// Streamed answers: a handler's thread appends to a bounded buffer, and the loop empties it as fast as the client
+// reads. A guest that is faster than its client waits, parked, when the buffer passes a mark, until the loop has
+// taken all of it. One note wakes the loop per empty → non-empty change.
 
 #include "http/internal.h"
 
@@ -40,7 +41,7 @@ void http_stream_clean(struct http_exchange *x) {
     tw_counter_add(&x->loop->http->body_bytes, -stream->charged);
     stream->charged = 0;
     tw_buf_done(&stream->pending);
-    stream->posted = stream->ended = stream->failed = stream->gone = false;
+    stream->posted = stream->ended = stream->failed = stream->gone = stream->waits = false;
 }
 
 // Tells the loop, unless it was told and has not looked yet.
@@ -70,6 +71,14 @@ bool http_stream_write(struct http_exchange *x, struct tw_span bytes) {
     return true;
 }
 
+bool http_stream_is_slow(struct http_exchange *x, bool waits) {
+    struct http_stream *stream = &x->stream;
+    TW_LOCK_SCOPE(&stream->lock);
+    bool is_slow = stream->pending.len >= HTTP_STREAM_MARK && !stream->gone;
+    stream->waits |= is_slow && waits;
+    return is_slow;
+}
+
 void http_stream_end(struct http_exchange *x, bool ok) {
     TW_LOCK_SCOPE(&x->stream.lock);
     x->stream.failed = !ok;
@@ -90,8 +99,16 @@ static void discharge(struct http_exchange *x, int64_t bytes) {
     tw_counter_add(&x->loop->http->body_bytes, -bytes);
 }
 
-void http_stream_take(struct http_exchange *x, bool *ret_ended) {
-    TW_LOCK_SCOPE(&x->stream.lock);
+// On the loop: what was held is on its way. The call may end at any moment.
+static void resume_writer(struct http_exchange *x) {
+    TW_LOCK_SCOPE(&x->call_lock);
+    if (x->call_running)
+        tw_service_call_resume(&x->call);
+}
+
+static bool take_locked(struct http_exchange *x, bool *ret_ended) {
+    bool was_waiting = x->stream.waits;
+    x->stream.waits = false;
     discharge(x, (int64_t)x->chunk.len); // the piece before was sent
     struct tw_buf empty = x->chunk;
     tw_buf_reset(&empty);
@@ -104,6 +121,15 @@ void http_stream_take(struct http_exchange *x, bool *ret_ended) {
         x->stage = HTTP_ANSWERING; // the handler has let go
         tw_counter_add(&x->loop->in_flight, -1);
     }
+    return was_waiting;
+}
+
+void http_stream_take(struct http_exchange *x, bool *ret_ended) {
+    tw_lock_take(&x->stream.lock);
+    bool was_waiting = take_locked(x, ret_ended);
+    tw_lock_give(&x->stream.lock);
+    if (was_waiting)
+        resume_writer(x);
 }
 
 bool http_stream_has_pending(struct http_exchange *x) {

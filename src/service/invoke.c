@@ -207,6 +207,11 @@ static bool forward_emit(struct tw_invoke *invoke, struct tw_span bytes) {
     return state->call->emit(state->call, bytes);
 }
 
+static bool forward_is_slow(struct tw_invoke *invoke, bool waits) {
+    struct call_state *state = invoke->context;
+    return state->call->is_slow(state->call, waits);
+}
+
 // Hands the call over to the engine. On true it may have ended already. `executor`: this thread's, or NULL.
 static bool hand_over(struct call_state *state, struct tw_executor *executor, struct tw_error *err) {
     struct tw_service *service = state->service;
@@ -226,6 +231,7 @@ static bool hand_over(struct call_state *state, struct tw_executor *executor, st
     invoke->wasi_args = (const char *const *)state->function->config.args;
     invoke->wasi_env = (const char *const *)state->function->config.env;
     invoke->emit = call->emit ? forward_emit : NULL;
+    invoke->is_slow = call->is_slow ? forward_is_slow : NULL;
     invoke->done = on_invoke_done;
     invoke->context = state;
     invoke->executor = executor;
@@ -319,6 +325,13 @@ void tw_service_call_cancel(struct tw_service_call *call) {
     state->is_cancelled = true;
     if (state->is_submitted)
         tw_invoke_cancel(&call->invoke);
+}
+
+void tw_service_call_resume(struct tw_service_call *call) {
+    TW_LOCK_SCOPE(lock_of(call->service, call));
+    const struct call_state *state = call->state;
+    if (state && state->is_submitted)
+        tw_invoke_resume(&call->invoke);
 }
 
 void tw_service_call_done(struct tw_service_call *call) {

@@ -102,6 +102,7 @@ struct tw_service_call {
     const char *trace_id;
     struct tw_trace *trace;                                           // the request's; may be NULL
     bool (*emit)(struct tw_service_call *call, struct tw_span bytes); // streaming; may be NULL
+    bool (*is_slow)(struct tw_service_call *call, bool waits);        // as tw_invoke's; may be NULL
     void (*done)(struct tw_service_call *call); // on a worker or the executor's thread, once
     void *context;
     struct tw_executor *executor; // an event loop's; tw_service_invoke is called on its thread. NULL: workers
@@ -118,6 +119,7 @@ struct tw_service_call {
 [[nodiscard]] bool tw_service_invoke(struct tw_service *service, const struct tw_caller *caller,
                                      struct tw_service_call *call, struct tw_error *err);
 void tw_service_call_cancel(struct tw_service_call *call); // the client went away
+void tw_service_call_resume(struct tw_service_call *call); // it has caught up, after is_slow said true
 void tw_service_call_done(struct tw_service_call *call);   // frees what the service put into it
 // An event loop's place to run calls itself: as tw_executor_init, _done, _has_calls and _run in engine.h.
 [[nodiscard]] bool tw_service_executor_init(struct tw_service *service, struct tw_executor *executor,

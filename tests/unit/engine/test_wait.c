@@ -135,3 +135,90 @@ TW_TEST("yield lets a queued call go first, and tells how the deadline is") {
     tw_module_unref(module);
     engine_test_close(&test);
 }
+
+// ---- slow clients ----
+
+// A client that takes one chunk at a time.
+struct client {
+    struct engine_test_call call;
+    struct tw_counter bytes;
+    struct tw_state waits; // 1: the guest waits for it
+};
+
+static bool take_chunk(struct tw_invoke *invoke, struct tw_span bytes) {
+    tw_counter_add(&((struct client *)invoke->context)->bytes, (int64_t)bytes.len);
+    return true;
+}
+
+static bool always_slow(struct tw_invoke *invoke, bool waits) {
+    struct client *client = invoke->context;
+    if (waits) {
+        tw_state_set(&client->waits, 1);
+        tw_state_wake(&client->waits);
+    }
+    return true;
+}
+
+static void client_open(struct engine_test *test, struct client *client, struct tw_module *module,
+                        const char *export, int timeout_ms) {
+    engine_test_prepare(&client->call, module, export, timeout_ms);
+    client->call.invoke.emit = take_chunk;
+    client->call.invoke.is_slow = always_slow;
+    engine_test_submit(test, &client->call);
+}
+
+static void wait_until_it_waits(struct client *client) {
+    while (tw_state_get(&client->waits) == 0)
+        tw_state_wait(&client->waits, 0, -1);
+    tw_state_set(&client->waits, 0);
+}
+
+static void expect_end(struct client *client, enum tw_code code, int result) {
+    engine_test_wait(&client->call);
+    ck_assert_int_eq(client->call.invoke.error.code, code);
+    if (!code)
+        ck_assert_int_eq(client->call.invoke.results[0].of.i32, result);
+    engine_test_forget(&client->call);
+}
+
+static const char *const writer =
+    "(module (import \"wasi:tensor/host@0.1.0\" \"emit-chunk\" (func $emit (param i32 i32) (result i32)))"
+    "(import \"wasi_snapshot_preview1\" \"fd_write\" (func $write (param i32 i32 i32 i32) (result i32)))"
+    "(memory (export \"memory\") 1)"
+    "(func (export \"emit\") (result i32) (i32.or (call $emit (i32.const 0) (i32.const 100))"
+    " (i32.or (call $emit (i32.const 0) (i32.const 200)) (call $emit (i32.const 0) (i32.const 300)))))"
+    "(func (export \"write\") (result i32) (i32.store (i32.const 4) (i32.const 77))"
+    " (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)) (then unreachable))"
+    " (i32.load (i32.const 16)))"
+    "(func (export \"good\") (result i32) (i32.const 7)))";
+
+TW_TEST(
+    "a guest waits while its client is slow, goes on when it has caught up, and can be stopped meanwhile") {
+    static const int64_t seen[] = {100, 300, 600};
+    struct engine_test test;
+    struct tw_engine_options options = {.workers = 1, .warm_per_function = 4};
+    engine_test_open(&test, &options);
+    struct tw_module *module = engine_test_module(&test, writer);
+    struct client client = {};
+    client_open(&test, &client, module, "emit", 60000);
+    for (int i = 0; i < 3; i++) {
+        wait_until_it_waits(&client);
+        ck_assert_int_eq(ENGINE_CALL(&test, module, "good"), 7); // the only worker is free
+        ck_assert_int_eq(tw_counter_get(&client.bytes), seen[i]);
+        tw_invoke_resume(&client.call.invoke);
+    }
+    expect_end(&client, TW_OK, 0);
+    client_open(&test, &client, module, "write", 60000);
+    wait_until_it_waits(&client);
+    tw_invoke_resume(&client.call.invoke);
+    expect_end(&client, TW_OK, 77);
+    client_open(&test, &client, module, "emit", 60000);
+    wait_until_it_waits(&client);
+    tw_invoke_cancel(&client.call.invoke);
+    expect_end(&client, TW_ERR_CANCELLED, 0);
+    client_open(&test, &client, module, "emit", 100);
+    expect_end(&client, TW_ERR_TIMEOUT, 0);
+    ck_assert_int_eq(ENGINE_CALL(&test, module, "good"), 7);
+    tw_module_unref(module);
+    engine_test_close(&test);
+}

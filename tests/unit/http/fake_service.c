@@ -12,7 +12,7 @@ struct fake_call {
     struct tw_task task;
     struct tw_service_call *call;
     struct fake_call *next;
-    bool is_cancelled;
+    bool is_cancelled, is_resumed;
 };
 
 // Guarded by lock.
@@ -22,7 +22,7 @@ struct tw_service {
     struct tw_lock lock;
     struct tw_cond changed;
     struct fake_call *held, *ready, **ready_last;
-    unsigned running, cancelled;
+    unsigned running, cancelled, waits;
     int once_status;
     size_t once_len;
     bool stops, is_released;
@@ -110,6 +110,10 @@ static bool wait_for(struct tw_service *service, const unsigned *value, unsigned
     return true;
 }
 
+bool fake_wait_waits(struct tw_service *service, unsigned count) {
+    return wait_for(service, &service->waits, count);
+}
+
 bool fake_wait_cancelled(struct tw_service *service, unsigned count) {
     return wait_for(service, &service->cancelled, count);
 }
@@ -129,6 +133,29 @@ static uint64_t number(const struct tw_service_call *call) {
     return tw_str_u64(call->export, &value) ? value : 0;
 }
 
+// As the engine does it: a writer that is too fast waits until the loop says that its client has caught up.
+static void wait_for_client(struct tw_service_call *call) {
+    struct tw_service *service = call->service;
+    struct fake_call *fake = call->state;
+    if (!is(call, "stream") || !call->is_slow || !call->is_slow(call, false) || !call->is_slow(call, true))
+        return;
+    TW_LOCK_SCOPE(&service->lock);
+    service->waits++;
+    tw_cond_wake_all(&service->changed);
+    while (!fake->is_resumed && !fake->is_cancelled)
+        tw_cond_wait(&service->changed, &service->lock, TW_NO_DEADLINE);
+    fake->is_resumed = false;
+}
+
+void tw_service_call_resume(struct tw_service_call *call) {
+    struct tw_service *service = call->service;
+    TW_LOCK_SCOPE(&service->lock);
+    struct fake_call *fake = call->state;
+    if (fake)
+        fake->is_resumed = true;
+    tw_cond_wake_all(&service->changed);
+}
+
 static void emit_pieces(struct tw_service_call *call, uint64_t count) {
     char piece[1000];
     for (uint64_t i = 0; i < count; i++) {
@@ -139,6 +166,7 @@ static void emit_pieces(struct tw_service_call *call, uint64_t count) {
             tw_fail(&call->error, TW_ERR_CANCELLED, "the client went away");
             return;
         }
+        wait_for_client(call);
     }
 }
 
@@ -162,7 +190,7 @@ static void fill(struct tw_service_call *call) {
         ok = tw_buf_append(&call->body_out, call->body.data, call->body.len);
     else if (is(call, "size"))
         ok = fill_x(&call->body_out, number(call));
-    else if (is(call, "stream") || is(call, "tail"))
+    else if (is(call, "stream") || is(call, "tail") || is(call, "rude"))
         emit_pieces(call, number(call));
     else if (is(call, "half")) {
         if (call->emit)
@@ -270,8 +298,8 @@ bool tw_service_executor_run(struct tw_executor *executor, [[maybe_unused]] int6
 
 bool tw_service_invoke(struct tw_service *service, [[maybe_unused]] const struct tw_caller *caller,
                        struct tw_service_call *call, struct tw_error *err) {
-    static const char *const known[] = {"echo", "hold",   "size",   "stream", "tail",
-                                        "half", "teapot", "inject", "trap",   "long"};
+    static const char *const known[] = {"echo",   "hold",   "size", "stream", "tail", "half",
+                                        "teapot", "inject", "trap", "long",   "rude"};
     bool is_known = false;
     for (size_t i = 0; i < TW_COUNT(known); i++)
         is_known |= is(call, known[i]);

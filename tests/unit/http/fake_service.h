@@ -6,6 +6,7 @@
 //     hold      runs until it is cancelled or fake_release
 //     size      output is `export` bytes of 'x'
 //     stream    emits `export` pieces of 1,000 bytes, the n-th made of the letter 'a' + n % 26
+//     rude      as stream, and does not wait while its client is slow
 //     tail      as stream, then holds until fake_release
 //     half      emits "half" and then traps
 //     teapot    status 418, content type text/tea
@@ -23,6 +24,7 @@ void fake_service_free(struct tw_service *service);
 void fake_release(struct tw_service *service);                        // every held call ends well
 unsigned fake_running(struct tw_service *service);                    // calls started and not ended
 unsigned fake_cancelled(struct tw_service *service);                  // calls that were cancelled
+bool fake_wait_waits(struct tw_service *service, unsigned count);     // writers that waited for their clients
 bool fake_wait_cancelled(struct tw_service *service, unsigned count); // false after 10 s
 bool fake_wait_running(struct tw_service *service, unsigned count);
 // What was to be kept last for an idempotency key: its status and the length of its body; 0: nothing.
