@@ -110,6 +110,13 @@ bool tw_thread_start(pthread_t *ret_thread, const char *name, void (*run)(void *
                          "thread %s could not be started; raise the process limit", name);
 }
 
+int64_t tw_thread_cpu_ns(pthread_t thread) {
+    clockid_t clock;
+    struct timespec now = {};
+    TW_ASSERT(pthread_getcpuclockid(thread, &clock) == 0 && clock_gettime(clock, &now) == 0);
+    return now.tv_sec * TW_NS_PER_S + now.tv_nsec;
+}
+
 void tw_thread_join(pthread_t thread) {
     TW_ASSERT(pthread_join(thread, NULL) == 0);
 }

@@ -37,6 +37,8 @@ void tw_lock_give_scope(struct tw_lock **lock);
 [[nodiscard]] bool tw_thread_start(pthread_t *ret_thread, const char *name, void (*run)(void *),
                                    void *context, struct tw_error *err);
 void tw_thread_join(pthread_t thread);
+// CPU time that a thread, which runs, has used, in ns.
+int64_t tw_thread_cpu_ns(pthread_t thread);
 
 // A pool of threads for blocking work (store, compiler, deploys). Guarded by its own lock.
 struct tw_pool;

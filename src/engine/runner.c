@@ -12,7 +12,7 @@
 //                               MANAGED ───────────────────────▶ IDLE        under the scheduler's lock
 //
 // The watch is a timer: it ticks each millisecond while a guest runs, and not at all when none does. Whom it
-// finds in the same entry twice has run for a quantum; it takes charge of that call. From then on the call
+// finds in the same entry twice, and computing, has run for a quantum; it takes charge of that call. From then on the call
 // counts as computing: its time is charged to its tenant's share, it is stopped at its deadline, and when more
 // guests compute than have room, it is paused at its next poll while others have their turn. A managed call on
 // an event loop's thread costs the loop its thread: somebody else takes the loop over (executor.c).
@@ -108,6 +108,7 @@ void engine_runner_join(struct tw_engine *engine, struct engine_runner *runner) 
     struct engine_sched *sched = &engine->sched;
     TW_LOCK_SCOPE(&sched->lock);
     runner->engine = engine;
+    runner->thread = pthread_self();
     runner->next = sched->runners;
     if (runner->next)
         runner->next->prev = runner;
@@ -255,14 +256,27 @@ static void replace(struct engine_sched *sched, struct engine_runner *runner) {
     act_end(sched);
 }
 
+// Is it in the same guest as at the last tick, and has it computed meanwhile? A thread that only waited for a
+// processor has not, and another one would wait as well; but it may also be held up in a host function.
+static bool is_long(struct engine_runner *runner, uint32_t word, int64_t now_ns) {
+    int64_t cpu_ns = tw_thread_cpu_ns(runner->thread);
+    if (word == runner->seen)
+        return cpu_ns - runner->seen_cpu_ns >= ENGINE_QUANTUM_NS ||
+               now_ns - runner->seen_ns >= ENGINE_PATIENCE_NS;
+    runner->seen = word;
+    runner->seen_ns = now_ns;
+    runner->seen_cpu_ns = cpu_ns;
+    return false;
+}
+
 // One tick's look at a runner; true when it is in a guest. *next_ns becomes earlier where it has to be looked
 // at before the next tick.
 static bool look_at(struct engine_sched *sched, struct engine_runner *runner, int64_t now_ns,
                     int64_t *next_ns) {
     uint32_t word = tw_state_look(&runner->word), kind = word & KIND_MASK;
     int64_t deadline_ns = tw_counter_get(&runner->deadline_ns);
-    bool is_due = kind == KICKED || (kind == BUSY && (word == runner->seen || deadline_ns <= now_ns));
-    runner->seen = word;
+    bool is_due =
+        kind == KICKED || (kind == BUSY && (is_long(runner, word, now_ns) || deadline_ns <= now_ns));
     if (is_due && manage(sched, runner, word, now_ns)) {
         kind = MANAGED;
         if (runner->executor)

@@ -96,7 +96,10 @@ struct engine_runner {
     uint32_t entries;              // guests entered
 
     struct engine_runner *next, *prev;
+    pthread_t thread;
     uint32_t seen; // the word at the last tick
+    // When that word was seen first, on the clock and in the thread's CPU time.
+    int64_t seen_ns, seen_cpu_ns;
     struct tw_engine *engine;
     struct tw_executor *executor; // whose thread it is; NULL: none's
     struct tw_executor *replaced; // whose thread it was until its call went on for long
