@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The server's start with 1,000 functions in the store, from the process's beginning to its first answer, with the CPU time it took; the
+first call of a function after it; and a cold deploy to its first answer, beside the time that the compiler takes for the module."""
+import http.client
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+
+from common import BIN, ROUNDS, median, save, show, version
+from gateway import cpu_seconds
+
+FUNCTIONS, PORT = 1000, 18083
+
+
+def module(folder, number):
+    """The bytes of a small module that answers its number."""
+    text, wasm = folder / "f.wat", folder / "f.wasm"
+    text.write_text(f'(module (memory (export "memory") 1) (func (export "f") (result i32) i32.const {number}))')
+    subprocess.run(["wat2wasm", text, "-o", wasm], check=True)
+    return wasm.read_bytes()
+
+
+def ask(connection, method, path, body=None, kind="application/json"):
+    connection.request(method, path, body, {"Content-Type": kind})
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status >= 300:
+        raise SystemExit(f"{method} {path}: {answer.status} {text[:200]}")
+    return text
+
+
+def start(folder):
+    """The process, a connection to it, and the ms until it answered."""
+    began = time.perf_counter()
+    server = subprocess.Popen([BIN / "tensor-wasm", "serve", "--addr", f"127.0.0.1:{PORT}", "--data-dir", folder / "data", "--allow-dev-mode"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while True:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
+            ask(connection, "GET", "/healthz")
+            return server, connection, (time.perf_counter() - began) * 1e3
+        except OSError:
+            time.sleep(0.0005)
+
+
+def stop(server):
+    server.send_signal(signal.SIGTERM)
+    server.wait()
+
+
+def timed(connection, method, path, body, kind="application/json"):
+    began = time.perf_counter()
+    ask(connection, method, path, body, kind)
+    return (time.perf_counter() - began) * 1e3
+
+
+def compile_seconds(connection):
+    text = ask(connection, "GET", "/metrics").decode()
+    found = re.search(r'^tensor_wasm_compile_seconds_sum\{kind="wasm"\} (\S+)', text, re.M)
+    return float(found.group(1)) if found else 0  # nothing was compiled since the start
+
+
+def one_round(folder, number):
+    server, connection, start_ms = start(folder)
+    try:
+        cpu_ms = cpu_seconds([server.pid]) * 1e3
+        call = json.dumps({"export": "f"})
+        first_ms = timed(connection, "POST", f"/functions/f{number}/invoke", call)
+        wasm = module(folder, 100_000 + int(time.time() * 1e3) % 1_000_000)
+        before = compile_seconds(connection)
+        deploy_ms = timed(connection, "PUT", "/functions/cold", wasm, "application/wasm")
+        deploy_ms += timed(connection, "POST", "/functions/cold/invoke", call)
+        return {"start_ms": start_ms, "start_cpu_ms": cpu_ms, "first_call_ms": first_ms, "cold_deploy_to_answer_ms": deploy_ms,
+                "of_it_compiling_ms": (compile_seconds(connection) - before) * 1e3}
+    finally:
+        stop(server)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        server, connection, _ = start(folder)
+        same = [module(folder, number) for number in range(20)]
+        for number in range(FUNCTIONS):
+            ask(connection, "POST", f"/functions?name=f{number}", same[number % len(same)], "application/wasm")
+        stop(server)
+        rounds = [one_round(folder, number) for number in range(ROUNDS)]
+    summary = {key: median([r[key] for r in rounds]) for key in rounds[0]}
+    show(f"milliseconds, {FUNCTIONS} functions in the store (median of {ROUNDS} rounds)", ["", "ms"], [[k, v] for k, v in summary.items()])
+    save("start", {"tensor-wasm": version(BIN / "tensor-wasm", "version")}, rounds, summary)
+
+
+if __name__ == "__main__":
+    main()
