@@ -130,7 +130,7 @@ def test_permits_and_device_memory_while_a_kernel_runs(busy):
 def test_refusals_are_counted_by_reason(busy):
     def nonsense():
         with socket.create_connection(("127.0.0.1", busy.port), timeout=10) as s, contextlib.suppress(ConnectionError):
-            s.sendall(b"NONSENSE\r\n\r\n")
+            s.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
             while s.recv(4096):
                 pass
     assert change(busy.client, "tensor_wasm_http_rejected_total", nonsense) >= 1
