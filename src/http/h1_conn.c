@@ -93,10 +93,12 @@ static size_t step(struct http_conn *conn, const uint8_t *data, size_t len) {
         http_exchange_run(x);
         break;
     case HTTP_H1_BAD:
-        if (is_foreign(conn, data, len))
+        if (is_foreign(conn, data, len)) {
+            http_meter_reject("not_http");
             http_conn_close(conn);
-        else
+        } else {
             on_bad(conn, x);
+        }
         break;
     }
     return used;
