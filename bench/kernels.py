@@ -186,7 +186,7 @@ def main():
             if ratios:
                 print(f"  geomean x {other}, {label}: {geomean(ratios):.2f}")
     if chosen == list(CASES):
-        save("kernels", {"clang": version(CLANG, "--version"), "pocl": version("dpkg-query", "-W", "-f", "${Version}", "pocl-opencl-icd")}, rounds, summary)
+        save("kernels", {"launches": "least" if LEAST else "median", "usable cores": len(os.sched_getaffinity(0)), "clang": version(CLANG, "--version"), "pocl": version("dpkg-query", "-W", "-f", "${Version}", "pocl-opencl-icd")}, rounds, summary)
 
 
 if __name__ == "__main__":
