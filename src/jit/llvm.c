@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // LLVM's side: which CPU code is made for, the passes, and getting an object, assembly or text out of a
-// module. Two pipelines: a light one for the first launch of a kernel (the vectorising is ours already), the
-// full one for kernels that stay hot.
+// module. Two pipelines, neither with LLVM's loop optimisers: a light one for the first launch of a kernel, a
+// fuller one for kernels that stay hot.
 
 #include "emit.h"
 
