@@ -115,11 +115,12 @@ void http_spill_finish(struct http_exchange *x) {
         return; // on_note goes on
     if (!x->conn || x->stream_id < 0)
         tw_fail(&spill->error, TW_ERR_CANCELLED, "the client has gone");
-    if (spill->error.code == TW_OK && x->body.len)
-        (void)push(x, &spill->error);
+    // Once it is pushed the error is the disk's thread's.
+    if (spill->error.code == TW_OK && x->body.len && push(x, &spill->error))
+        return;
     if (spill->error.code != TW_OK)
         http_fail(x, &spill->error);
-    else if (!spill->is_busy)
+    else
         run_handler(x);
 }
 
