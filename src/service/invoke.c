@@ -152,7 +152,9 @@ static void count_call(const struct tw_service_call *call) {
                   {"start", times->running_ns - times->started_ns},
                   {"run", times->ended_ns - times->running_ns - (int64_t)times->kernel_ns},
                   {"kernel", (int64_t)times->kernel_ns}};
-    for (size_t i = 0; i < TW_COUNT(phases); i++)
+    // One that never came to its guest (cancelled, refused) has only waited.
+    size_t count = times->running_ns ? TW_COUNT(phases) : times->started_ns ? 1 : 0;
+    for (size_t i = 0; i < count; i++)
         tw_metric_observe(TW_METRIC_INVOKE_SECONDS, (struct tw_labels){.values = {phases[i].phase}},
                           (double)(phases[i].ns > 0 ? phases[i].ns : 0) * 1e-9);
 }
