@@ -82,6 +82,8 @@ bool http_loop_start(struct http_loop *loop, struct tw_error *err) {
 }
 
 void http_loop_join(struct http_loop *loop) {
+    if (!loop->http)
+        return; // never initialised
     TW_LOCK_SCOPE(&loop->http->lock);
     while (loop->started && !loop->has_ended)
         tw_cond_wait(&loop->http->empty, &loop->http->lock, TW_NO_DEADLINE);
