@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine runs short of something, or its clock jumps: no file descriptors, no address space, files that may not grow, a wall clock that is set
+"""The machine runs short of something, or its clock jumps: no file descriptors for a deploy (for clients: test_descriptors.py), no address space, files that may not grow, a wall clock that is set
 forth and back. Nothing dies, what fails says why, and what comes after works."""
 import json
 import pathlib
@@ -40,37 +40,11 @@ def limit(server, what, soft=None):
     resource.prlimit(server.process.pid, what, (hard if soft is None else soft, hard))
 
 
-def answers(connection):
-    """Does it get an answer to a request? False when it was turned away."""
-    connection.settimeout(2)
-    try:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        return connection.recv(15).startswith(b"HTTP/1.1 200")
-    except OSError:
-        return False
-
-
 def works(server, name="after"):
     """Deploys, calls and deletes as ever."""
     assert server.client.deploy(name, GUEST).status == 201
     assert server.client.result(name, "add", [20, 22]) == 42
     assert server.client.request("DELETE", f"/functions/{name}").status == 204
-
-
-def test_without_file_descriptors_who_has_one_is_served_and_later_everybody(server):
-    works(server, "before")
-    used = descriptors(server)
-    limit(server, resource.RLIMIT_NOFILE, used + 10)
-    crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(60)]  # the kernel takes them, the server cannot
-    try:
-        eventually(lambda: descriptors(server) >= used + 9, what="all descriptors in use")
-        assert any(answers(one) for one in crowd)
-    finally:
-        for one in crowd:
-            one.close()
-    eventually(lambda: answers(socket.create_connection(("127.0.0.1", server.port))), 30, "an answer after the crowd")
-    limit(server, resource.RLIMIT_NOFILE)
-    works(server)
 
 
 def test_a_deploy_without_file_descriptors_is_refused(server):
