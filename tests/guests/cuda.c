@@ -29,7 +29,13 @@ static const char ptx[] =
     "[%d4], %f3;\n"
     "DONE: ret; }\n"
     ".visible .entry forever() { .reg .b32 %r<2>; mov.u32 %r0, 0; L: add.u32 %r0, %r0, 1; bra L; }\n"
-    ".visible .entry stray() { .reg .b64 %d<2>; mov.u64 %d0, 64; st.global.u32 [%d0], 5; ret; }\n";
+    ".visible .entry stray() { .reg .b64 %d<2>; mov.u64 %d0, 64; st.global.u32 [%d0], 5; ret; }\n"
+    ".extern .func (.param .b32 r) vprintf (.param .b64 format, .param .b64 values);\n"
+    ".global .align 1 .b8 hello[] = {104, 105, 32, 37, 100, 10, 0};\n" // "hi %d\n"
+    ".visible .entry speaks() { .local .align 8 .b8 values[8]; .reg .b64 %d<2>; .reg .b32 %r<2>;\n"
+    " mov.u32 %r0, %tid.x; mov.u64 %d1, values; st.local.u32 [%d1], %r0; cvta.local.u64 %d1, %d1;\n"
+    " mov.u64 %d0, hello; { .param .b64 a; .param .b64 b; .param .b32 r; st.param.b64 [a], %d0;\n"
+    " st.param.b64 [b], %d1; call.uni (r), vprintf, (a, b); ld.param.b32 %r1, [r]; } ret; }\n";
 
 static int64_t load(const char *entry) {
     return tw_load_ptx(ptx, sizeof ptx - 1, entry);
@@ -69,6 +75,15 @@ EXPORT("in_place") int in_place(void) {
     CHECK(tw_cuda_unload(kernel) == TW_OK);
     CHECK(tw_cuda_unload(kernel) == TW_INVALID_KERNEL);
     CHECK(tw_launch(kernel, tw_dim(1), tw_dim(256), 0, &args) == TW_INVALID_KERNEL);
+    return 0;
+}
+
+EXPORT("speaks") int speaks(void) {
+    int64_t kernel = load("speaks");
+    CHECK(kernel > 0);
+    struct tw_args args;
+    tw_args_reset(&args);
+    CHECK(tw_launch(kernel, tw_dim(1), tw_dim(3), 0, &args) == TW_OK);
     return 0;
 }
 

@@ -53,6 +53,20 @@ TW_TEST("the time that kernels took is told") {
     engine_test_close(&test);
 }
 
+TW_TEST("what kernels print goes to the call's standard error") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    struct tw_module *module = guest(&test);
+    struct engine_test_call call = {};
+    ck_assert_int_eq(engine_test_code(&test, module, "speaks", 20000, &call), TW_OK);
+    ck_assert_int_eq(call.invoke.results[0].of.i32, 0);
+    struct tw_str said = tw_buf_str(&call.invoke.stderr_text);
+    ck_assert_msg(tw_str_equal(said, TW_STR("hi 0\nhi 1\nhi 2\n")), "said '%.*s'", TW_STR_ARG(said));
+    engine_test_forget(&call);
+    tw_module_unref(module);
+    engine_test_close(&test);
+}
+
 TW_TEST("a kernel that never ends is stopped by the deadline and by a cancel") {
     struct engine_test test;
     engine_test_open(&test, NULL);
