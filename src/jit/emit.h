@@ -167,6 +167,8 @@ void jit_set_target(LLVMModuleRef module);
                               struct tw_error *err);
 // INTERNAL unless every symbol of the ELF object is defined in it and every relocation is of a kind the
 // loader takes.
+// Before code is generated for AVX-512 (fence.c).
+void jit_fence_logic(LLVMModuleRef module);
 [[nodiscard]] bool jit_object_check(struct tw_span object, struct tw_error *err);
 
 // ---- emission, one file a topic; false with CUDA_MALFORMED_PTX for what is not supported ----

@@ -175,6 +175,8 @@ bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *o
     LLVMSetModuleDataLayout(module, layout);
     LLVMDisposeTargetData(layout);
     bool ok = run_passes(module, machine, output.opt_level, err);
+    if (ok && host.avx512)
+        jit_fence_logic(module);
     if (ok)
         ok = output.stage == TW_JIT_LLVM ? print_module(module, out, err)
                                          : emit_file(module, machine, output.stage, out, err);

@@ -107,6 +107,10 @@ static void try_quarter(unsigned long quarter) {
         try_seed(seed);
 }
 
+TW_TEST("bitwise operations under a mask are right where LLVM's masked ternary operation was wrong") {
+    try_seed(1049);
+}
+
 TW_TEST("random kernels compute what the interpreter computes") {
     try_quarter(0);
 }
