@@ -100,7 +100,7 @@ TW_TEST("pipelined short calls on one connection are answered in order") {
         client_text(fd, text);
     }
     for (int i = 0; i < CALLS; i++) {
-        char text[8];
+        char text[12];
         snprintf(text, sizeof text, "%04d", i);
         expect(fd, 200, text);
     }
