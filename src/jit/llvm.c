@@ -117,7 +117,7 @@ static bool verify(LLVMModuleRef module, struct tw_error *err) {
 }
 
 // The vectorising is ours already, so LLVM's loop passes have little to gain. The full pipeline adds what moves and
-// merges loads and addresses; default<O2> took half as long again and gave no faster code in any of 21 kernels.
+// merges loads and addresses; default<O2> took half as long again and gave no faster code in any of the 8 kernels compared.
 static const char light_passes[] = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
 static const char full_passes[] =
     "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(loop-rotate,licm),"
