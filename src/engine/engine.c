@@ -80,9 +80,11 @@ void tw_engine_free(struct tw_engine *engine) {
         return;
     tw_metrics_off_collect(collect, engine);
     engine_keeper_done(engine);
-    engine_sched_done(&engine->sched);
+    // A worker that ends its last call may ask for a refill; a refill runs start code under the scheduler's eyes.
+    engine_sched_stop(&engine->sched);
     tw_pool_free(engine->blocking);
     tw_pool_free(engine->refilling);
+    engine_sched_done(&engine->sched);
     engine_timers_done(&engine->timers);
     engine_codes_done(&engine->codes);
     if (engine->linker)

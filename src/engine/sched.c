@@ -185,13 +185,17 @@ bool engine_sched_init(struct tw_engine *engine, struct tw_error *err) {
     return true;
 }
 
-void engine_sched_done(struct engine_sched *sched) {
+void engine_sched_stop(struct engine_sched *sched) {
     tw_lock_take(&sched->lock);
     sched->stopping = true; // no worker is started any more
     tw_cond_wake_all(&sched->some);
     tw_lock_give(&sched->lock);
     for (unsigned i = 0; i < sched->worker_count; i++)
         tw_thread_join(sched->workers[i]);
+    sched->worker_count = 0;
+}
+
+void engine_sched_done(struct engine_sched *sched) {
     if (sched->timers)
         engine_timer_remove(sched->timers, &sched->watch);
     free(sched->workers);

@@ -137,7 +137,9 @@ struct engine_sched {
     struct tw_counter queued, running; // for statistics
 };
 [[nodiscard]] bool engine_sched_init(struct tw_engine *engine, struct tw_error *err);
-void engine_sched_done(struct engine_sched *sched);
+// Ends the workers; no call is running. Other threads may still run start code.
+void engine_sched_stop(struct engine_sched *sched);
+void engine_sched_done(struct engine_sched *sched); // stopped, and no thread runs guests
 // Queues a call. `is_fresh`: bounded; CAPACITY or CONCURRENCY, with retry_after_s, when too many wait. Others
 // always find room.
 [[nodiscard]] bool engine_sched_push(struct engine_sched *sched, struct engine_call *call,
