@@ -72,7 +72,8 @@ struct http_loop {
     struct tw_executor executor;   // runs short calls here
     struct tw_flag stopped_listening;
     int epoll_fd, wake_fd, listen_fd, spare_fd; // listen_fd: -1 once it does not listen any more
-    int64_t now_ns;                             // read once a batch
+    bool is_deaf;   // clients wait: there is no descriptor for them, not even the spare one
+    int64_t now_ns; // read once a batch
     int64_t swept_ns;
     struct http_conn *conns, *ready, *dirty, *buried;
     struct http_exchange *spare;
@@ -148,6 +149,7 @@ bool http_on_loop(const struct http_loop *loop); // is this its thread of the mo
 // ---- listen.c ----
 [[nodiscard]] bool http_listen(struct tw_http *http, struct tw_error *err); // one socket a loop
 void http_accept(struct http_loop *loop);
+void http_listen_again(struct http_loop *loop); // at every sweep
 void http_stop_listening(struct http_loop *loop);
 
 // ---- conn.c ----

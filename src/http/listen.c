@@ -103,11 +103,27 @@ bool http_listen(struct tw_http *http, struct tw_error *err) {
     return tw_fail_errno(err, TW_ERR_CAPACITY, errno, "cannot listen on %.80s", http->options.address);
 }
 
-// No descriptor is free: take one connection with the spare one and close it, so that it does not wait for
-// ever.
-static bool shed(struct http_loop *loop) {
+static void watch_for(struct http_loop *loop, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = &loop->listen_fd};
+    (void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, loop->listen_fd, &event); // it is there: nothing can fail
+    loop->is_deaf = !events;
+}
+
+void http_listen_again(struct http_loop *loop) {
     if (loop->spare_fd < 0)
+        loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (loop->is_deaf && loop->listen_fd >= 0)
+        watch_for(loop, EPOLLIN);
+}
+
+// No descriptor is free: take one connection with the spare one and close it, so that it does not wait for
+// ever. Somebody else may have been quicker and has the spare one's number now: then clients wait until the next
+// sweep, instead of waking us all the time.
+static bool shed(struct http_loop *loop) {
+    if (loop->spare_fd < 0) {
+        watch_for(loop, 0);
         return false;
+    }
     close(loop->spare_fd);
     int fd = accept4(loop->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)

@@ -125,6 +125,7 @@ static void sweep(struct http_loop *loop) {
     if (loop->now_ns - loop->swept_ns < HTTP_SWEEP_MS * TW_NS_PER_MS)
         return;
     loop->swept_ns = loop->now_ns;
+    http_listen_again(loop);
     for (struct http_conn *conn = loop->conns, *next; conn; conn = next) {
         next = conn->next;
         http_conn_sweep(conn);
@@ -149,7 +150,7 @@ static void handle(struct http_loop *loop, const struct epoll_event *event) {
 static int timeout_of(const struct http_loop *loop) {
     if (loop->ready || loop->dirty || tw_service_executor_has_calls(&loop->executor))
         return 0;
-    return loop->conns ? HTTP_SWEEP_MS : -1;
+    return loop->conns || loop->is_deaf ? HTTP_SWEEP_MS : -1;
 }
 
 // ENDED: nothing is open and no handler owes an answer. REPLACED: the loop is another thread's.
