@@ -155,7 +155,8 @@ static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const st
     run->log = &log;
     bool ok = service && tw_service_kernel_run(service, run, &err);
     tw_service_free(service);
-    fwrite(log.data, 1, log.len, stdout);
+    if (log.len)
+        fwrite(log.data, 1, log.len, stdout);
     if (!ok)
         return cli_fail_at(run->ptx, &err);
     if (!write_outputs(args))
