@@ -139,7 +139,8 @@ def test_an_export_that_is_refused_for_now_is_sent_again(traced):
     collector.refuse = 1
     server.client.get("/functions", headers={"traceparent": PARENT})
     trace(collector, 1)
-    assert "the collector takes no traces" in server.log and "the collector takes traces again" in server.log
+    eventually(lambda: "the collector takes traces again" in server.log, 20, "the log's line")
+    assert "the collector takes no traces" in server.log
     eventually(lambda: server.client.metrics().get('tensor_wasm_trace_spans_total{result="exported"}'), what="the count of exported spans")
 
 
