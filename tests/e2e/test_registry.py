@@ -221,7 +221,7 @@ def test_publishing_needs_the_deploy_role(tmp_path):
         invoke, deploy = (Client(server.port, token=t) for t in ("may-only-invoke-1", "may-also-deploy-1"))
         assert publish(invoke, "k", "1", ptx()).kind == "role_denied" and publish(deploy, "k", "1", ptx()).status == 201
         assert invoke.get("/kernels/k/1").status == 200 and invoke.request("DELETE", "/kernels/k/1").kind == "role_denied"
-        assert '"object":"k 1"' in server.log and '"action":"POST /kernels"' in server.log
+        eventually(lambda: '"object":"k 1"' in server.log and '"action":"POST /kernels"' in server.log, what="the audit log's line")
 
 
 # ---- signatures ----
