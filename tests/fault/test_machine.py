@@ -48,7 +48,10 @@ def test_a_deploy_without_file_descriptors_is_refused(server):
     connection = socket.create_connection(("127.0.0.1", server.port))
     connection.settimeout(60)
     connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert connection.recv(65536).startswith(b"HTTP/1.1 200")  # the server has taken the connection
+    healthy = b""
+    while not healthy.endswith(b"}\n"):
+        healthy += connection.recv(65536) or pytest.fail("the server hung up")
+    assert healthy.startswith(b"HTTP/1.1 200")  # the server has taken the connection
     limit(server, resource.RLIMIT_NOFILE, 8)  # all that are open stay so
     wasm = GUEST + b"\0\3\2ab"
     connection.sendall(b"POST /functions?name=f HTTP/1.1\r\nHost: x\r\nContent-Type: application/wasm\r\n"
