@@ -183,6 +183,17 @@ void http_respond_json(struct http_exchange *x, int status, struct tw_buf *json)
 // What a service call wrote, as JSON with `status`, or its error. Takes the buffer either way.
 void http_respond_result(struct http_exchange *x, bool ok, int status, struct tw_buf *json,
                          const struct tw_error *err);
+// ---- answering for the service's objects (objects.c); each answers once ----
+typedef bool http_page_case(struct tw_service *service, const struct tw_caller *caller, struct tw_str cursor,
+                            uint32_t limit, struct tw_buf *out, struct tw_error *err);
+typedef bool http_read_case(struct tw_service *service, const struct tw_caller *caller, struct tw_str id,
+                            struct tw_buf *out, struct tw_error *err);
+// A page by ?cursor= and ?limit=; `max_bytes` bounds the JSON.
+void http_answer_page(struct http_exchange *x, size_t max_bytes, http_page_case *page);
+// The object that the path's first parameter names.
+void http_answer_object(struct http_exchange *x, size_t max_bytes, http_read_case *read);
+// 204, or why it is still there.
+void http_answer_gone(struct http_exchange *x, bool ok, const struct tw_error *err);
 void http_reply_header(struct http_reply *reply, const char *name, struct tw_str value);
 
 // ---- working elsewhere ----

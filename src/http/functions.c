@@ -7,7 +7,7 @@
 #include "http/handlers.h"
 #include "http/internal.h"
 
-enum { ANSWER_MAX = 16 << 20, PAGE_MAX = 1000 };
+enum { ANSWER_MAX = 16 << 20 };
 
 // ---- deploy ----
 
@@ -85,17 +85,7 @@ void http_function_replace(struct http_exchange *x) {
 // ---- read, delete ----
 
 static void list(struct http_exchange *x) {
-    struct tw_error err = {};
-    struct tw_buf out;
-    struct tw_str cursor;
-    uint32_t limit = 0;
-    tw_buf_init(&out, ANSWER_MAX);
-    bool ok = http_query_find(x, TW_STR("cursor"), &cursor, &err) &&
-              http_query_u32(x, TW_STR("limit"), &limit, &err);
-    if (ok && limit > PAGE_MAX)
-        ok = tw_fail(&err, TW_ERR_INVALID_REQUEST, "limit is %u; a page has at most %d", limit, PAGE_MAX);
-    ok = ok && tw_service_functions(http_service(x), &x->caller, cursor, limit, &out, &err);
-    http_respond_result(x, ok, 200, &out, &err);
+    http_answer_page(x, ANSWER_MAX, tw_service_functions);
 }
 
 void http_function_list(struct http_exchange *x) {
@@ -103,11 +93,7 @@ void http_function_list(struct http_exchange *x) {
 }
 
 static void get(struct http_exchange *x) {
-    struct tw_error err = {};
-    struct tw_buf out;
-    tw_buf_init(&out, ANSWER_MAX);
-    bool ok = tw_service_function_get(http_service(x), &x->caller, x->params[0], &out, &err);
-    http_respond_result(x, ok, 200, &out, &err);
+    http_answer_object(x, ANSWER_MAX, tw_service_function_get);
 }
 
 void http_function_get(struct http_exchange *x) {
@@ -116,12 +102,8 @@ void http_function_get(struct http_exchange *x) {
 
 static void delete(struct http_exchange *x) {
     struct tw_error err = {};
-    if (!tw_service_function_delete(http_service(x), &x->caller, x->params[0], &err)) {
-        http_fail(x, &err);
-        return;
-    }
-    x->reply.status = 204;
-    http_respond(x);
+    bool ok = tw_service_function_delete(http_service(x), &x->caller, x->params[0], &err);
+    http_answer_gone(x, ok, &err);
 }
 
 void http_function_delete(struct http_exchange *x) {

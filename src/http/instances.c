@@ -54,15 +54,7 @@ void http_instance_new(struct http_exchange *x) {
 }
 
 static void list(struct http_exchange *x) {
-    struct tw_error err = {};
-    struct tw_buf out;
-    struct tw_str cursor;
-    uint32_t limit = 0;
-    tw_buf_init(&out, ANSWER_MAX);
-    bool ok = http_query_find(x, TW_STR("cursor"), &cursor, &err) &&
-              http_query_u32(x, TW_STR("limit"), &limit, &err) &&
-              tw_service_instances(http_service(x), &x->caller, cursor, limit, &out, &err);
-    http_respond_result(x, ok, 200, &out, &err);
+    http_answer_page(x, ANSWER_MAX, tw_service_instances);
 }
 
 void http_instance_list(struct http_exchange *x) {
@@ -70,21 +62,13 @@ void http_instance_list(struct http_exchange *x) {
 }
 
 void http_instance_get(struct http_exchange *x) {
-    struct tw_error err = {};
-    struct tw_buf out;
-    tw_buf_init(&out, ANSWER_MAX);
-    bool ok = tw_service_instance_get(http_service(x), &x->caller, x->params[0], &out, &err);
-    http_respond_result(x, ok, 200, &out, &err);
+    http_answer_object(x, ANSWER_MAX, tw_service_instance_get);
 }
 
 static void delete(struct http_exchange *x) {
     struct tw_error err = {};
-    if (!tw_service_instance_delete(http_service(x), &x->caller, x->params[0], &err)) {
-        http_fail(x, &err);
-        return;
-    }
-    x->reply.status = 204;
-    http_respond(x);
+    bool ok = tw_service_instance_delete(http_service(x), &x->caller, x->params[0], &err);
+    http_answer_gone(x, ok, &err);
 }
 
 void http_instance_delete(struct http_exchange *x) {

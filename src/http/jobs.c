@@ -29,15 +29,7 @@ void http_job_start(struct http_exchange *x) {
 }
 
 static void list(struct http_exchange *x) {
-    struct tw_error err = {};
-    struct tw_buf out;
-    struct tw_str cursor;
-    uint32_t limit = 0;
-    tw_buf_init(&out, ANSWER_MAX);
-    bool ok = http_query_find(x, TW_STR("cursor"), &cursor, &err) &&
-              http_query_u32(x, TW_STR("limit"), &limit, &err) &&
-              tw_service_jobs(http_service(x), &x->caller, cursor, limit, &out, &err);
-    http_respond_result(x, ok, 200, &out, &err);
+    http_answer_page(x, ANSWER_MAX, tw_service_jobs);
 }
 
 void http_job_list(struct http_exchange *x) {
@@ -45,11 +37,7 @@ void http_job_list(struct http_exchange *x) {
 }
 
 static void get(struct http_exchange *x) {
-    struct tw_error err = {};
-    struct tw_buf out;
-    tw_buf_init(&out, ANSWER_MAX);
-    bool ok = tw_service_job_get(http_service(x), &x->caller, x->params[0], &out, &err);
-    http_respond_result(x, ok, 200, &out, &err);
+    http_answer_object(x, ANSWER_MAX, tw_service_job_get);
 }
 
 void http_job_get(struct http_exchange *x) {
@@ -58,12 +46,8 @@ void http_job_get(struct http_exchange *x) {
 
 static void cancel(struct http_exchange *x) {
     struct tw_error err = {};
-    if (!tw_service_job_cancel(http_service(x), &x->caller, x->params[0], &err)) {
-        http_fail(x, &err);
-        return;
-    }
-    x->reply.status = 204;
-    http_respond(x);
+    bool ok = tw_service_job_cancel(http_service(x), &x->caller, x->params[0], &err);
+    http_answer_gone(x, ok, &err);
 }
 
 void http_job_cancel(struct http_exchange *x) {

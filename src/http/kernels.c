@@ -72,14 +72,10 @@ static bool mark_json(struct tw_str ptx, const struct tw_error *err, struct tw_b
         return true;
     tw_json_write_init(&writer, out);
     tw_json_write_object(&writer);
-    tw_json_write_key(&writer, "line");
-    tw_json_write_u64(&writer, mark.line);
-    tw_json_write_key(&writer, "column");
-    tw_json_write_u64(&writer, mark.column);
-    tw_json_write_key(&writer, "source");
-    tw_json_write_str(&writer, tw_str_from(mark.text));
-    tw_json_write_key(&writer, "caret");
-    tw_json_write_str(&writer, tw_str_from(mark.caret));
+    tw_json_write_number(&writer, "line", mark.line);
+    tw_json_write_number(&writer, "column", mark.column);
+    tw_json_write_text(&writer, "source", tw_str_from(mark.text));
+    tw_json_write_text(&writer, "caret", tw_str_from(mark.caret));
     tw_json_write_end(&writer, '}');
     if (!tw_json_write_done(&writer))
         return false;
@@ -128,15 +124,7 @@ void http_kernel_publish(struct http_exchange *x) {
 // ---- read, delete ----
 
 static void list(struct http_exchange *x) {
-    struct tw_error err = {};
-    struct tw_buf out;
-    struct tw_str cursor;
-    uint32_t limit = 0;
-    tw_buf_init(&out, ANSWER_MAX);
-    bool ok = http_query_find(x, TW_STR("cursor"), &cursor, &err) &&
-              http_query_u32(x, TW_STR("limit"), &limit, &err) &&
-              tw_service_kernels(http_service(x), &x->caller, cursor, limit, &out, &err);
-    http_respond_result(x, ok, 200, &out, &err);
+    http_answer_page(x, ANSWER_MAX, tw_service_kernels);
 }
 
 void http_kernel_list(struct http_exchange *x) {
@@ -163,12 +151,8 @@ void http_kernel_get(struct http_exchange *x) {
 static void delete(struct http_exchange *x) {
     struct tw_error err = {};
     audit_kernel(x, x->params[0], x->params[1]);
-    if (!tw_service_kernel_delete(http_service(x), &x->caller, x->params[0], x->params[1], &err)) {
-        http_fail(x, &err);
-        return;
-    }
-    x->reply.status = 204;
-    http_respond(x);
+    bool ok = tw_service_kernel_delete(http_service(x), &x->caller, x->params[0], x->params[1], &err);
+    http_answer_gone(x, ok, &err);
 }
 
 void http_kernel_delete(struct http_exchange *x) {

@@ -14,15 +14,7 @@ static bool read_id(const struct http_exchange *x, uint64_t *ret_tenant, struct 
 }
 
 static void list(struct http_exchange *x) {
-    struct tw_error err = {};
-    struct tw_buf out;
-    struct tw_str cursor;
-    uint32_t limit = 0;
-    tw_buf_init(&out, ANSWER_MAX);
-    bool ok = http_query_find(x, TW_STR("cursor"), &cursor, &err) &&
-              http_query_u32(x, TW_STR("limit"), &limit, &err) &&
-              tw_service_tenants(http_service(x), &x->caller, cursor, limit, &out, &err);
-    http_respond_result(x, ok, 200, &out, &err);
+    http_answer_page(x, ANSWER_MAX, tw_service_tenants);
 }
 
 void http_tenant_list(struct http_exchange *x) {
