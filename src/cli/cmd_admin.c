@@ -32,22 +32,14 @@ static void print_tenant(const struct tw_json *tenant) {
 }
 
 // One tenant, or a page of them.
-static int show(const struct cli *cli, const struct tw_buf *body) {
-    if (cli->is_json)
-        return cli_show_json(body);
-    struct tw_error err = {};
-    struct tw_json *root = tw_json_parse(tw_buf_span(body), &err);
-    if (!root)
-        return cli_fail(&err);
-    const struct tw_json *tenants = tw_json_get(root, "tenants"), *next = tw_json_get(root, "next");
+static void print_tenants(const struct tw_json *answer) {
+    const struct tw_json *tenants = tw_json_get(answer, "tenants"), *next = tw_json_get(answer, "next");
     if (!tenants)
-        print_tenant(root);
+        print_tenant(answer);
     for (size_t i = 0; i < tw_json_count(tenants); i++)
         print_tenant(tw_json_at(tenants, i));
     if (next && tw_json_type(next) == TW_JSON_STRING)
         cli_message("there are more: --after %.*s", TW_STR_ARG(tw_json_str(next)));
-    tw_json_free(root);
-    return CLI_OK;
 }
 
 static int ask(const struct cli *cli, const char *method, const char *path, struct tw_span body) {
@@ -55,7 +47,7 @@ static int ask(const struct cli *cli, const char *method, const char *path, stru
     struct cli_request request = {
         .method = method, .path = path, .content_type = body.len ? "application/json" : NULL, .body = body};
     int status;
-    return cli_call(cli, &request, &answer, &status) ? show(cli, &answer) : status;
+    return cli_call(cli, &request, &answer, &status) ? cli_show(cli, &answer, print_tenants) : status;
 }
 
 int cli_tenant_list(int argc, char **argv) {

@@ -15,15 +15,9 @@ static void print_function(const struct tw_json *function) {
            tw_json_int(tw_json_get(function, "size_bytes")));
 }
 
-static int show_function(const struct cli *cli, const struct tw_buf *body) {
-    struct tw_error err = {};
-    if (cli->is_json)
-        return cli_show_json(body);
-    struct tw_json *root = tw_json_parse(tw_buf_span(body), &err);
-    if (!root)
-        return cli_fail(&err);
-    print_function(root);
-    const struct tw_json *exports = tw_json_get(root, "exports");
+static void print_whole(const struct tw_json *function) {
+    print_function(function);
+    const struct tw_json *exports = tw_json_get(function, "exports");
     for (size_t i = 0; i < tw_json_count(exports); i++) {
         const struct tw_json *export = tw_json_at(exports, i), *params = tw_json_get(export, "params");
         printf("  export %.*s(", TW_STR_ARG(tw_json_str(tw_json_get(export, "name"))));
@@ -35,8 +29,10 @@ static int show_function(const struct cli *cli, const struct tw_buf *body) {
             printf("%s%.*s", r ? ", " : "", TW_STR_ARG(tw_json_str(tw_json_at(results, r))));
         putchar('\n');
     }
-    tw_json_free(root);
-    return CLI_OK;
+}
+
+static int show_function(const struct cli *cli, const struct tw_buf *body) {
+    return cli_show(cli, body, print_whole);
 }
 
 // The file's name without folder and ending: what `deploy` calls the function when nothing else was said.
@@ -142,6 +138,10 @@ int cli_functions_delete(int argc, char **argv) {
     return call_function(cli_functions_delete, "DELETE", argc, argv);
 }
 
+static void print_warm(const struct tw_json *answer) {
+    printf("%" PRId64 "\n", tw_json_int(tw_json_get(answer, "warm")));
+}
+
 int cli_functions_prewarm(int argc, char **argv) {
     static const struct cli_option options[] = {{}};
     struct cli cli;
@@ -162,33 +162,11 @@ int cli_functions_prewarm(int argc, char **argv) {
                                   .body = tw_span_of(body, (size_t)len)};
     if (!cli_call(&cli, &request, &answer, &status))
         return status;
-    if (cli.is_json)
-        return cli_show_json(&answer);
-    struct tw_error err = {};
-    struct tw_json *root = tw_json_parse(tw_buf_span(&answer), &err);
-    if (!root)
-        return cli_fail(&err);
-    printf("%" PRId64 "\n", tw_json_int(tw_json_get(root, "warm")));
-    tw_json_free(root);
-    return CLI_OK;
+    return cli_show(&cli, &answer, print_warm);
 }
 
-int cli_devices(int argc, char **argv) {
-    static const struct cli_option options[] = {{}};
-    struct cli cli;
-    int status;
-    if (!cli_parse(&cli, cli_devices, options, argc, argv, 0, 0, &status))
-        return status;
-    [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer = {};
-    if (!cli_call(&cli, &(struct cli_request){.method = "GET", .path = "/devices"}, &answer, &status))
-        return status;
-    if (cli.is_json)
-        return cli_show_json(&answer);
-    struct tw_error err = {};
-    struct tw_json *root = tw_json_parse(tw_buf_span(&answer), &err);
-    if (!root)
-        return cli_fail(&err);
-    const struct tw_json *list = tw_json_get(root, "devices");
+static void print_devices(const struct tw_json *devices) {
+    const struct tw_json *list = tw_json_get(devices, "devices");
     for (size_t i = 0; i < tw_json_count(list); i++) {
         const char *key;
         const struct tw_json *value;
@@ -200,8 +178,18 @@ int cli_devices(int argc, char **argv) {
                 printf("  %-24s %s\n", key, (const char *)text.data);
         }
     }
-    tw_json_free(root);
-    return CLI_OK;
+}
+
+int cli_devices(int argc, char **argv) {
+    static const struct cli_option options[] = {{}};
+    struct cli cli;
+    int status;
+    if (!cli_parse(&cli, cli_devices, options, argc, argv, 0, 0, &status))
+        return status;
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer = {};
+    if (!cli_call(&cli, &(struct cli_request){.method = "GET", .path = "/devices"}, &answer, &status))
+        return status;
+    return cli_show(&cli, &answer, print_devices);
 }
 
 int cli_version(int argc, char **argv) {

@@ -18,15 +18,7 @@ static void print_instance(const struct tw_json *instance) {
 }
 
 static int show_instance(const struct cli *cli, const struct tw_buf *body) {
-    struct tw_error err = {};
-    if (cli->is_json)
-        return cli_show_json(body);
-    struct tw_json *root = tw_json_parse(tw_buf_span(body), &err);
-    if (!root)
-        return cli_fail(&err);
-    print_instance(root);
-    tw_json_free(root);
-    return CLI_OK;
+    return cli_show(cli, body, print_instance);
 }
 
 static bool create_body(struct tw_buf *body, const char *function, uint64_t idle_ms) {

@@ -23,21 +23,14 @@ static bool invoke_body(struct tw_buf *body, const char *export, const char *arg
     return tw_json_write_done(&writer);
 }
 
-static int show_result(const struct cli *cli, const struct tw_buf *answer) {
-    struct tw_error err = {};
-    if (cli->is_json)
-        return cli_show_json(answer);
-    struct tw_json *root = tw_json_parse(tw_buf_span(answer), &err);
-    if (!root)
-        return cli_fail(&err);
-    struct tw_str output = tw_json_str(tw_json_get(root, "output"));
+// What the guest wrote, then what its export returned.
+static void print_result(const struct tw_json *answer) {
+    struct tw_str output = tw_json_str(tw_json_get(answer, "output"));
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
     tw_buf_init(&text, CLI_BODY_MAX);
-    bool ok = cli_write_out(tw_span_of(output.data, output.len)) &&
-              tw_json_append(&text, tw_json_get(root, "result")) && tw_buf_append_byte(&text, '\n') &&
-              cli_write_out(tw_buf_span(&text));
-    tw_json_free(root);
-    return ok ? CLI_OK : CLI_FAILED;
+    cli_write_out(tw_span_of(output.data, output.len));
+    if (tw_json_append(&text, tw_json_get(answer, "result")))
+        printf("%s\n", (const char *)text.data);
 }
 
 static int invoke_raw(const struct cli *cli, struct tw_buf *path, const char *input) {
@@ -80,7 +73,7 @@ static int invoke(const struct cli *cli, const char *collection) {
                                   .body = tw_buf_span(&body)};
     if (!cli_call(cli, &request, &answer, &status))
         return status;
-    return cli_value(cli, "async") ? cli_show_job(cli, &answer) : show_result(cli, &answer);
+    return cli_value(cli, "async") ? cli_show_job(cli, &answer) : cli_show(cli, &answer, print_result);
 }
 
 #define CALL_OPTIONS                                                                                         \

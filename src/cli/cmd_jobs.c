@@ -23,28 +23,20 @@ static void print_member(const struct tw_json *job, const char *key) {
         printf("%s\n", (const char *)text.data);
 }
 
-int cli_show_job(const struct cli *cli, const struct tw_buf *body) {
-    struct tw_error err = {};
-    if (cli->is_json)
-        return cli_show_json(body);
-    struct tw_json *job = tw_json_parse(tw_buf_span(body), &err);
-    if (!job)
-        return cli_fail(&err);
+static void print_whole(const struct tw_json *job) {
     print_job(job);
     print_member(job, "result");
     print_member(job, "error");
     struct tw_str output = tw_json_str(tw_json_get(job, "output"));
-    bool ok = cli_write_out(tw_span_of(output.data, output.len));
-    tw_json_free(job);
-    return ok ? CLI_OK : CLI_FAILED;
+    cli_write_out(tw_span_of(output.data, output.len));
+}
+
+int cli_show_job(const struct cli *cli, const struct tw_buf *body) {
+    return cli_show(cli, body, print_whole);
 }
 
 static bool job_path(struct tw_buf *path, const char *id) {
-    tw_buf_init(path, 4096);
-    if (tw_buf_append_str(path, TW_STR("/jobs/")) && cli_path_append(path, tw_str_from(id)))
-        return true;
-    cli_message("the job's id is too long");
-    return false;
+    return cli_path(path, "/jobs/", id, "");
 }
 
 static bool has_ended(const struct tw_buf *body) {

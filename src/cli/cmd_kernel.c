@@ -155,8 +155,7 @@ static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const st
     run->log = &log;
     bool ok = service && tw_service_kernel_run(service, run, &err);
     tw_service_free(service);
-    if (log.len)
-        fwrite(log.data, 1, log.len, stdout);
+    cli_write_out(tw_buf_span(&log));
     if (!ok)
         return cli_fail_at(run->ptx, &err);
     if (!write_outputs(args))

@@ -34,15 +34,7 @@ static void print_kernel(const struct tw_json *kernel) {
 }
 
 static int show_kernel(const struct cli *cli, const struct tw_buf *body) {
-    struct tw_error err = {};
-    if (cli->is_json)
-        return cli_show_json(body);
-    struct tw_json *root = tw_json_parse(tw_buf_span(body), &err);
-    if (!root)
-        return cli_fail(&err);
-    print_kernel(root);
-    tw_json_free(root);
-    return CLI_OK;
+    return cli_show(cli, body, print_kernel);
 }
 
 // ---- publish ----

@@ -53,8 +53,9 @@ int cli_fail(const struct tw_error *err); // tells it, CLI_FAILED
 int cli_fail_at(struct tw_str source, const struct tw_error *err);
 [[gnu::format(printf, 1, 2)]] int cli_usage(const char *format, ...); // tells it, CLI_USAGE
 [[nodiscard]] bool cli_read_file(const char *path,
-                                 struct tw_buf *out);  // "-" is standard input; failure is told
-[[nodiscard]] bool cli_write_out(struct tw_span data); // to standard output; failure is told
+                                 struct tw_buf *out); // "-" is standard input; failure is told
+// To standard output, behind what was printed. Failure is told, and cli_show remembers it.
+bool cli_write_out(struct tw_span data);
 
 // ---- client.c: one request to the server ----
 struct cli_request {
@@ -85,6 +86,8 @@ int cli_ask(const struct cli *cli, const char *method, const char *path,
             int (*show)(const struct cli *cli, const struct tw_buf *body));
 // An answer as it came, ended by a line feed; for cli_ask.
 int cli_print_answer(const struct cli *cli, const struct tw_buf *body);
+// An object of the server's JSON: as it is with --output json, else by `print`. The exit status.
+int cli_show(const struct cli *cli, const struct tw_buf *body, void (*print)(const struct tw_json *object));
 int cli_show_json(const struct tw_buf *body);                       // as it is; the exit status
 int cli_show_job(const struct cli *cli, const struct tw_buf *body); // a job's JSON; the exit status
 

@@ -40,21 +40,26 @@ bool cli_read_file(const char *path, struct tw_buf *out) {
 }
 
 bool cli_write_out(struct tw_span data) {
-    while (data.len) {
-        ssize_t written = write(STDOUT_FILENO, data.data, data.len);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0) {
-            cli_message("cannot write to standard output: %s", strerror(errno));
-            return false;
-        }
-        data = tw_span_of(data.data + written, data.len - (size_t)written);
-    }
-    return true;
+    if ((!data.len || fwrite(data.data, 1, data.len, stdout) == data.len) && fflush(stdout) == 0)
+        return true;
+    cli_message("cannot write to standard output: %s", strerror(errno));
+    return false;
 }
 
 int cli_show_json(const struct tw_buf *body) {
     return cli_write_out(tw_buf_span(body)) && cli_write_out(tw_span_of("\n", 1)) ? CLI_OK : CLI_FAILED;
+}
+
+int cli_show(const struct cli *cli, const struct tw_buf *body, void (*print)(const struct tw_json *object)) {
+    struct tw_error err = {};
+    if (cli->is_json)
+        return cli_show_json(body);
+    struct tw_json *root = tw_json_parse(tw_buf_span(body), &err);
+    if (!root)
+        return cli_fail(&err);
+    print(root);
+    tw_json_free(root);
+    return fflush(stdout) == 0 && !ferror(stdout) ? CLI_OK : CLI_FAILED;
 }
 
 int cli_print_answer(const struct cli *cli, const struct tw_buf *body) {
