@@ -142,7 +142,7 @@ static int unknown_command(int argc, char **argv) {
     return cli_usage("there is no command '%s'", words);
 }
 
-int tw_cli_main(int argc, char **argv) {
+static int run_command(int argc, char **argv) {
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         show_help(argc < 2 ? stderr : stdout);
@@ -155,6 +155,13 @@ int tw_cli_main(int argc, char **argv) {
     if (!command)
         return unknown_command(argc, argv);
     return command->run(argc - words, argv + words);
+}
+
+// What was printed may still fail to be written when the command is done with it.
+int tw_cli_main(int argc, char **argv) {
+    int status = run_command(argc, argv);
+    bool ok = cli_write_out((struct tw_span){}) && !ferror(stdout);
+    return ok || status != CLI_OK ? status : CLI_FAILED;
 }
 
 // getopt_long's table: the command's options, then the global ones; `val` is the index plus 256.

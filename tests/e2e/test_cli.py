@@ -72,6 +72,23 @@ def test_version():
 
 # ---- against a server ----
 
+@pytest.mark.parametrize("args", [["version"], ["--help"], ["doctor"], ["serve", "--print-config"], ["metrics"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_a_failure(shared, args):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([PROGRAM, *args], stdout=full, stderr=subprocess.PIPE, timeout=60 * SLOW,
+                              env=clean_environment({"TENSOR_WASM_SERVER": f"http://127.0.0.1:{shared.port}"}))
+    assert done.returncode == 1
+    assert b"cannot write to standard output: No space left on device" in done.stderr
+
+
+def test_what_a_job_wrote_follows_its_line(cli, files):
+    cli("deploy", files / "vector_add.wasm", "--name", "spoken")
+    job = cli("invoke", "spoken", "--async")[0].split()[0]
+    said = cli("invoke", "spoken")[0]
+    first, *rest = cli("jobs", "get", job, "--wait")[0].splitlines()
+    assert " done spoken " in first and said.splitlines()[0] in rest
+
+
 def test_a_functions_life(cli, files):
     out, _ = cli("deploy", files / "hello.wasm", "--name", "cli-hello")
     assert "cli-hello" in out and "add(i32, i32) -> i32" in out
