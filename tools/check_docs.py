@@ -83,8 +83,10 @@ def routes():
 
 
 def instructions():
-    names = sorted({r[0] for r in rows_of("src/ptx/isa.def", "PTX_INST")})
-    return ", ".join(f"`{n}`" for n in names)
+    rows = rows_of("src/ptx/isa.def", "PTX_INST")
+    runs = {r[0] for r in rows if r[1] != "refused"}
+    told = [", ".join(f"`{n}`" for n in sorted(names)) for names in (runs, {r[0] for r in rows} - runs)]
+    return f"{told[0]}.\n\nKnown and refused, each with its reason: {told[1]}."
 
 
 def described():
