@@ -7,70 +7,7 @@
 //
 // Masks of lanes and selectors of lanes (d.b3, a.b7654) are not offered.
 
-#include "internal.h"
-
-// A sequence being made, whatever the guard: operands are registers of its own. Confined.
-struct sequence {
-    struct ptx_parser *parser;
-    bool failed;
-};
-
-static struct tw_kir_operand number(uint32_t value) {
-    return tw_kir_imm_operand(value);
-}
-
-static struct tw_kir_operand step(struct sequence *s, enum tw_kir_op op, uint8_t type, unsigned bits,
-                                  const struct tw_kir_operand *sources, unsigned count) {
-    uint32_t reg = TW_KIR_NO_REG;
-    struct tw_kir_inst *to = NULL;
-    if (!s->failed && ptx_temp(s->parser, bits, &reg))
-        to = ptx_emit_free(s->parser, op, type, 1, count);
-    if (!to) {
-        s->failed = true;
-        return number(0);
-    }
-    to->dst[0] = reg;
-    memcpy(to->src, sources, count * sizeof *sources);
-    return tw_kir_reg_operand(reg);
-}
-
-static struct tw_kir_operand unary(struct sequence *s, enum tw_kir_op op, uint8_t type,
-                                   struct tw_kir_operand a) {
-    return step(s, op, type, 32, &a, 1);
-}
-
-static struct tw_kir_operand binary(struct sequence *s, enum tw_kir_op op, uint8_t type,
-                                    struct tw_kir_operand a, struct tw_kir_operand b) {
-    return step(s, op, type, 32, (struct tw_kir_operand[]){a, b}, 2);
-}
-
-static struct tw_kir_operand test(struct sequence *s, uint8_t cmp, uint8_t type, struct tw_kir_operand a,
-                                  struct tw_kir_operand b) {
-    struct tw_kir_operand p = step(s, TW_KIR_SETP, type, 1, (struct tw_kir_operand[]){a, b}, 2);
-    if (!s->failed) {
-        struct tw_kir_block *block = &ptx_current(s->parser)->blocks[s->parser->block];
-        block->insts[block->count - 1].cmp = cmp;
-    }
-    return p;
-}
-
-static struct tw_kir_operand choose(struct sequence *s, struct tw_kir_operand p, struct tw_kir_operand yes,
-                                    struct tw_kir_operand no) {
-    return step(s, TW_KIR_SELECT, TW_KIR_B32, 32, (struct tw_kir_operand[]){yes, no, p}, 3);
-}
-
-// The result goes where the statement says, under its guard.
-static bool finish(struct sequence *s, const struct ptx_inst *inst, struct tw_kir_operand value) {
-    uint32_t target;
-    if (s->failed || !ptx_target(s->parser, &inst->dst[0].items[0], TW_KIR_B32, &target))
-        return false;
-    struct tw_kir_inst *to = ptx_emit(s->parser, TW_KIR_MOV, TW_KIR_B32, 1, 1);
-    if (!to)
-        return false;
-    to->dst[0] = target;
-    to->src[0] = value;
-    return true;
-}
+#include "sequence.h"
 
 // ---- packed lanes ----
 
@@ -82,32 +19,35 @@ struct packed {
     bool adds, saturates;
 };
 
-static struct tw_kir_operand lane_of(struct sequence *s, struct tw_kir_operand word, uint8_t type,
+static struct tw_kir_operand lane_of(struct ptx_sequence *s, struct tw_kir_operand word, uint8_t type,
                                      unsigned at, unsigned width) {
-    return step(s, TW_KIR_BFE, type, 32, (struct tw_kir_operand[]){word, number(at), number(width)}, 3);
+    return ptx_step(s, TW_KIR_BFE, type, 32,
+                    (struct tw_kir_operand[]){word, ptx_number(at), ptx_number(width)}, 3);
 }
 
-static struct tw_kir_operand clamped(struct sequence *s, const struct packed *p, struct tw_kir_operand v) {
+static struct tw_kir_operand clamped(struct ptx_sequence *s, const struct packed *p,
+                                     struct tw_kir_operand v) {
     bool is_signed = p->result == TW_KIR_S32;
     uint32_t most = (1u << (p->width - is_signed)) - 1, least = is_signed ? ~most : 0;
-    v = binary(s, TW_KIR_MAX, TW_KIR_S32, v, number(least));
-    return binary(s, TW_KIR_MIN, TW_KIR_S32, v, number(most));
+    v = ptx_binary(s, TW_KIR_MAX, TW_KIR_S32, v, ptx_number(least));
+    return ptx_binary(s, TW_KIR_MIN, TW_KIR_S32, v, ptx_number(most));
 }
 
-static struct tw_kir_operand lane_result(struct sequence *s, const struct packed *p, struct tw_kir_operand a,
-                                         struct tw_kir_operand b) {
+static struct tw_kir_operand lane_result(struct ptx_sequence *s, const struct packed *p,
+                                         struct tw_kir_operand a, struct tw_kir_operand b) {
     switch ((int)p->inst->row->op) {
     case TW_KIR_SAD: // the distance
-        return unary(s, TW_KIR_ABS, TW_KIR_S32, binary(s, TW_KIR_SUB, TW_KIR_S32, a, b));
+        return ptx_unary(s, TW_KIR_ABS, TW_KIR_S32, ptx_binary(s, TW_KIR_SUB, TW_KIR_S32, a, b));
     case TW_KIR_SHR: { // the rounded average
-        struct tw_kir_operand sum = binary(s, TW_KIR_ADD, TW_KIR_S32, a, b);
-        return binary(s, TW_KIR_SHR, TW_KIR_S32, binary(s, TW_KIR_ADD, TW_KIR_S32, sum, number(1)),
-                      number(1));
+        struct tw_kir_operand sum = ptx_binary(s, TW_KIR_ADD, TW_KIR_S32, a, b);
+        return ptx_binary(s, TW_KIR_SHR, TW_KIR_S32,
+                          ptx_binary(s, TW_KIR_ADD, TW_KIR_S32, sum, ptx_number(1)), ptx_number(1));
     }
     case TW_KIR_SETP:
-        return choose(s, test(s, p->inst->values[PTX_G_CMP], TW_KIR_S32, a, b), number(1), number(0));
+        return ptx_choose(s, TW_KIR_B32, ptx_test(s, p->inst->values[PTX_G_CMP], TW_KIR_S32, a, b),
+                          ptx_number(1), ptx_number(0));
     default:
-        return binary(s, p->inst->row->op, TW_KIR_S32, a, b);
+        return ptx_binary(s, p->inst->row->op, TW_KIR_S32, a, b);
     }
 }
 
@@ -136,7 +76,7 @@ static bool describe(struct ptx_parser *parser, const struct ptx_inst *inst, str
 }
 
 bool ptx_lower_packed(struct ptx_parser *parser, struct ptx_inst *inst) {
-    struct sequence s = {.parser = parser};
+    struct ptx_sequence s = {.parser = parser};
     struct packed p = {};
     struct tw_kir_operand sources[3], all;
     if (!describe(parser, inst, &p) || !ptx_results(parser, inst, 1) || !ptx_operands(parser, inst, 3, 3))
@@ -144,40 +84,42 @@ bool ptx_lower_packed(struct ptx_parser *parser, struct ptx_inst *inst) {
     for (unsigned i = 0; i < 3; i++)
         if (!ptx_source(parser, &inst->src[i].items[0], TW_KIR_B32, &sources[i]))
             return false;
-    all = p.adds ? sources[2] : number(0);
+    all = p.adds ? sources[2] : ptx_number(0);
     for (unsigned i = 0; i < p.lanes; i++) {
         unsigned at = i * p.width;
         struct tw_kir_operand v = lane_result(&s, &p, lane_of(&s, sources[0], p.a, at, p.width),
                                               lane_of(&s, sources[1], p.b, at, p.width));
         if (p.saturates)
             v = clamped(&s, &p, v);
-        all = p.adds ? binary(&s, TW_KIR_ADD, TW_KIR_U32, all, v)
-                     : step(&s, TW_KIR_BFI, TW_KIR_B32, 32,
-                            (struct tw_kir_operand[]){v, all, number(at), number(p.width)}, 4);
+        all = p.adds ? ptx_binary(&s, TW_KIR_ADD, TW_KIR_U32, all, v)
+                     : ptx_step(&s, TW_KIR_BFI, TW_KIR_B32, 32,
+                                (struct tw_kir_operand[]){v, all, ptx_number(at), ptx_number(p.width)}, 4);
     }
-    return finish(&s, inst, all);
+    return ptx_finish(&s, &inst->dst[0].items[0], all);
 }
 
 // ---- fns: where the n-th set bit lies, counted from `base` up, or down for n < 0 ----
 
 // The place of the k-th set bit, k ≥ 1, by halves. More than there are: some place.
-static struct tw_kir_operand select_bit(struct sequence *s, struct tw_kir_operand bits,
+static struct tw_kir_operand select_bit(struct ptx_sequence *s, struct tw_kir_operand bits,
                                         struct tw_kir_operand k) {
-    struct tw_kir_operand place = number(0);
+    struct tw_kir_operand place = ptx_number(0);
     for (unsigned half = 16; half; half /= 2) {
-        struct tw_kir_operand low = binary(s, TW_KIR_AND, TW_KIR_B32, bits, number((1u << half) - 1)),
-                              count = unary(s, TW_KIR_POPC, TW_KIR_B32, low),
-                              above = test(s, TW_KIR_GT, TW_KIR_U32, k, count);
-        k = choose(s, above, binary(s, TW_KIR_SUB, TW_KIR_U32, k, count), k);
-        bits = choose(s, above, binary(s, TW_KIR_SHR, TW_KIR_B32, bits, number(half)), bits);
-        place = choose(s, above, binary(s, TW_KIR_ADD, TW_KIR_U32, place, number(half)), place);
+        struct tw_kir_operand low = ptx_binary(s, TW_KIR_AND, TW_KIR_B32, bits, ptx_number((1u << half) - 1)),
+                              count = ptx_unary(s, TW_KIR_POPC, TW_KIR_B32, low),
+                              above = ptx_test(s, TW_KIR_GT, TW_KIR_U32, k, count);
+        k = ptx_choose(s, TW_KIR_B32, above, ptx_binary(s, TW_KIR_SUB, TW_KIR_U32, k, count), k);
+        bits = ptx_choose(s, TW_KIR_B32, above, ptx_binary(s, TW_KIR_SHR, TW_KIR_B32, bits, ptx_number(half)),
+                          bits);
+        place = ptx_choose(s, TW_KIR_B32, above,
+                           ptx_binary(s, TW_KIR_ADD, TW_KIR_U32, place, ptx_number(half)), place);
     }
     return place;
 }
 
 bool ptx_lower_fns(struct ptx_parser *parser, struct ptx_inst *inst) {
     static const uint8_t types[] = {TW_KIR_B32, TW_KIR_B32, TW_KIR_S32};
-    struct sequence s = {.parser = parser};
+    struct ptx_sequence s = {.parser = parser};
     struct tw_kir_operand in[3]; // mask, base, n
     if (!ptx_results(parser, inst, 1) || !ptx_operands(parser, inst, 3, 3))
         return false;
@@ -185,21 +127,24 @@ bool ptx_lower_fns(struct ptx_parser *parser, struct ptx_inst *inst) {
         if (!ptx_source(parser, &inst->src[i].items[0], types[i], &in[i]))
             return false;
     // Downward is upward in the mirrored mask.
-    struct tw_kir_operand down = test(&s, TW_KIR_LT, TW_KIR_S32, in[2], number(0));
-    struct tw_kir_operand mask = choose(&s, down, unary(&s, TW_KIR_BREV, TW_KIR_B32, in[0]), in[0]);
-    struct tw_kir_operand from =
-        choose(&s, down, binary(&s, TW_KIR_SUB, TW_KIR_U32, number(31), in[1]), in[1]);
-    struct tw_kir_operand bits = binary(&s, TW_KIR_SHR, TW_KIR_B32, mask, from);
-    struct tw_kir_operand size = unary(&s, TW_KIR_ABS, TW_KIR_S32, in[2]);
-    struct tw_kir_operand k = binary(&s, TW_KIR_MAX, TW_KIR_U32, size, number(1));
+    struct tw_kir_operand down = ptx_test(&s, TW_KIR_LT, TW_KIR_S32, in[2], ptx_number(0));
+    struct tw_kir_operand mask =
+        ptx_choose(&s, TW_KIR_B32, down, ptx_unary(&s, TW_KIR_BREV, TW_KIR_B32, in[0]), in[0]);
+    struct tw_kir_operand from = ptx_choose(
+        &s, TW_KIR_B32, down, ptx_binary(&s, TW_KIR_SUB, TW_KIR_U32, ptx_number(31), in[1]), in[1]);
+    struct tw_kir_operand bits = ptx_binary(&s, TW_KIR_SHR, TW_KIR_B32, mask, from);
+    struct tw_kir_operand size = ptx_unary(&s, TW_KIR_ABS, TW_KIR_S32, in[2]);
+    struct tw_kir_operand k = ptx_binary(&s, TW_KIR_MAX, TW_KIR_U32, size, ptx_number(1));
     struct tw_kir_operand place = select_bit(&s, bits, k);
-    struct tw_kir_operand found = choose(&s, down, binary(&s, TW_KIR_SUB, TW_KIR_U32, in[1], place),
-                                         binary(&s, TW_KIR_ADD, TW_KIR_U32, in[1], place));
+    struct tw_kir_operand found =
+        ptx_choose(&s, TW_KIR_B32, down, ptx_binary(&s, TW_KIR_SUB, TW_KIR_U32, in[1], place),
+                   ptx_binary(&s, TW_KIR_ADD, TW_KIR_U32, in[1], place));
     // n = 0 asks about the bit at base alone.
-    struct tw_kir_operand one = binary(&s, TW_KIR_AND, TW_KIR_B32, bits, number(1));
-    struct tw_kir_operand all = unary(&s, TW_KIR_POPC, TW_KIR_B32, bits);
-    struct tw_kir_operand zero = test(&s, TW_KIR_EQ, TW_KIR_S32, in[2], number(0));
-    struct tw_kir_operand there = choose(&s, zero, one, all);
-    struct tw_kir_operand none = test(&s, TW_KIR_GT, TW_KIR_U32, k, there);
-    return finish(&s, inst, choose(&s, none, number(UINT32_MAX), found));
+    struct tw_kir_operand one = ptx_binary(&s, TW_KIR_AND, TW_KIR_B32, bits, ptx_number(1));
+    struct tw_kir_operand all = ptx_unary(&s, TW_KIR_POPC, TW_KIR_B32, bits);
+    struct tw_kir_operand zero = ptx_test(&s, TW_KIR_EQ, TW_KIR_S32, in[2], ptx_number(0));
+    struct tw_kir_operand there = ptx_choose(&s, TW_KIR_B32, zero, one, all);
+    struct tw_kir_operand none = ptx_test(&s, TW_KIR_GT, TW_KIR_U32, k, there);
+    return ptx_finish(&s, &inst->dst[0].items[0],
+                      ptx_choose(&s, TW_KIR_B32, none, ptx_number(UINT32_MAX), found));
 }

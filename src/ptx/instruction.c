@@ -27,6 +27,7 @@
 #define F64        BIT(F64)
 #define E4M3X2     BIT(E4M3X2)
 #define E5M2X2     BIT(E5M2X2)
+#define SMALL      (BIT(S4) | BIT(U4) | BIT(B1))
 #define BITS       (B16 | B32 | B64)
 #define BYTES      (BIT(B8) | BIT(U8) | BIT(S8))
 #define INTEGERS   (U16 | U32 | U64 | S16 | S32 | S64)
@@ -249,6 +250,8 @@ static bool take_type(struct ptx_parser *parser, struct ptx_inst *inst, const st
                         inst->row->name);
     unsigned most =
         (inst->row->type_count ? inst->row->type_count : 1u) + (ptx_has(inst, PTX_G_PACK) ? 1u : 0u);
+    if (inst->row->lower == ptx_lower_wmma)
+        most = 4; // products name all four matrices' types, or two
     if (*count == most)
         return ptx_fail(parser, dot, "'%s' has too many types", inst->row->name);
     uint8_t *const slots[] = {&inst->type, &inst->type2, &inst->type3, &inst->type4};

@@ -258,9 +258,11 @@ static bool product(struct ptx_printer *p, struct tw_kir_operand *src) {
     const unsigned counts[] = {m.a, m.b, m.c};
     if (!ptx_put(p, " "))
         return false;
-    for (unsigned i = 0; i < m.c; i++)
-        if (!ptx_put(p, i ? ", " : "{") || !ptx_put_reg(p, inst->dst[i]))
+    for (unsigned i = 0; i < m.c; i++) {
+        uint32_t d = inst->dst[i] == TW_KIR_NO_REG ? ptx_print_temp(p, m.c_bits) : inst->dst[i];
+        if (!ptx_put(p, i ? ", " : "{") || !ptx_put_reg(p, d))
             return false;
+    }
     for (size_t part = 0; part < TW_COUNT(counts); src += counts[part++])
         if (!ptx_put(p, "}, ") || !braces_open(p, src, counts[part]))
             return false;

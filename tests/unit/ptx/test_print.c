@@ -37,6 +37,13 @@ static const char *const statements[] = {
     "{%r5, %r6, %r7, %r8}, {%r1, %r2}, {%r1, %r2, %r3, %r4}; mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 "
     "{%fd1, %fd2}, {%fd3}, {%fd4}, {%fd1, %fd2}; mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32.xor.popc "
     "{%r1, %r2}, {%r3}, {%r4}, {%r1, %r2};",
+    "wmma.load.a.sync.aligned.row.m16n16k16.global.f16 {%r1, %r2, %r3, %r4, %r5, %r6, %r7, %r8}, [%rd1], "
+    "%r7; "
+    "wmma.load.b.sync.aligned.row.m16n16k16.f16 {%r1, %r2, %r3, %r4, %r5, %r6, %r7, %r8}, [%rd2]; "
+    "wmma.mma.sync.aligned.row.row.m16n16k16.f16.f32 {%r1, %r2, %r3, %r4}, {%r1, %r2, %r3, %r4, %r5, %r6, "
+    "%r7, "
+    "%r8}, {%r8, %r7, %r6, %r5, %r4, %r3, %r2, %r1}, {%f1, %f2, %f3, %f4, %f1, %f2, %f3, %f4}; "
+    "wmma.store.d.sync.aligned.col.m16n16k16.global.f16 [%rd3+32], {%r1, %r2, %r3, %r4}, 16;",
     "mov.u32 %r1, tile; ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r2, %r3, %r4, %r5}, [%r1+16]; "
     "movmatrix.sync.aligned.m8n8.trans.b16 %r6, %r7;",
     "prmt.b32 %r1, %r2, %r3, 0x5410; prmt.b32.rc16 %r1, %r2, %r3, %r4; "
@@ -179,6 +186,9 @@ TW_TEST("what PTX wants in registers is put there") {
                &plain,
                "mov.b16 %h0, 7;\nmov.b32 %r0, {%h1, %h0};\nmov.b64 %rd0, 4096;\nld.f64 %rd1, [%rd0];\n"
                "add.f16 %h2, %h3, %h1;\nshfl.sync.idx.b32 %r1|%p0, %r2, 16, 31, -1;\nret;\n");
+    to_ptxas("wmma.mma.sync.aligned.row.row.m8n32k16.s32.s8.s8.s32 {%r1, %r2, %r3, %r4, %r5, %r6, %r7, %r8}, "
+             "{%r1}, {%r5, %r6, %r7, %r8}, {%r1, %r2, %r3, %r4, %r1, %r2, %r3, %r4};", // of halves of tiles
+             &plain);
 }
 
 TW_TEST("generic accesses find their space, or get their cvta back") {
