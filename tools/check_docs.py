@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Keeps docs true: fills the tables that stand between "<!-- table: NAME -->" and "<!-- end table -->" from the .def files they repeat.
-With --write it mends the files; without, it fails when one is out of date. Also checks that every folder of src/ has its page, and that the API's description has the routes there are."""
+With --write it mends the files; without, it fails when one is out of date. Also checks that every folder of src/ has its page, that the page tells of every source, and that the API's description has the routes there are."""
+import fnmatch
 import pathlib
 import re
 import sys
@@ -113,6 +114,14 @@ TABLES = {f.__name__: f for f in (errors, settings, commands, limits, metrics, r
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end table -->)", re.S)
 
 
+def untold(folder):
+    """A room's sources that its page names neither themselves, nor by a pattern, nor by their header."""
+    page = folder / "README.md"
+    told = re.findall(r"`([\w*./]+\.[ch])`", page.read_text()) if page.exists() else []
+    names = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*.c"))]
+    return [n for n in names if not any(fnmatch.fnmatch(n, t) or fnmatch.fnmatch(n[:-1] + "h", t) for t in told)]
+
+
 def main():
     write = "--write" in sys.argv
     problems = []
@@ -133,6 +142,7 @@ def main():
         found = re.findall(r"^## (.+)$", page.read_text(), re.M) if page.exists() else []
         if found[:5] != HEADINGS:
             problems.append(f"src/{folder.name}/README.md has to have the headings {', '.join(HEADINGS)}")
+        problems += [f"src/{folder.name}/README.md does not say what {name} is" for name in untold(folder)]
     problems += check_contract()
     for problem in problems:
         print(problem)
