@@ -202,6 +202,9 @@ bool tw_file_write(const char *path, struct tw_span data, unsigned mode, struct 
     char folder[PATH_MAX], temporary[PATH_MAX + 32], digits[17];
     if (!folder_of(path, folder, err))
         return false;
+    struct stat there;
+    if (lstat(path, &there) == 0 && !S_ISREG(there.st_mode) && !S_ISLNK(there.st_mode))
+        return tw_fail(err, TW_ERR_STORE, "%s is no regular file; it would be replaced by one", path);
     uint8_t random[8];
     tw_random(random, sizeof(random));
     tw_hex(tw_span_of(random, sizeof(random)), digits);

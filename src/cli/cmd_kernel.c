@@ -134,14 +134,9 @@ static bool parse_arg(struct kernel_args *args, const char *text) {
 }
 
 static bool write_outputs(const struct kernel_args *args) {
-    for (uint32_t i = 0; i < args->count; i++) {
-        struct tw_error err = {};
-        if (args->out_files[i] &&
-            !tw_file_write(args->out_files[i], tw_buf_span(&args->buffers[i]), 0644, &err)) {
-            cli_fail(&err);
+    for (uint32_t i = 0; i < args->count; i++)
+        if (args->out_files[i] && !cli_write_file(args->out_files[i], tw_buf_span(&args->buffers[i])))
             return false;
-        }
-    }
     return true;
 }
 

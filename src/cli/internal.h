@@ -54,6 +54,8 @@ int cli_fail_at(struct tw_str source, const struct tw_error *err);
 [[gnu::format(printf, 1, 2)]] int cli_usage(const char *format, ...); // tells it, CLI_USAGE
 [[nodiscard]] bool cli_read_file(const char *path,
                                  struct tw_buf *out); // "-" is standard input; failure is told
+// "-" is standard output. As a shell's > does it: through links, into devices and pipes; failure is told.
+[[nodiscard]] bool cli_write_file(const char *path, struct tw_span data);
 // To standard output, behind what was printed. Failure is told, and cli_show remembers it.
 bool cli_write_out(struct tw_span data);
 

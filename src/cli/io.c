@@ -46,6 +46,21 @@ bool cli_write_out(struct tw_span data) {
     return false;
 }
 
+bool cli_write_file(const char *path, struct tw_span data) {
+    if (strcmp(path, "-") == 0)
+        return cli_write_out(data);
+    FILE *file = fopen(path, "wbe");
+    bool ok = file && (!data.len || fwrite(data.data, 1, data.len, file) == data.len);
+    int error_number = errno;
+    if (file && fclose(file) != 0 && ok) {
+        error_number = errno;
+        ok = false;
+    }
+    if (!ok)
+        cli_message("cannot write %s: %s", path, strerror(error_number));
+    return ok;
+}
+
 int cli_show_json(const struct tw_buf *body) {
     return cli_write_out(tw_buf_span(body)) && cli_write_out(tw_span_of("\n", 1)) ? CLI_OK : CLI_FAILED;
 }

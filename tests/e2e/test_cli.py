@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every command: what it prints where, and its exit code (0 ok, 1 failed, 2 wrong use or input, 3 not offered)."""
 import json
+import os
 import re
 import subprocess
 
@@ -228,6 +229,24 @@ def test_launch_bounds_hold(tmp_path, bounds, block, wanted):
 def test_kernel_run_and_its_refusals(tmp_path, args, status, wanted):
     _, err = run("kernel", "run", PTX, *[a.replace("@", str(tmp_path)) for a in args], status=status)
     assert wanted in err
+
+
+def test_a_kernels_output_goes_through_links_into_pipes_and_to_standard_output(tmp_path):
+    (tmp_path / "x").write_bytes(b"\x00\x00\x80\x3f")
+    (tmp_path / "real").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    args = ["kernel", "run", kernel("saxpy"), "--entry", "saxpy", "--grid", "1", "--block", "32", "f32:2", f"in:{tmp_path}/x"]
+    for place in ("link", "pipe"):
+        run(*args, f"inout:{tmp_path}/x:{tmp_path}/{place}", "i32:1")
+    wanted = b"\x00\x00\x40\x40"  # 2 · 1 + 1
+    assert reader.communicate(timeout=60 * SLOW)[0] == wanted
+    assert (tmp_path / "real").read_bytes() == wanted and (tmp_path / "link").is_symlink()
+    done = subprocess.run([PROGRAM, *args, f"inout:{tmp_path}/x:-", "i32:1"], capture_output=True, timeout=60 * SLOW, env=clean_environment(()))
+    assert done.stdout == wanted
+    _, err = run(*args, f"inout:{tmp_path}/x:/dev/full", "i32:1", status=1)
+    assert "cannot write /dev/full: No space left on device" in err
 
 
 def test_hexadecimal_scalars_are_bits(tmp_path):

@@ -56,6 +56,21 @@ static void check_content(const char *path, struct tw_span expected) {
     tw_buf_done(&out);
 }
 
+TW_TEST("what is no file is not replaced by one") {
+    char folder[] = "/tmp/tw-file-XXXXXX", pipe[64];
+    struct tw_error err = {};
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(pipe, sizeof pipe, "%s/pipe", folder);
+    ck_assert_int_eq(mkfifo(pipe, 0600), 0);
+    ck_assert(!tw_file_write(pipe, tw_span_of("x", 1), 0644, &err));
+    ck_assert_int_eq(err.code, TW_ERR_STORE);
+    ck_assert(!tw_file_write(folder, tw_span_of("x", 1), 0644, &err));
+    struct stat there;
+    ck_assert(lstat(pipe, &there) == 0 && S_ISFIFO(there.st_mode));
+    ck_assert_int_eq(unlink(pipe), 0);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+
 TW_TEST("what is written is read, replaced and mapped, at many sizes") {
     static uint8_t data[300'000];
     char folder[PATH_SIZE], path[PATH_SIZE];
