@@ -27,18 +27,6 @@ void tw_lock_done(struct tw_lock *lock) {
     TW_ASSERT(pthread_mutex_destroy(&lock->mutex) == 0);
 }
 
-void tw_lock_take(struct tw_lock *lock) {
-    TW_ASSERT(pthread_mutex_lock(&lock->mutex) == 0);
-}
-
-void tw_lock_give(struct tw_lock *lock) {
-    TW_ASSERT(pthread_mutex_unlock(&lock->mutex) == 0);
-}
-
-void tw_lock_give_scope(struct tw_lock **lock) {
-    tw_lock_give(*lock);
-}
-
 void tw_cond_init(struct tw_cond *cond) {
     pthread_condattr_t attributes;
     TW_ASSERT(pthread_condattr_init(&attributes) == 0);

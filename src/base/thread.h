@@ -17,8 +17,15 @@ struct tw_cond {
 };
 void tw_lock_init(struct tw_lock *lock);
 void tw_lock_done(struct tw_lock *lock);
-void tw_lock_take(struct tw_lock *lock);
-void tw_lock_give(struct tw_lock *lock);
+
+static inline void tw_lock_take(struct tw_lock *lock) {
+    TW_ASSERT(pthread_mutex_lock(&lock->mutex) == 0);
+}
+
+static inline void tw_lock_give(struct tw_lock *lock) {
+    TW_ASSERT(pthread_mutex_unlock(&lock->mutex) == 0);
+}
+
 void tw_cond_init(struct tw_cond *cond);
 void tw_cond_done(struct tw_cond *cond);
 // May wake without cause. False when `deadline_ns` (monotonic; TW_NO_DEADLINE for none) has passed.
@@ -30,7 +37,9 @@ void tw_cond_wake_all(struct tw_cond *cond);
 #define TW_LOCK_SCOPE(lock)                                                                                  \
     [[gnu::cleanup(tw_lock_give_scope), maybe_unused]] struct tw_lock *tw_lock_scope_ =                      \
         (tw_lock_take(lock), (lock))
-void tw_lock_give_scope(struct tw_lock **lock);
+static inline void tw_lock_give_scope(struct tw_lock **lock) {
+    tw_lock_give(*lock);
+}
 
 // Starts a thread with all signals but SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGUSR2 blocked, named for `top`
 // and gdb (≤ 15 characters).
