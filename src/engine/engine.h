@@ -201,9 +201,9 @@ struct tw_executor {
     struct engine_executor *state; // the engine's
 };
 [[nodiscard]] bool tw_executor_init(struct tw_executor *executor, struct tw_engine *engine,
-                                    struct tw_error *err); // the hooks are set
-void tw_executor_done(struct tw_executor *executor);       // no call is left
-bool tw_executor_has_calls(const struct tw_executor *executor);
+                                    struct tw_error *err);        // the hooks are set
+void tw_executor_done(struct tw_executor *executor);              // no call is left
+uint32_t tw_executor_waiting(const struct tw_executor *executor); // calls
 // Runs calls that were submitted with it, fairly between tenants, for about `budget_ns`. Must not be called
 // from within a call's `done`. False: the thread was replaced; what is the loop's is not its any more.
 [[nodiscard]] bool tw_executor_run(struct tw_executor *executor, int64_t budget_ns);

@@ -9,6 +9,11 @@
 
 #include "engine/internal.h"
 
+enum {
+    MEAN_OF = 16, // calls whose times make the mean, the last ones most
+    MEAN_OUTLIER = 4,
+};
+
 bool tw_executor_init(struct tw_executor *executor, struct tw_engine *engine, struct tw_error *err) {
     struct engine_executor *state = tw_alloc_zero(1, sizeof(*state));
     if (!state)
@@ -34,15 +39,21 @@ void tw_executor_done(struct tw_executor *executor) {
     executor->state = NULL;
 }
 
-bool tw_executor_has_calls(const struct tw_executor *executor) {
-    return executor->state && executor->state->ready.queued;
+uint32_t tw_executor_waiting(const struct tw_executor *executor) {
+    return executor->state ? executor->state->ready.queued : 0;
+}
+
+// The loop's calls wait a short while only: many short ones, or a few longer ones.
+static bool has_room(const struct engine_executor *state) {
+    uint32_t queued = state->ready.queued;
+    return queued < ENGINE_READY_MIN ||
+           (queued < ENGINE_READY_MAX && queued * state->mean_ns < ENGINE_READY_NS);
 }
 
 bool engine_executor_take(struct tw_executor *executor, struct engine_call *call) {
     struct engine_executor *state = executor->state;
     const struct tw_invoke *invoke = call->invoke;
-    if (state->ready.queued >= ENGINE_READY_MAX || invoke->module->single_use ||
-        tw_counter_get(&invoke->module->long_calls) > 0 ||
+    if (!has_room(state) || invoke->module->single_use || tw_counter_get(&invoke->module->long_calls) > 0 ||
         !engine_sched_may_begin(&state->engine->sched, invoke->tenant))
         return false;
     struct engine_share *share = engine_fair_get(&state->ready, invoke->tenant, engine_weight_of(invoke));
@@ -69,6 +80,12 @@ static struct engine_runner *runner_of(struct tw_executor *executor) {
     return state->runner = runner;
 }
 
+// One call alone lifts the mean by little: it may be its thread that waited for a processor.
+static void note_time(struct engine_executor *state, int64_t took_ns) {
+    int64_t most_ns = MEAN_OUTLIER * (state->mean_ns + TW_NS_PER_US);
+    state->mean_ns += ((took_ns < most_ns ? took_ns : most_ns) - state->mean_ns) / MEAN_OF;
+}
+
 // False: the loop has another thread now.
 static bool run_one(struct engine_executor *state, struct engine_runner *runner, struct engine_call *call,
                     int64_t *now_ns) {
@@ -87,7 +104,9 @@ static bool run_one(struct engine_executor *state, struct engine_runner *runner,
         return false;
     int64_t since_ns = *now_ns;
     *now_ns = tw_clock_ns();
-    engine_fair_charge(&state->ready, engine_fair_get(&state->ready, tenant, weight), *now_ns - since_ns);
+    int64_t took_ns = *now_ns - since_ns;
+    engine_fair_charge(&state->ready, engine_fair_get(&state->ready, tenant, weight), took_ns);
+    note_time(state, took_ns);
     return true;
 }
 

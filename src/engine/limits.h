@@ -45,7 +45,9 @@ enum {
     ENGINE_SLICE_NS = 5'000'000,    // a computing guest's turn: a switch costs about 20 us
     ENGINE_QUIET_TICKS = 50,        // without a guest, before the watch stops ticking
     ENGINE_HELD_DEFAULT = 256,      // threads in long calls, running or paused
-    ENGINE_READY_MAX = 256,         // calls that wait for one event loop; more are workers'
+    ENGINE_READY_MIN = 64,          // calls that may wait for one event loop, however long they take
+    ENGINE_READY_MAX = 2'048,       // and however short; more are workers'
+    ENGINE_READY_NS = 5'000'000,    // between the two: as many as take so long by the last calls' time
     ENGINE_LONG_CALLS = 16,         // short ones after a long one, before event loops run a module's calls
     ENGINE_SHARES_KEPT = 256,   // tenants remembered by a queue, before those that do nothing are forgotten
     ENGINE_SHARES_MAX = 65'536, // with calls at once

@@ -174,6 +174,7 @@ struct engine_executor {
     struct tw_engine *engine;
     struct engine_fair ready;
     struct engine_runner *runner; // NULL: the next thread brings one
+    int64_t mean_ns;              // of a call of late
 };
 // Takes a call that can run at once on the executor's thread. False: it is for workers.
 bool engine_executor_take(struct tw_executor *executor, struct engine_call *call);

@@ -184,7 +184,7 @@ static void input(struct http_conn *conn, const uint8_t *data, size_t len) {
     }
 }
 
-void http_conn_read(struct http_conn *conn) {
+static void read_input(struct http_conn *conn) {
     struct http_loop *loop = conn->loop;
     for (unsigned turn = 0; turn < HTTP_READS_PER_TURN; turn++) {
         if (!conn->readable || !wants_input(conn))
@@ -215,6 +215,11 @@ static void check_gone(struct http_conn *conn) {
         http_conn_close(conn);
 }
 
+void http_conn_read(struct http_conn *conn) {
+    read_input(conn);
+    check_gone(conn);
+}
+
 void http_conn_event(struct http_conn *conn, uint32_t events) {
     if (conn->kind == HTTP_CLOSED)
         return;
@@ -231,8 +236,7 @@ void http_conn_event(struct http_conn *conn, uint32_t events) {
         else if (conn->kind == HTTP_TWO)
             http_mark_dirty(conn);
     }
-    http_conn_read(conn);
-    check_gone(conn);
+    http_mark_ready(conn);
 }
 
 void http_conn_sweep(struct http_conn *conn) {

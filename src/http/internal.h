@@ -73,9 +73,11 @@ struct http_loop {
     struct tw_flag stopped_listening;
     int epoll_fd, wake_fd, listen_fd, spare_fd; // listen_fd: -1 once it does not listen any more
     bool is_deaf;   // clients wait: there is no descriptor for them, not even the spare one
-    int64_t now_ns; // read once a batch
+    int64_t now_ns; // read once a batch of calls, at least
     int64_t swept_ns;
-    struct http_conn *conns, *ready, *dirty, *buried;
+    struct http_conn *conns, *dirty, *buried;
+    struct http_conn *ready, *last_ready; // with input: the next turn's
+    struct http_conn *reading;            // this turn's that are left
     struct http_exchange *spare;
     unsigned spare_count, turned_away;
     uint64_t random; // for request and trace ids; not for secrets

@@ -2,11 +2,13 @@
 //
 // An event loop: one thread, one epoll set, its own connections. Each turn handles one batch:
 //
-//     what was ready and not read ─▶ events ─▶ notes from other threads ─▶ short calls, for a while ─▶
-//     HTTP/2 output ─▶ deadlines ─▶ burials
+//     events ─▶ notes from other threads ─▶ connections with input ──┐
+//                                            ▲                       ▼ a few calls wait, or no connection does
+//                                            └─ HTTP/2 output ◀─ short calls, for a while ─▶ deadlines ─▶ burials
 //
-// The loop runs short calls itself, at this one place and never inside of parsing. When one of them goes on for
-// long, another thread takes the loop over at the beginning of a turn (threads.c).
+// The loop runs short calls itself, at this one place and never inside of parsing: a few at a time, while what their
+// requests left is in the cache. When one of them goes on for long, another thread takes the loop over at the
+// beginning of a turn and goes on with the connections that were left (threads.c).
 //
 // Other threads speak to it through the inbox alone: a list under a lock, and one write to an eventfd per
 // empty → non-empty change, so that a burst of completions costs one wake-up.
@@ -39,9 +41,11 @@ void http_post(struct http_loop *loop, struct http_note *note) {
 void http_mark_ready(struct http_conn *conn) {
     if (conn->is_ready)
         return;
+    struct http_loop *loop = conn->loop;
     conn->is_ready = true;
-    conn->next_ready = conn->loop->ready;
-    conn->loop->ready = conn;
+    conn->next_ready = NULL;
+    *(loop->ready ? &loop->last_ready->next_ready : &loop->ready) = conn;
+    loop->last_ready = conn;
 }
 
 void http_mark_dirty(struct http_conn *conn) {
@@ -52,16 +56,6 @@ void http_mark_dirty(struct http_conn *conn) {
     conn->loop->dirty = conn;
 }
 
-static void read_ready(struct http_loop *loop) {
-    struct http_conn *conn = loop->ready;
-    loop->ready = NULL;
-    for (struct http_conn *next; conn; conn = next) {
-        next = conn->next_ready;
-        conn->is_ready = false;
-        http_conn_read(conn);
-    }
-}
-
 static void flush_dirty(struct http_loop *loop) {
     while (loop->dirty) {
         struct http_conn *conn = loop->dirty;
@@ -70,6 +64,32 @@ static void flush_dirty(struct http_loop *loop) {
         if (conn->kind == HTTP_TWO)
             http_h2_flush(conn);
     }
+}
+
+// False: the loop is another thread's.
+static bool run_calls(struct http_loop *loop) {
+    if (!tw_service_executor_run(&loop->executor, HTTP_CALLS_NS))
+        return false;
+    loop->now_ns = tw_clock_ns();
+    flush_dirty(loop);
+    return true;
+}
+
+// Reads those that are ready now, each once; what they ask for is run meanwhile and afterwards. False: the loop is
+// another thread's, who goes on with the rest.
+static bool serve_ready(struct http_loop *loop) {
+    if (!loop->reading) {
+        loop->reading = loop->ready;
+        loop->ready = NULL;
+    }
+    for (struct http_conn *conn; (conn = loop->reading);) {
+        loop->reading = conn->next_ready;
+        conn->is_ready = false;
+        http_conn_read(conn);
+        if (tw_service_executor_waiting(&loop->executor) >= HTTP_CALLS_BATCH && !run_calls(loop))
+            return false;
+    }
+    return run_calls(loop);
 }
 
 static void run_inbox(struct http_loop *loop) {
@@ -148,7 +168,7 @@ static void handle(struct http_loop *loop, const struct epoll_event *event) {
 }
 
 static int timeout_of(const struct http_loop *loop) {
-    if (loop->ready || loop->dirty || tw_service_executor_has_calls(&loop->executor))
+    if (loop->ready || loop->reading || loop->dirty || tw_service_executor_waiting(&loop->executor))
         return 0;
     return loop->conns || loop->is_deaf ? HTTP_SWEEP_MS : -1;
 }
@@ -160,13 +180,11 @@ static enum turn turn(struct http_loop *loop) {
     struct epoll_event events[HTTP_EVENTS];
     int count = epoll_wait(loop->epoll_fd, events, HTTP_EVENTS, timeout_of(loop));
     loop->now_ns = tw_clock_ns();
-    read_ready(loop);
     for (int i = 0; i < count; i++)
         handle(loop, &events[i]);
     run_inbox(loop);
-    if (!tw_service_executor_run(&loop->executor, HTTP_CALLS_NS))
+    if (!serve_ready(loop))
         return TURN_REPLACED;
-    flush_dirty(loop);
     sweep(loop);
     if (tw_flag_is_raised(&loop->http->draining))
         drain(loop);

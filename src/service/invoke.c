@@ -352,8 +352,8 @@ void tw_service_executor_done(struct tw_executor *executor) {
     tw_executor_done(executor);
 }
 
-bool tw_service_executor_has_calls(const struct tw_executor *executor) {
-    return tw_executor_has_calls(executor);
+uint32_t tw_service_executor_waiting(const struct tw_executor *executor) {
+    return tw_executor_waiting(executor);
 }
 
 bool tw_service_executor_run(struct tw_executor *executor, int64_t budget_ns) {

@@ -121,11 +121,11 @@ struct tw_service_call {
 void tw_service_call_cancel(struct tw_service_call *call); // the client went away
 void tw_service_call_resume(struct tw_service_call *call); // it has caught up, after is_slow said true
 void tw_service_call_done(struct tw_service_call *call);   // frees what the service put into it
-// An event loop's place to run calls itself: as tw_executor_init, _done, _has_calls and _run in engine.h.
+// An event loop's place to run calls itself: as tw_executor_init, _done, _waiting and _run in engine.h.
 [[nodiscard]] bool tw_service_executor_init(struct tw_service *service, struct tw_executor *executor,
                                             struct tw_error *err);
 void tw_service_executor_done(struct tw_executor *executor);
-bool tw_service_executor_has_calls(const struct tw_executor *executor);
+uint32_t tw_service_executor_waiting(const struct tw_executor *executor);
 [[nodiscard]] bool tw_service_executor_run(struct tw_executor *executor, int64_t budget_ns);
 // The error object's inner fields beyond kind and message (trap kind, backtrace, exit code, stderr), as
 // `,"trap":…`; empty when there are none.

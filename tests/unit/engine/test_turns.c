@@ -55,7 +55,7 @@ static void loop_open(struct loop *loop, struct engine_test *test) {
 // A call that is stopped, or that does not get on because the machine is busy, costs the loop its thread: this one
 // is the next as well.
 static void run_all(struct loop *loop) {
-    while (tw_executor_has_calls(&loop->executor))
+    while (tw_executor_waiting(&loop->executor))
         if (!tw_executor_run(&loop->executor, TW_NS_PER_MS))
             continue;
 }
@@ -146,7 +146,7 @@ TW_TEST("on an event loop, one tenant's flood does not delay another's call") {
 static void run_until_replaced(void *context) {
     struct loop *loop = context;
     while (tw_executor_run(&loop->executor, TW_NS_PER_MS))
-        ck_assert(tw_executor_has_calls(&loop->executor));
+        ck_assert(tw_executor_waiting(&loop->executor));
 }
 
 TW_TEST("a call that goes on for long costs its loop the thread and not its other calls") {

@@ -252,8 +252,11 @@ void tw_service_executor_done(struct tw_executor *executor) {
     free(executor->state);
 }
 
-bool tw_service_executor_has_calls(const struct tw_executor *executor) {
-    return executor->state->first;
+uint32_t tw_service_executor_waiting(const struct tw_executor *executor) {
+    uint32_t count = 0;
+    for (const struct fake_call *fake = executor->state->first; fake; fake = fake->next)
+        count++;
+    return count;
 }
 
 static void count_running(struct tw_service *service) {

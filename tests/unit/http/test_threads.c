@@ -71,6 +71,31 @@ TW_TEST("many long calls at once leave every loop a thread, and the threads serv
     gateway_stop(&gateway);
 }
 
+TW_TEST("connections that wait beside one that takes the loop's thread are served by the next thread") {
+    enum { PAIRS = 32 };
+    struct gateway gateway;
+    start(&gateway, 1);
+    int slow[PAIRS], other[PAIRS];
+    for (int i = 0; i < PAIRS; i++) {
+        slow[i] = client_connect(&gateway);
+        other[i] = client_connect(&gateway);
+    }
+    for (int i = 0; i < PAIRS; i++) {
+        client_text(slow[i], LONG);
+        client_text(other[i], ECHO);
+    }
+    for (int i = 0; i < PAIRS; i++)
+        expect(other[i], 200, "hello");
+    ck_assert(fake_wait_running(gateway.service, PAIRS));
+    fake_release(gateway.service);
+    for (int i = 0; i < PAIRS; i++) {
+        expect(slow[i], 200, NULL);
+        close(slow[i]);
+        close(other[i]);
+    }
+    gateway_stop(&gateway);
+}
+
 TW_TEST("a client that leaves during a long call is forgotten, and draining waits for the call") {
     struct gateway gateway;
     start(&gateway, 1);
