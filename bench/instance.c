@@ -2,7 +2,8 @@
 //
 // What a call on a fresh instance costs: our engine (take a warm instance, call, put it back to its image)
 // beside Wasmtime's pooling allocator (new store, instantiate, call, delete), in one process, for guests that
-// write 1, 4 and 64 pages, on 1 and on 2 threads. Rounds alternate between the two, so that both see the same
+// write 1, 4 and 64 pages, on 1 and on 2 threads; and our engine with that allocator as its memory backend, which is
+// the same work in both but for where memory comes from. Rounds alternate between them, so that all see the same
 // machine; the mean of each round is kept, and the distribution of single calls.
 
 #include <wasmtime.h>
@@ -14,12 +15,20 @@
 
 #include "engine/engine.h"
 
-enum { ROUNDS = 21, CALLS = 500, SINGLE_CALLS = 20'000, WARM_UP = 200, GUESTS = 3, THREADS_MAX = 2 };
+enum {
+    ROUNDS = 21,
+    CALLS = 500,
+    SINGLE_CALLS = 20'000,
+    WARM_UP = 200,
+    GUESTS = 3,
+    THREADS_MAX = 2,
+    SIDES = 3
+};
 static const int pages_of[GUESTS] = {1, 4, 64};
 
 struct guest {
     struct tw_span wasm;
-    struct tw_module *ours;
+    struct tw_module *ours, *pooled;
     wasmtime_instance_pre_t *theirs;
 };
 
@@ -54,17 +63,25 @@ static struct tw_span make_wasm(int pages) {
 
 // ---- the two ways ----
 
-static struct tw_engine *ours_engine;
+static struct tw_engine *ours_engine, *pooled_engine;
 static wasm_engine_t *theirs_engine;
 
-static void call_ours(const struct guest *guest) {
+static void call_engine(struct tw_engine *engine, struct tw_module *module) {
     struct tw_invoke invoke = {};
-    invoke.module = guest->ours;
+    invoke.module = module;
     invoke.export = "f";
     invoke.deadline_ns = tw_clock_ns() + 60 * TW_NS_PER_S;
-    tw_engine_run(ours_engine, &invoke);
+    tw_engine_run(engine, &invoke);
     if (invoke.error.code || invoke.results[0].of.i32 != 42)
         die("our call", invoke.error.message);
+}
+
+static void call_ours(const struct guest *guest) {
+    call_engine(ours_engine, guest->ours);
+}
+
+static void call_pooled(const struct guest *guest) {
+    call_engine(pooled_engine, guest->pooled);
 }
 
 static void call_theirs(const struct guest *guest) {
@@ -86,7 +103,7 @@ static void call_theirs(const struct guest *guest) {
 static const struct side {
     const char *name;
     void (*call)(const struct guest *guest);
-} sides[2] = {{"ours", call_ours}, {"wasmtime_pooling", call_theirs}};
+} sides[SIDES] = {{"ours", call_ours}, {"ours_on_pooling", call_pooled}, {"wasmtime_pooling", call_theirs}};
 
 // ---- timing ----
 
@@ -217,24 +234,25 @@ static void report(FILE *json, const struct guest *guest, int pages, bool last) 
     if (json)
         fprintf(json, "  {\"pages\": %d", pages);
     for (int threads = 1; threads <= THREADS_MAX; threads++) {
-        double rounds[2][ROUNDS];
-        for (int i = 0; i < WARM_UP; i++) {
-            call_ours(guest);
-            call_theirs(guest);
-        }
+        double rounds[SIDES][ROUNDS];
+        for (int i = 0; i < WARM_UP * SIDES; i++)
+            sides[i % SIDES].call(guest);
         for (int round = 0; round < ROUNDS; round++) {
-            for (int i = 0; i < 2; i++)
-                rounds[(i + round) % 2][round] = time_round(&sides[(i + round) % 2], guest, threads);
+            for (int i = 0; i < SIDES; i++) {
+                int side = (i + round) % SIDES;
+                rounds[side][round] = time_round(&sides[side], guest, threads);
+            }
         }
-        double ours = median(rounds[0]), theirs = median(rounds[1]);
-        printf("%5d  %7d  %10.2f  %10.2f  %6.2f\n", pages, threads, ours, theirs, theirs / ours);
-        for (int i = 0; json && i < 2; i++) {
+        double ours = median(rounds[0]), pooled = median(rounds[1]), theirs = median(rounds[2]);
+        printf("%5d  %7d  %10.2f  %15.2f  %10.2f  %6.2f\n", pages, threads, ours, pooled, theirs,
+               theirs / ours);
+        for (int i = 0; json && i < SIDES; i++) {
             char name[64];
             snprintf(name, sizeof(name), "%s_us_threads_%d", sides[i].name, threads);
             write_rounds(json, name, rounds[i]);
         }
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SIDES; i++) {
         struct distribution found = time_single(&sides[i], guest);
         printf("       %-16s single calls: p50 %.2f, p90 %.2f, p99 %.2f\n", sides[i].name, found.p50,
                found.p90, found.p99);
@@ -250,7 +268,7 @@ static void report(FILE *json, const struct guest *guest, int pages, bool last) 
 struct house {
     struct tw_compiler *compiler;
     struct tw_gpu *gpu;
-    struct tw_engine *engine;
+    struct tw_engine *owned, *pooled;
 };
 
 // The compiler program lies beside the server's, one folder up from ours.
@@ -268,14 +286,18 @@ static struct house open_house(const char *self) {
     house.gpu = house.compiler ? tw_gpu_new(&gpu, &err) : NULL;
     struct tw_engine_options engine = {
         .compiler = house.compiler, .gpu = house.gpu, .warm_per_function = 2, .workers = 1};
-    house.engine = house.gpu ? tw_engine_new(&engine, &err) : NULL;
-    if (!house.engine)
+    house.owned = house.gpu ? tw_engine_new(&engine, &err) : NULL;
+    engine.memory = TW_MEMORY_POOLING;
+    engine.max_instances = 100;
+    house.pooled = house.owned ? tw_engine_new(&engine, &err) : NULL;
+    if (!house.pooled)
         die("the engine", err.message);
     return house;
 }
 
 static void close_house(const struct house *house) {
-    tw_engine_free(house->engine);
+    tw_engine_free(house->pooled);
+    tw_engine_free(house->owned);
     tw_gpu_free(house->gpu);
     tw_compiler_free(house->compiler);
 }
@@ -283,7 +305,8 @@ static void close_house(const struct house *house) {
 int main([[maybe_unused]] int argc, char **argv) {
     struct tw_error err = {};
     struct house house = open_house(argv[0]);
-    ours_engine = house.engine;
+    ours_engine = house.owned;
+    pooled_engine = house.pooled;
     theirs_engine = new_pooling();
     if (!tw_signals_install(&err)) // the second Wasmtime engine installed its handler on top
         die("the fault handler", err.message);
@@ -293,13 +316,15 @@ int main([[maybe_unused]] int argc, char **argv) {
         write_machine(json);
     printf("microseconds a call on a fresh instance (median of %d rounds of %d calls on each thread)\n",
            ROUNDS, CALLS);
-    printf("pages  threads        ours     pooling   times\n");
+    printf("pages  threads        ours  ours on pooling     pooling   times\n");
     for (int i = 0; i < GUESTS; i++) {
         struct guest guest = {.wasm = make_wasm(pages_of[i])};
-        guest.ours = new_module(house.engine, guest.wasm);
+        guest.ours = new_module(house.owned, guest.wasm);
+        guest.pooled = new_module(house.pooled, guest.wasm);
         guest.theirs = new_pre(theirs_engine, guest.wasm);
         report(json, &guest, pages_of[i], i + 1 == GUESTS);
         tw_module_unref(guest.ours);
+        tw_module_unref(guest.pooled);
         wasmtime_instance_pre_delete(guest.theirs);
     }
     if (json) {

@@ -37,7 +37,9 @@ static void show(void *context, const struct tw_finding *finding) {
 
 int cli_doctor(int argc, char **argv) {
     static const struct cli_option options[] = {
-        {"data-dir", "DIR", "look at this data folder (default: a temporary one)"}, {}};
+        {"data-dir", "DIR", "look at this data folder (default: a temporary one)"},
+        {"memory-backend", "NAME", "owned or pooling: where instances would have their memory"},
+        {}};
     struct cli cli;
     int status;
     if (!cli_parse(&cli, cli_doctor, options, argc, argv, 0, 0, &status))
@@ -49,7 +51,8 @@ int cli_doctor(int argc, char **argv) {
     tw_buf_init(&text, 1 << 20);
     tw_json_write_init(&writer, &text);
     tw_json_write_array(&writer);
-    struct tw_service *service = cli_local_service(cli_value(&cli, "data-dir"), NULL, &err);
+    struct tw_service *service =
+        cli_local_service(cli_value(&cli, "data-dir"), NULL, cli_value(&cli, "memory-backend"), &err);
     if (!service) {
         struct tw_finding finding = {.level = TW_FINDING_ERROR, .name = "service"};
         snprintf(finding.text, sizeof finding.text, "%s: %s", tw_code_name(err.code), err.message);

@@ -144,7 +144,7 @@ enum { LOG_MAX_BYTES = 1 << 20 }; // of what a kernel prints
 
 static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const struct kernel_args *args) {
     struct tw_error err = {};
-    struct tw_service *service = cli_local_service(NULL, cli_value(cli, "device"), &err);
+    struct tw_service *service = cli_local_service(NULL, cli_value(cli, "device"), NULL, &err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf log;
     tw_buf_init(&log, LOG_MAX_BYTES);
     run->log = &log;
@@ -235,7 +235,7 @@ int cli_kernel_dump(int argc, char **argv) {
     if (!cli_read_file(cli.args[0], &ptx))
         return CLI_USAGE;
     struct tw_error err = {};
-    struct tw_service *service = cli_local_service(NULL, NULL, &err);
+    struct tw_service *service = cli_local_service(NULL, NULL, NULL, &err);
     bool ok = service && tw_service_kernel_dump(service, tw_buf_str(&ptx),
                                                 tw_str_from(cli_value(&cli, "entry")), stage, &out, &err);
     tw_service_free(service);

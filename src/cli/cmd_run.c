@@ -75,7 +75,8 @@ static int call_and_wait(struct tw_service *service, const struct tw_caller *cal
 static int run_module(const struct cli *cli, const struct tw_buf *wasm, struct tw_span body) {
     static const struct tw_caller caller = {.role = TW_ROLE_ADMIN, .token_id = "local"};
     struct tw_error err = {};
-    struct tw_service *service = cli_local_service(NULL, cli_value(cli, "device"), &err);
+    struct tw_service *service =
+        cli_local_service(NULL, cli_value(cli, "device"), cli_value(cli, "memory-backend"), &err);
     if (!service)
         return cli_fail(&err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer;
@@ -113,6 +114,7 @@ int cli_run(int argc, char **argv) {
         {"export", "NAME", "the export to call (default: _start, then main)"},
         {"args", "JSON", "an array of arguments; the result is printed as JSON"},
         {"device", "NAME", "auto, cpu or cuda"},
+        {"memory-backend", "NAME", "owned or pooling: where the instance has its memory"},
         {}};
     struct cli cli;
     int status;

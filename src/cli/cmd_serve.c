@@ -11,6 +11,10 @@
 #include "http/http.h"
 #include "telemetry/telemetry.h"
 
+static bool is_pooled(const struct config *config) {
+    return strcmp(config->texts[CONFIG_MEMORY_BACKEND], "pooling") == 0;
+}
+
 static struct tw_service_options service_options(const struct config *config) {
     return (struct tw_service_options){
         .data_dir = config->texts[CONFIG_DATA_DIR],
@@ -33,6 +37,8 @@ static struct tw_service_options service_options(const struct config *config) {
         .kernel_keys_file = config->texts[CONFIG_KERNEL_KEYS],
         .require_kernel_signature = config->numbers[CONFIG_KERNEL_SIGNED],
         .reset = strcmp(config->texts[CONFIG_RESET], "madvise") == 0 ? TW_RESET_MADVISE : TW_RESET_AUTO,
+        .memory = is_pooled(config) ? TW_MEMORY_POOLING : TW_MEMORY_OWNED,
+        .max_long_calls = (uint32_t)config->numbers[CONFIG_MAX_LONG_CALLS],
     };
 }
 
@@ -55,10 +61,28 @@ static bool check_word(const char *variable, const char *text, const char *one, 
            tw_fail(err, TW_ERR_INVALID_REQUEST, "%s takes %s or %s, not '%s'", variable, one, other, text);
 }
 
+// What Wasmtime's pooling allocator cannot be asked together with.
+static bool check_backend(const struct config *config, struct tw_error *err) {
+    if (!is_pooled(config))
+        return true;
+    if (strcmp(config->texts[CONFIG_RESET], "auto") != 0)
+        return tw_fail(err, TW_ERR_INVALID_REQUEST,
+                       "TENSOR_WASM_RESET is for the memory backend owned; with pooling every call gets a "
+                       "new instance: leave it at auto");
+    if (strncmp(config->texts[CONFIG_DEVICE], "cuda", 4) == 0)
+        return tw_fail(err, TW_ERR_INVALID_REQUEST,
+                       "TENSOR_WASM_DEVICE=%s needs TENSOR_WASM_MEMORY_BACKEND=owned: devices work on "
+                       "memory that the server owns",
+                       config->texts[CONFIG_DEVICE]);
+    return true;
+}
+
 static bool check_words(const struct config *config, struct tw_error *err) {
     const char *const *texts = config->texts;
     if (!check_word("TENSOR_WASM_INTERRUPT", texts[CONFIG_INTERRUPT], "poll", "epoch", err) ||
         !check_word("TENSOR_WASM_RESET", texts[CONFIG_RESET], "auto", "madvise", err) ||
+        !check_word("TENSOR_WASM_MEMORY_BACKEND", texts[CONFIG_MEMORY_BACKEND], "owned", "pooling", err) ||
+        !check_backend(config, err) ||
         !check_word("TENSOR_WASM_LOG_FORMAT", texts[CONFIG_LOG_FORMAT], "text", "json", err))
         return false;
     bool is_json = strcmp(texts[CONFIG_LOG_FORMAT], "json") == 0;

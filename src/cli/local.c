@@ -5,7 +5,14 @@
 
 #include "cli/internal.h"
 
-struct tw_service *cli_local_service(const char *data_dir, const char *device, struct tw_error *err) {
+struct tw_service *cli_local_service(const char *data_dir, const char *device, const char *memory_backend,
+                                     struct tw_error *err) {
+    bool is_pooled = memory_backend && strcmp(memory_backend, "pooling") == 0;
+    if (memory_backend && !is_pooled && strcmp(memory_backend, "owned") != 0) {
+        tw_fail(err, TW_ERR_INVALID_REQUEST, "--memory-backend takes owned or pooling, not '%s'",
+                memory_backend);
+        return NULL;
+    }
     struct tw_service_options options = {.data_dir = data_dir ? data_dir : ":memory:",
                                          .device = device ? device : "auto",
                                          .dispatch_permits = 64,
@@ -14,6 +21,7 @@ struct tw_service *cli_local_service(const char *data_dir, const char *device, s
                                          .max_instances = 64,
                                          .warm_per_function = 1,
                                          .max_warm = 8,
+                                         .memory = is_pooled ? TW_MEMORY_POOLING : TW_MEMORY_OWNED,
                                          .max_memory_bytes = 4ULL << 30};
     return tw_service_new(&options, err);
 }

@@ -49,6 +49,14 @@ wasm_config_t *engine_config_new(enum tw_interrupt interrupt, size_t stack_bytes
     return config;
 }
 
+bool engine_error_says(const wasmtime_error_t *error, const char *text) {
+    wasm_byte_vec_t message;
+    wasmtime_error_message(error, &message);
+    bool says = memmem(message.data, message.size, text, strlen(text)) != NULL;
+    wasm_byte_vec_delete(&message);
+    return says;
+}
+
 bool engine_fail(struct tw_error *err, enum tw_code code, const char *what, wasmtime_error_t *error) {
     wasm_byte_vec_t text;
     wasmtime_error_message(error, &text);

@@ -24,5 +24,7 @@ enum {
 // wasm_engine_new_with_config. `stack_bytes` is what a guest may use; 0: the default. NULL without memory.
 wasm_config_t *engine_config_new(enum tw_interrupt interrupt, size_t stack_bytes);
 
+// Does Wasmtime's text contain that?
+bool engine_error_says(const wasmtime_error_t *error, const char *text);
 // Fills `err` with the code and Wasmtime's text, cut to fit; frees `error`. Returns false.
 bool engine_fail(struct tw_error *err, enum tw_code code, const char *what, wasmtime_error_t *error);

@@ -31,8 +31,15 @@ static bool start_wasmtime(struct tw_engine *engine, struct tw_error *err) {
     wasm_config_t *config = engine_config_new(engine->options.interrupt, engine->options.stack_bytes);
     if (!config)
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for Wasmtime");
-    engine_memory_configure(config);
-    engine_stacks_configure(&engine->stacks, config);
+    if (engine->options.memory == TW_MEMORY_POOLING) {
+        if (!engine_pooling_configure(config, &engine->options, err)) {
+            wasm_config_delete(config);
+            return false;
+        }
+    } else {
+        engine_memory_configure(config);
+        engine_stacks_configure(&engine->stacks, config);
+    }
     engine->wasmtime = wasm_engine_new_with_config(config);
     if (!engine->wasmtime)
         return tw_fail(err, TW_ERR_INTERNAL, "Wasmtime did not start");
@@ -98,6 +105,7 @@ void tw_engine_free(struct tw_engine *engine) {
 }
 
 void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret_stats) {
+    bool is_pooled = engine->options.memory == TW_MEMORY_POOLING;
     *ret_stats = (struct tw_engine_stats){
         .instances = (uint32_t)tw_counter_get(&engine->instances),
         .warm = (uint32_t)tw_counter_get(&engine->warm),
@@ -105,6 +113,10 @@ void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret
         .running = (uint32_t)tw_counter_get(&engine->sched.running),
         .code_bytes = (uint64_t)tw_counter_get(&engine->codes.mapped_bytes),
         .queued = engine_sched_queued(&engine->sched),
-        .reset_method = engine->resetter.pagemap >= 0 ? "pagemap_scan" : "madvise",
+        .max_instances = engine->options.max_instances,
+        .memory_backend = is_pooled ? "pooling" : "owned",
+        .reset_method = is_pooled                       ? "instantiate"
+                        : engine->resetter.pagemap >= 0 ? "pagemap_scan"
+                                                        : "madvise",
     };
 }

@@ -19,6 +19,9 @@
 // How memory is put back after a call: by copying the written pages back (where the kernel can name them), or by
 // giving all pages back to the kernel.
 enum tw_reset { TW_RESET_AUTO, TW_RESET_MADVISE };
+// Whose memory instances lie in: ours, reset in place, which devices need; or the slots of Wasmtime's pooling
+// allocator, made anew for every call, for comparison.
+enum tw_memory_backend { TW_MEMORY_OWNED, TW_MEMORY_POOLING };
 enum tw_interrupt { TW_INTERRUPT_POLL, TW_INTERRUPT_EPOCH };
 
 // A kernel that a tenant has published under a name. Plain value.
@@ -41,7 +44,8 @@ struct tw_engine_options {
     struct tw_gpu *gpu;                 // borrowed
     struct tw_kernel_registry registry; // `find` NULL: none
     enum tw_interrupt interrupt;
-    enum tw_reset reset;
+    enum tw_reset reset; // of owned memory
+    enum tw_memory_backend memory;
     unsigned workers;                     // threads that run guests; 0: one a core, at least 2
     uint32_t max_instances;               // live, warm ones included
     uint32_t max_queued;                  // calls that wait for a worker; 0: 4,096
@@ -210,8 +214,10 @@ uint32_t tw_executor_waiting(const struct tw_executor *executor); // calls
 
 struct tw_engine_stats {
     uint32_t instances, warm, kept, running, queued;
-    uint64_t code_bytes;      // compiled code that is mapped
-    const char *reset_method; // "pagemap_scan" or "madvise"
+    uint64_t code_bytes;        // compiled code that is mapped
+    uint32_t max_instances;     // fewer than asked for where the pool has no room for more
+    const char *memory_backend; // "owned" or "pooling"
+    const char *reset_method;   // "pagemap_scan", "madvise", or "instantiate"
 };
 void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret_stats);
 

@@ -49,7 +49,10 @@ const struct engine_import *engine_imports(uint32_t *ret_count) {
 // ---- calls that cannot wait ----
 
 static struct engine_instance *instance_of(wasmtime_caller_t *caller) {
-    return wasmtime_context_get_data(wasmtime_caller_context(caller));
+    struct engine_instance *instance = wasmtime_context_get_data(wasmtime_caller_context(caller));
+    if (instance->is_pooled) // its memory may have grown
+        engine_pooling_look(instance);
+    return instance;
 }
 
 static wasm_trap_t *call_at_once(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,

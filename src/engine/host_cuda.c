@@ -57,10 +57,20 @@ static wasm_trap_t *answer64(struct engine_instance *instance, wasmtime_val_raw_
     return NULL;
 }
 
+// NULL: none that this instance could use.
+static struct tw_gpu *devices_of(const struct engine_instance *instance) {
+    return instance->is_pooled ? NULL : instance->module->engine->options.gpu;
+}
+
 static struct tw_gpu_context *context_of(struct engine_instance *instance, struct tw_error *err) {
     if (instance->gpu)
         return instance->gpu;
-    struct tw_gpu *gpu = instance->module->engine->options.gpu;
+    if (instance->is_pooled) {
+        tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE,
+                "devices need memory that the server owns; start it with --memory-backend owned");
+        return NULL;
+    }
+    struct tw_gpu *gpu = devices_of(instance);
     struct tw_gpu_device *device = gpu ? tw_gpu_device_default(gpu) : NULL;
     if (!device) {
         tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE, "this host has no device");
@@ -420,13 +430,13 @@ wasm_trap_t *engine_cuda_memset_d8(struct engine_instance *instance, wasmtime_va
 // ---- devices and errors ----
 
 wasm_trap_t *engine_cuda_device_count(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_gpu *gpu = instance->module->engine->options.gpu;
+    struct tw_gpu *gpu = devices_of(instance);
     args[0].i32 = gpu ? (int32_t)tw_gpu_device_count(gpu) : 0;
     return NULL;
 }
 
 wasm_trap_t *engine_cuda_device_info(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_gpu *gpu = instance->module->engine->options.gpu;
+    struct tw_gpu *gpu = devices_of(instance);
     uint32_t index = (uint32_t)args[0].i32, len = (uint32_t)args[2].i32;
     struct tw_error err = {};
     struct tw_gpu_device *device = gpu ? tw_gpu_device_at(gpu, index) : NULL;

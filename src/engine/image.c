@@ -16,7 +16,7 @@
 
 #include "engine/internal.h"
 
-enum { IMAGE_VERSION = 1, IMAGE_PAGE = 4096, IMAGE_REPLAY = 1 };
+enum { IMAGE_VERSION = 1, IMAGE_PAGE = ENGINE_IMAGE_PAGE, IMAGE_REPLAY = 1 };
 static const char magic[8] = "TWIMAGE";
 
 struct header {
@@ -30,7 +30,7 @@ struct header {
 
 // ---- capture ----
 
-static bool is_zero_page(const uint8_t *page) {
+bool engine_image_is_zero(const uint8_t *page) {
     uint64_t any = 0;
     for (size_t i = 0; i < IMAGE_PAGE / sizeof(any); i++) {
         uint64_t word;
@@ -42,7 +42,7 @@ static bool is_zero_page(const uint8_t *page) {
 
 static uint64_t used_bytes(const struct engine_region *region) {
     uint64_t used = region->size;
-    while (used > 0 && is_zero_page(region->base + used - IMAGE_PAGE))
+    while (used > 0 && engine_image_is_zero(region->base + used - IMAGE_PAGE))
         used -= IMAGE_PAGE;
     return used;
 }

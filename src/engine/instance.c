@@ -32,8 +32,9 @@ static bool look_up(struct engine_instance *instance, struct tw_error *err) {
             return false;
         instance->memories[i] = item.of.memory;
         // See is_heap in memory.c.
-        if (instance->regions_made <= i ||
-            wasmtime_memory_data(instance->context, &item.of.memory) != instance->regions[i].base)
+        if (!instance->is_pooled &&
+            (instance->regions_made <= i ||
+             wasmtime_memory_data(instance->context, &item.of.memory) != instance->regions[i].base))
             return tw_fail(err, TW_ERR_INTERNAL, "the engine made the memories in another order");
     }
     for (uint32_t i = 0; i < module->global_count; i++) {
@@ -56,7 +57,7 @@ static wasmtime_error_t *on_epoch(wasmtime_context_t *context, void *env, uint64
     return NULL;
 }
 
-static bool fail_denied(const struct engine_instance *instance, uint32_t memory, struct tw_error *err) {
+bool engine_instance_denied(const struct engine_instance *instance, uint32_t memory, struct tw_error *err) {
     if (instance->regions[memory].denied == ENGINE_DENIED_BY_FUNCTION)
         return tw_fail(err, TW_ERR_QUOTA,
                        "memory %" PRIu32 " of the module begins with more than the limit of %" PRIu64
@@ -68,6 +69,11 @@ static bool fail_denied(const struct engine_instance *instance, uint32_t memory,
                    " of its %" PRIu64 " %s; run fewer at once, or have the limit raised",
                    instance->regions[memory].image_size, instance->tenant, use.now, use.limit,
                    tw_resource_name(TW_RESOURCE_CPU_MEMORY));
+}
+
+// At the caps of Wasmtime's pool others can make room; at the module's own limits nobody can.
+static enum tw_code code_of(const wasmtime_error_t *error) {
+    return engine_error_says(error, ENGINE_POOL_FULL) ? TW_ERR_CAPACITY : TW_ERR_QUOTA;
 }
 
 static bool instantiate(struct engine_instance *instance, struct tw_error *err) {
@@ -87,7 +93,7 @@ static bool instantiate(struct engine_instance *instance, struct tw_error *err) 
     for (uint32_t i = 0; i < instance->regions_made; i++) {
         if (instance->regions[i].denied) {
             wasmtime_error_delete(error);
-            return fail_denied(instance, i, err);
+            return engine_instance_denied(instance, i, err);
         }
     }
     if (trap) {
@@ -95,7 +101,7 @@ static bool instantiate(struct engine_instance *instance, struct tw_error *err) 
         return tw_fail(err, TW_ERR_START_FAILED, "an element segment does not fit its table");
     }
     if (error)
-        return engine_fail(err, TW_ERR_QUOTA, "the module could not be instantiated", error);
+        return engine_fail(err, code_of(error), "the module could not be instantiated", error);
     return done || tw_fail(err, TW_ERR_INTERNAL, "instantiating waited for something");
 }
 
@@ -140,31 +146,45 @@ static void *array(size_t count, size_t size) {
     return tw_alloc_zero(count ? count : 1, size);
 }
 
-static bool make_store(struct engine_instance *instance, struct tw_error *err) {
-    struct tw_module *module = instance->module;
-    struct tw_engine *engine = module->engine;
-    instance->arena = tw_gpu_arena_take(engine->options.gpu, err);
-    if (!instance->arena)
-        return false;
+static bool make_lists(struct engine_instance *instance, struct tw_error *err) {
+    const struct tw_module *module = instance->module;
     instance->region_count = module->memory_count;
     instance->regions = array(module->memory_count, sizeof(*instance->regions));
     instance->memories = array(module->memory_count, sizeof(*instance->memories));
     instance->globals = array(module->global_count, sizeof(*instance->globals));
     instance->exports = array(module->export_count, sizeof(*instance->exports));
-    instance->store = wasmtime_store_new(engine->wasmtime, instance, NULL);
-    if (!instance->regions || !instance->memories || !instance->globals || !instance->exports ||
-        !instance->store)
+    if (!instance->regions || !instance->memories || !instance->globals || !instance->exports)
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for an instance");
-    instance->context = wasmtime_store_context(instance->store);
     if (module->abi_memory < module->memory_count)
         instance->memory = &instance->regions[module->abi_memory];
-    // Memories are limited by memory.c.
-    wasmtime_store_limiter(instance->store, -1, (int64_t)module->limits.table_elements, -1, -1, -1);
+    instance->is_pooled = module->engine->options.memory == TW_MEMORY_POOLING;
+    if (!instance->is_pooled)
+        instance->arena = tw_gpu_arena_take(module->engine->options.gpu, err);
+    return instance->is_pooled || instance->arena;
+}
+
+static bool make_store(struct engine_instance *instance, struct tw_error *err) {
+    struct tw_module *module = instance->module;
+    struct tw_engine *engine = module->engine;
+    instance->store = wasmtime_store_new(engine->wasmtime, instance, NULL);
+    if (!instance->store)
+        return tw_fail(err, TW_ERR_CAPACITY, "no memory for an instance");
+    instance->context = wasmtime_store_context(instance->store);
+    // Memories of ours are limited by memory.c.
+    int64_t memory_bytes = instance->is_pooled ? (int64_t)module->limits.memory_bytes : -1;
+    wasmtime_store_limiter(instance->store, memory_bytes, (int64_t)module->limits.table_elements, -1, -1, -1);
     if (engine->options.interrupt == TW_INTERRUPT_EPOCH) {
         wasmtime_context_set_epoch_deadline(instance->context, 1);
         wasmtime_store_epoch_deadline_callback(instance->store, on_epoch, instance, NULL);
     }
     return true;
+}
+
+// The store with the guest in it, as the image has it.
+static bool make_guest(struct engine_instance *instance, struct tw_error *err) {
+    return make_store(instance, err) && instantiate(instance, err) && look_up(instance, err) &&
+           (!instance->is_pooled || engine_pooling_bind(instance, err)) &&
+           (set_globals(instance) || tw_fail(err, TW_ERR_INTERNAL, "the image does not fit the module"));
 }
 
 // Counts one more for the server and the tenant.
@@ -202,9 +222,7 @@ struct engine_instance *engine_instance_new(struct tw_module *module, uint64_t t
     instance->module = module;
     instance->tenant = tenant;
     instance->account = tw_account_ref(account);
-    bool ok = make_store(instance, err) && instantiate(instance, err) && look_up(instance, err);
-    if (ok && !set_globals(instance))
-        ok = tw_fail(err, TW_ERR_INTERNAL, "the image does not fit the module");
+    bool ok = make_lists(instance, err) && make_guest(instance, err);
     if (ok && module->image.mapping && module->image.replay)
         ok = engine_instance_start(instance, deadline_ns, err);
     if (ok)
@@ -213,17 +231,20 @@ struct engine_instance *engine_instance_new(struct tw_module *module, uint64_t t
     return NULL;
 }
 
+static void drop_store(struct engine_instance *instance) {
+    if (instance->store && (!instance->is_pooled || engine_pooling_leave(instance)))
+        wasmtime_store_delete(instance->store);
+    instance->store = NULL;
+}
+
 void engine_instance_free(struct engine_instance *instance) {
     if (!instance)
         return;
     struct tw_engine *engine = instance->engine;
     tw_gpu_context_free(instance->gpu);
-    if (instance->store)
-        wasmtime_store_delete(instance->store);
-    if (instance->arena) {
-        if (engine_memories_done(instance))
-            tw_gpu_arena_give(engine->options.gpu, instance->arena);
-    }
+    drop_store(instance);
+    if (engine_memories_done(instance) && instance->arena)
+        tw_gpu_arena_give(engine->options.gpu, instance->arena);
     engine_code_give(instance->code);
     free(instance->regions);
     free(instance->memories);
@@ -286,6 +307,8 @@ bool engine_instance_start(struct engine_instance *instance, int64_t deadline_ns
         (!module->has_start || run_start(instance, "tw:start", "the start function", deadline_ns, err)) &&
         (!module->has_initialize || run_start(instance, "_initialize", "_initialize", deadline_ns, err));
     instance->host = (struct engine_host){};
+    if (instance->is_pooled)
+        engine_pooling_look(instance);
     return ok;
 }
 
@@ -315,6 +338,8 @@ static bool shrink(struct engine_instance *instance, uint32_t index) {
 }
 
 void engine_instance_end_call(struct engine_instance *instance) {
+    if (instance->is_pooled)
+        engine_pooling_look(instance);
     instance->call = NULL;
     instance->host.input_at = 0;
     instance->host.emitted = 0;
@@ -327,12 +352,31 @@ void engine_instance_end_call(struct engine_instance *instance) {
     }
 }
 
+// In a pool's slot a guest is as fresh as new by being new.
+static bool renew(struct engine_instance *instance) {
+    struct engine_code *code = instance->code;
+    struct tw_error err;
+    drop_store(instance);
+    instance->code = NULL;
+    instance->poll = NULL;
+    memset(instance->exports, 0, instance->module->export_count * sizeof(*instance->exports));
+    bool ok = !fails() && make_guest(instance, &err);
+    engine_code_give(code); // what it has now is its own
+    return ok;
+}
+
 bool engine_instance_reset(struct engine_instance *instance) {
     const struct tw_module *module = instance->module;
     if (module->single_use)
         return false;
+    if (instance->is_pooled) {
+        if (!renew(instance))
+            return false;
+        engine_instance_end_call(instance);
+        return true;
+    }
     if (instance->poll_closed) {
-        if (fails() || !engine_poll_page(instance->arena, true))
+        if (fails() || !engine_poll_page(instance, true))
             return false;
         instance->poll_closed = false;
     }

@@ -22,12 +22,14 @@ struct engine_stacks {
     struct engine_slab *slabs;
     uint32_t free_count;
 };
-#define ENGINE_NO_STACK "no memory for a stack" // what Wasmtime hears, and says in turn
+#define ENGINE_NO_STACK  "no memory for a stack" // what Wasmtime hears, and says in turn
+#define ENGINE_POOL_FULL "maximum concurrent"    // what it says when its pool is used up
 void engine_stacks_init(struct engine_stacks *stacks);
 void engine_stacks_done(struct engine_stacks *stacks); // no stack is in use
 void engine_stacks_configure(struct engine_stacks *stacks, wasm_config_t *config);
 
 // ---- images (image.c): what every instance of a module begins as. Frozen. ----
+enum { ENGINE_IMAGE_PAGE = 4096 };
 struct engine_image_memory {
     uint64_t size_bytes;  // of the memory: whole Wasm pages
     uint64_t file_offset; // of its first byte, page-aligned
@@ -51,6 +53,7 @@ struct engine_image {
 [[nodiscard]] bool engine_image_map(int fd, const struct tw_digest *wasm, struct engine_image *ret_image,
                                     struct tw_error *err);
 void engine_image_done(struct engine_image *image);
+bool engine_image_is_zero(const uint8_t *page); // all of ENGINE_IMAGE_PAGE bytes
 // The state of an instance as an image file, all of `out`.
 [[nodiscard]] bool engine_image_capture(struct engine_instance *instance, const struct tw_digest *wasm,
                                         bool replay, struct tw_buf *out, struct tw_error *err);
@@ -86,7 +89,18 @@ void engine_memory_creating(struct engine_instance *instance);
 // False: the arena must not be used again.
 [[nodiscard]] bool engine_memories_done(struct engine_instance *instance);
 // Opens or closes the poll page. Closing stops the guest at its next poll. Any thread.
-bool engine_poll_page(struct tw_gpu_arena *arena, bool open);
+bool engine_poll_page(const struct engine_instance *instance, bool open);
+
+// ---- Wasmtime's pooling allocator instead (pooling.c) ----
+// Lowers `max_instances` to what there is room for.
+[[nodiscard]] bool engine_pooling_configure(wasm_config_t *config, struct tw_engine_options *options,
+                                            struct tw_error *err);
+// Makes the image of a guest that was just instantiated, and its memories the instance's regions. QUOTA.
+[[nodiscard]] bool engine_pooling_bind(struct engine_instance *instance, struct tw_error *err);
+// Reads the memories' sizes, which the guest may have changed.
+void engine_pooling_look(struct engine_instance *instance);
+// Before its store goes. False: the store must stay, since its slots are not as Wasmtime believes.
+[[nodiscard]] bool engine_pooling_leave(struct engine_instance *instance);
 
 // ---- reset (reset.c) ----
 struct engine_resetter {
@@ -167,7 +181,8 @@ struct engine_instance {
     struct tw_module *module; // borrowed while warm, referenced by the call else; not used to free it
     uint64_t tenant;
     struct tw_account *account; // NULL: none; holds a reference
-    struct tw_gpu_arena *arena;
+    struct tw_gpu_arena *arena; // NULL: the memories are in Wasmtime's pool
+    bool is_pooled;
     wasmtime_store_t *store;
     wasmtime_context_t *context;
     wasmtime_instance_t instance;
@@ -185,7 +200,8 @@ struct engine_instance {
     struct tw_gpu_context *gpu;
     struct engine_call *call; // NULL: idle
     struct engine_host host;
-    bool poll_mapped, poll_closed;
+    uint8_t *poll; // the poll page; NULL: none
+    bool poll_closed;
     uint64_t fault_thread,
         faults; // of the last reset, and its page faults then; 0: the guest ran elsewhere since
     uint64_t kernel_ns_before; // of calls before this one, on an instance that is kept
@@ -197,6 +213,8 @@ struct engine_instance {
                                                           struct tw_account *account, int64_t deadline_ns,
                                                           struct tw_error *err);
 void engine_instance_free(struct engine_instance *instance);
+// Fails with QUOTA, saying whose limit that memory met.
+bool engine_instance_denied(const struct engine_instance *instance, uint32_t memory, struct tw_error *err);
 // Start function and `_initialize`. START_FAILED.
 [[nodiscard]] bool engine_instance_start(struct engine_instance *instance, int64_t deadline_ns,
                                          struct tw_error *err);

@@ -44,14 +44,18 @@ enum {
     ENGINE_PATIENCE_NS = 8'000'000, // and so is one that was seen for so long, computing or not
     ENGINE_SLICE_NS = 5'000'000,    // a computing guest's turn: a switch costs about 20 us
     ENGINE_QUIET_TICKS = 50,        // without a guest, before the watch stops ticking
-    ENGINE_HELD_DEFAULT = 256,      // threads in long calls, running or paused
-    ENGINE_READY_MIN = 64,          // calls that may wait for one event loop, however long they take
-    ENGINE_READY_MAX = 2'048,       // and however short; more are workers'
-    ENGINE_READY_NS = 5'000'000,    // between the two: as many as take so long by the last calls' time
-    ENGINE_LONG_CALLS = 16,         // short ones after a long one, before event loops run a module's calls
-    ENGINE_SHARES_KEPT = 256,   // tenants remembered by a queue, before those that do nothing are forgotten
-    ENGINE_SHARES_MAX = 65'536, // with calls at once
-    ENGINE_RETRY_MAX_S = 30,    // the longest Retry-After
+    // Of Wasmtime's pooling allocator, which reserves 8 GiB for each at once: 16 TiB of the 128 there are.
+    ENGINE_POOLED_MAX = 2'048,
+    ENGINE_POOLED_INSTANCE_BYTES = 64 << 20, // what Wasmtime knows of one, lists of functions and globals
+    ENGINE_POOLED_KEEP_BYTES = 64 << 10,     // of a memory or table, cleared rather than given back
+    ENGINE_HELD_DEFAULT = 256,               // threads in long calls, running or paused
+    ENGINE_READY_MIN = 64,                   // calls that may wait for one event loop, however long they take
+    ENGINE_READY_MAX = 2'048,                // and however short; more are workers'
+    ENGINE_READY_NS = 5'000'000, // between the two: as many as take so long by the last calls' time
+    ENGINE_LONG_CALLS = 16,      // short ones after a long one, before event loops run a module's calls
+    ENGINE_SHARES_KEPT = 256,    // tenants remembered by a queue, before those that do nothing are forgotten
+    ENGINE_SHARES_MAX = 65'536,  // with calls at once
+    ENGINE_RETRY_MAX_S = 30,     // the longest Retry-After
 };
 
 #define ENGINE_MEMORY_DEFAULT (256ULL << 20)

@@ -21,8 +21,10 @@ void engine_memory_creating(struct engine_instance *instance) {
     creating = instance;
 }
 
-bool engine_poll_page(struct tw_gpu_arena *arena, bool open) {
-    return mprotect(arena->poll, TW_ARENA_POLL_BYTES, open ? PROT_READ : PROT_NONE) == 0;
+bool engine_poll_page(const struct engine_instance *instance, bool open) {
+    // A slot of Wasmtime's pool is to be what it was.
+    int access = !open ? PROT_NONE : instance->is_pooled ? PROT_READ | PROT_WRITE : PROT_READ;
+    return mprotect(instance->poll, ENGINE_WASM_PAGE, access) == 0;
 }
 
 // ---- a memory of a guest ----
@@ -194,7 +196,7 @@ static wasmtime_error_t *grow_poll(void *env, size_t new_size) {
 }
 
 static wasmtime_error_t *make_poll(struct engine_instance *instance, wasmtime_linear_memory_t *ret_memory) {
-    instance->poll_mapped = true;
+    instance->poll = instance->arena->poll;
     ret_memory->env = instance->arena;
     ret_memory->get_memory = get_poll;
     ret_memory->grow_memory = grow_poll;
@@ -268,7 +270,7 @@ bool engine_memories_done(struct engine_instance *instance) {
         (void)engine_region_count(region, 0); // giving back is never refused
         if (region->own_bytes) {
             munmap(region->base, region->own_bytes);
-        } else if (region->base) {
+        } else if (region->base && instance->arena) { // else it is in Wasmtime's pool
             // Back to plain reserved space: drops the image's mapping and every page.
             size_t used = region->size > region->image_bytes ? region->size : region->image_bytes;
             if (used && mmap(region->base, used, PROT_NONE,
@@ -276,5 +278,5 @@ bool engine_memories_done(struct engine_instance *instance) {
                 madvise(region->base, used, MADV_DONTNEED);
         }
     }
-    return !instance->poll_closed || engine_poll_page(instance->arena, true);
+    return !instance->poll_closed || engine_poll_page(instance, true);
 }

@@ -55,9 +55,9 @@ static bool pass_gate(struct engine_instance *instance) {
 static bool on_poll_fault(int signal_number, siginfo_t *info, void *ucontext) {
     (void)ucontext;
     const struct engine_call *call = own && signal_number == SIGSEGV ? call_of(own) : NULL;
-    if (!call || !call->instance || !call->instance->arena)
+    if (!call || !call->instance || !call->instance->poll)
         return false;
-    uintptr_t page = (uintptr_t)call->instance->arena->poll;
+    uintptr_t page = (uintptr_t)call->instance->poll;
     if ((uintptr_t)info->si_addr - page >= ENGINE_WASM_PAGE)
         return false;
     return pass_gate(call->instance);
@@ -82,8 +82,8 @@ static void close_gate(struct engine_instance *instance, enum engine_gate gate) 
     tw_state_set(&instance->gate, gate); // before the page: whoever faults finds why
     if (engine->options.interrupt == TW_INTERRUPT_EPOCH)
         wasmtime_engine_increment_epoch(engine->wasmtime);
-    else if (instance->poll_mapped && !instance->poll_closed)
-        instance->poll_closed = engine_poll_page(instance->arena, false);
+    else if (instance->poll && !instance->poll_closed)
+        instance->poll_closed = engine_poll_page(instance, false);
     if (gate == ENGINE_GATE_STOP)
         tw_state_wake(&instance->gate);
 }
@@ -92,7 +92,7 @@ static void open_gate(struct engine_instance *instance) {
     if (tw_state_get(&instance->gate) != ENGINE_GATE_PAUSE)
         return;
     // A page that cannot be opened again ends the guest.
-    bool open = !instance->poll_closed || engine_poll_page(instance->arena, true);
+    bool open = !instance->poll_closed || engine_poll_page(instance, true);
     instance->poll_closed = !open;
     tw_state_set(&instance->gate, open ? ENGINE_GATE_OPEN : ENGINE_GATE_STOP);
     tw_state_wake(&instance->gate);

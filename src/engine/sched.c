@@ -21,7 +21,9 @@ uint32_t engine_weight_of(const struct tw_invoke *invoke) {
 
 static bool may_begin(void *context, const struct engine_share *share) {
     const struct engine_sched *sched = context;
-    return share->held < sched->held_max - (uint32_t)tw_counter_get(&sched->held);
+    // More may be held than the maximum: those that had begun when it was reached.
+    uint32_t held = (uint32_t)tw_counter_get(&sched->held);
+    return held < sched->held_max && share->held < sched->held_max - held;
 }
 
 bool engine_sched_may_begin(struct engine_sched *sched, uint64_t tenant) {

@@ -44,7 +44,9 @@ static const char *kind_of_error(struct engine_call *call) {
         wasmtime_exnref_unroot(&exception);
         return "uncaught_exception";
     }
-    return heap && heap->denied ? "out_of_memory" : NULL;
+    bool is_full = call->instance->is_pooled ? engine_error_says(call->error, "GC heap out of memory")
+                                             : heap && heap->denied;
+    return is_full ? "out_of_memory" : NULL;
 }
 
 // ---- backtrace ----
@@ -148,11 +150,8 @@ static void trapped(struct engine_call *call) {
 
 // An error that is no trap: the guest could not be entered.
 static enum tw_code code_of(const wasmtime_error_t *error) {
-    wasm_byte_vec_t message;
-    wasmtime_error_message(error, &message);
-    bool lacks_stack = memmem(message.data, message.size, ENGINE_NO_STACK, strlen(ENGINE_NO_STACK)) != NULL;
-    wasm_byte_vec_delete(&message);
-    return lacks_stack ? TW_ERR_CAPACITY : TW_ERR_INTERNAL;
+    bool is_full = engine_error_says(error, ENGINE_NO_STACK) || engine_error_says(error, ENGINE_POOL_FULL);
+    return is_full ? TW_ERR_CAPACITY : TW_ERR_INTERNAL;
 }
 
 static void failed(struct engine_call *call) {

@@ -85,6 +85,14 @@ static void check_reset(const struct report *report, const struct tw_service *se
         return;
     struct tw_engine_stats stats;
     tw_engine_stats(service->engine, &stats);
+    if (strcmp(stats.memory_backend, "pooling") == 0) {
+        tell(report, TW_FINDING_HINT, "instance reset",
+             "the memory backend owned resets instances in place, and has devices",
+             "pooling: every call gets a new instance of Wasmtime's pool, at most %" PRIu32
+             " of them; no devices",
+             stats.max_instances);
+        return;
+    }
     if (strcmp(stats.reset_method, "pagemap_scan") == 0)
         tell(report, TW_FINDING_OK, "instance reset", "", "%s (Linux %s): only dirtied pages are restored",
              stats.reset_method, name.release);

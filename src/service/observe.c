@@ -23,10 +23,12 @@ static void write_engine(struct tw_service *service, struct tw_json_writer *writ
     tw_json_write_key(writer, "engine");
     tw_json_write_object(writer);
     tw_json_write_number(writer, "instances", stats.instances);
+    tw_json_write_number(writer, "max_instances", stats.max_instances);
     tw_json_write_number(writer, "warm", stats.warm);
     tw_json_write_number(writer, "kept", stats.kept);
     tw_json_write_number(writer, "running", stats.running);
     tw_json_write_number(writer, "queued", stats.queued);
+    tw_json_write_text(writer, "memory_backend", tw_str_from(stats.memory_backend));
     tw_json_write_text(writer, "reset", tw_str_from(stats.reset_method));
     tw_json_write_end(writer, '}');
 }

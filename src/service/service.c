@@ -56,6 +56,8 @@ static bool open_engine(struct tw_service *service, struct tw_error *err) {
                                        .registry = {service, service_kernels_open},
                                        .interrupt = options->interrupt,
                                        .reset = options->reset,
+                                       .memory = options->memory,
+                                       .max_long_calls = options->max_long_calls,
                                        .workers = options->workers,
                                        .max_instances = options->max_instances,
                                        .warm_per_function = options->warm_per_function,

@@ -30,6 +30,8 @@ struct tw_service_options {
     const char *kernel_keys_file; // public keys whose signatures of kernels count; NULL or empty: none
     bool require_kernel_signature;
     enum tw_reset reset;
+    enum tw_memory_backend memory;
+    uint32_t max_long_calls; // threads in calls that compute for long; 0: 256
 };
 struct tw_service;
 [[nodiscard]] struct tw_service *tw_service_new(const struct tw_service_options *options,

@@ -58,6 +58,18 @@ def test_memory_is_put_back_by_madvise_too(server):
     assert server.client.metrics()[HITS] >= 4
 
 
+def test_calls_beyond_the_threads_for_long_ones_wait(server, name):
+    server.options += ["--max-long-calls", "1", "--threads", "1"]
+    server.start()
+    one, two = Client(server.port, tenant=1), Client(server.port, tenant=2)
+    one.deploy(name, wat('(module (func (export "spin") (loop (br 0))))'))
+    two.deploy(name, COUNT)
+    assert one.post_json(f"/functions/{name}/invoke-async", {"export": "spin", "args": []}, {"X-TensorWasm-Deadline-Ms": "3000"}).status == 202
+    short = lambda: two.call(name, "f", headers={"X-TensorWasm-Deadline-Ms": "300"})
+    eventually(lambda: short().kind == "invoke_timeout", 20, "the one thread being taken")
+    eventually(lambda: short().status == 200, 20, "the thread being free again")
+
+
 def test_the_same_bytes_share_code_between_tenants(server):
     server.start()
     one, two = Client(server.port, tenant=1), Client(server.port, tenant=2)

@@ -33,6 +33,9 @@ static inline void engine_test_open(struct engine_test *test, const struct tw_en
     struct tw_engine_options options = more ? *more : (struct tw_engine_options){.warm_per_function = 4};
     options.compiler = test->compiler;
     options.gpu = test->gpu;
+    const char *memory = getenv("TW_TEST_MEMORY_BACKEND"); // the same tests on the other one
+    if (memory && strcmp(memory, "pooling") == 0)
+        options.memory = TW_MEMORY_POOLING;
     tw_assert_ok(test->engine = tw_engine_new(&options, &err), &err);
 }
 
