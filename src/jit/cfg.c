@@ -27,8 +27,9 @@ bool jit_refuse(struct tw_error *err, const struct tw_kir_inst *inst, const char
                    tw_kir_type_name(inst->type), text);
 }
 
+// Where a warp stops and others run: barriers, and nanosleep.
 static bool is_barrier(const struct tw_kir_inst *inst) {
-    return inst->op == TW_KIR_BAR || inst->op == TW_KIR_BARRED;
+    return inst->op == TW_KIR_BAR || inst->op == TW_KIR_BARRED || inst->op == TW_KIR_NANOSLEEP;
 }
 
 static bool only_ends(const struct tw_kir_block *block) {

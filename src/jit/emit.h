@@ -22,6 +22,8 @@ struct jit_flow {
     uint32_t *end_node;        // by loop
     uint32_t node_count;
     LLVMValueRef *masks; // by block: slot of the lanes that go there; NULL when they are all of the warp
+    LLVMBasicBlockRef
+        *resumes; // by block: takes a warp up that was suspended at its end (yield.c); NULL: none
 };
 
 // What a warp's state says (exact.c).
@@ -66,6 +68,7 @@ struct jit_emit {
     LLVMValueRef start_mask;           // lanes of this warp that exist
     LLVMValueRef status;               // slot: enum tw_kernel_status
     LLVMValueRef next_state;           // slot: where the warp goes on; see region.c
+    LLVMValueRef rounds;               // slot: how often the warp could have been suspended in this turn
     LLVMBasicBlockRef warp_end, leave; // the warp has nothing more to run now; the launch ends at once
 
     LLVMValueRef *regs;              // slots by register
@@ -81,7 +84,8 @@ struct jit_emit {
     const struct jit_points *points;
     LLVMBasicBlockRef *point_blocks; // in the exact version: where warps come in
     LLVMValueRef current_mask;       // slot
-    uint64_t mask_at; // place of the masks in a warp's part of the spill area, 8 bytes a block and one more
+    uint64_t mask_at; // place of the masks in a warp's part of the spill area, 8 bytes a block and one more:
+                      // where lanes leave the main version, or are suspended
 
     // what is being emitted now
     uint32_t at_block, at_inst;
@@ -198,11 +202,21 @@ LLVMValueRef jit_spill_load(struct jit_emit *e, uint32_t reg, bool vector);
 void jit_emit_resumes(struct jit_emit *e, LLVMValueRef sw, uint32_t first_state);
 void jit_enter(struct jit_emit *e); // emit_kernel.c: from the beginning
 [[nodiscard]] bool jit_region_build(struct jit_emit *e);
-// barrier.c: kernels with more than one barrier.
+// barrier.c: kernels with more than one barrier, or whose warps are suspended elsewhere too.
+enum { JIT_NAMED_BYTES = 384 }; // of the table in the spill area
 void jit_named_reset(struct jit_emit *e);
 void jit_named_arrive(struct jit_emit *e, const struct tw_kir_inst *inst, bool waits);
 LLVMValueRef jit_named_waits(struct jit_emit *e, LLVMValueRef warp);
 void jit_named_round_end(struct jit_emit *e, LLVMBasicBlockRef again, LLVMBasicBlockRef done);
+void jit_named_reduce(struct jit_emit *e, const struct tw_kir_inst *inst); // adds this warp's predicates
+// Of the last round at the barrier that this warp waited at: true predicates and lanes, i32.
+void jit_named_reduced(struct jit_emit *e, LLVMValueRef ret_counts[2]);
+// yield.c: the warp may be suspended at the end of `block`; the builder is left where it goes on.
+void jit_emit_yield(struct jit_emit *e, uint32_t block);
+// The code that takes it up again, to be ended by the block's jump. False: it is there already.
+bool jit_begin_yield_resume(struct jit_emit *e, uint32_t block);
+// Registers that a warp suspended at the end of `b` takes with it.
+bool jit_yield_keeps(const struct jit_code *code, const struct jit_block *b, uint32_t reg);
 void jit_emit_states_reset(struct jit_emit *e);
 void jit_emit_state_store(struct jit_emit *e, LLVMValueRef alive);
 void jit_emit_round_end(struct jit_emit *e, LLVMValueRef alive, LLVMBasicBlockRef again,

@@ -115,6 +115,7 @@ void jit_begin_warp(struct jit_emit *e, LLVMValueRef *tid_base) {
 }
 
 void jit_reset_slots(struct jit_emit *e) {
+    LLVMBuildStore(e->b, jit_i32(e, 0), e->rounds);
     for (uint32_t r = 0; r < e->code->function->reg_count; r++)
         if (e->regs[r])
             LLVMBuildStore(e->b, LLVMConstNull(LLVMGetAllocatedType(e->regs[r])), e->regs[r]);
@@ -130,6 +131,7 @@ static void make_slots(struct jit_emit *e, struct skeleton *s) {
     e->warp = jit_slot(e, i32, "warp");
     e->status = jit_slot(e, i32, "status");
     e->next_state = jit_slot(e, i32, "next_state");
+    e->rounds = jit_slot(e, i32, "rounds");
     for (unsigned i = 0; i < 3; i++) {
         e->ctaid[i] = jit_slot(e, i32, "ctaid");
         s->tid_base[i] = jit_slot(e, i32, "tid_base");

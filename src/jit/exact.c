@@ -218,6 +218,7 @@ static void begin_function(struct jit_emit *e) {
     e->warp = jit_slot(e, i32, "warp");
     e->status = jit_slot(e, i32, "status");
     e->next_state = jit_slot(e, i32, "next_state");
+    e->rounds = jit_slot(e, i32, "rounds");
     e->current_mask = jit_slot(e, jit_vec(e, jit_int(e, 1)), "current_mask");
     jit_load_frame(e);
     for (unsigned i = 0; i < 3; i++) {

@@ -70,7 +70,8 @@ bool jit_flow_build(struct jit_emit *e) {
     f->later = TW_ARENA_ARRAY(e->arena, uint64_t *, f->node_count);
     f->masks = TW_ARENA_ARRAY(e->arena, LLVMValueRef, n);
     f->fulls = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, n);
-    if (!f->fulls || !f->bodies || !f->guards || !f->later || !f->masks)
+    f->resumes = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, n);
+    if (!f->resumes || !f->fulls || !f->bodies || !f->guards || !f->later || !f->masks)
         return jit_no_memory(e->err);
     for (uint32_t b = 0; b < n; b++) {
         f->bodies[b] = jit_block_new(e, "body");
@@ -234,6 +235,19 @@ static void jump_together(struct jit_emit *e, uint32_t from) {
     }
 }
 
+// On, or out and back in later.
+static void jump_yielding(struct jit_emit *e, uint32_t block, uint64_t *set) {
+    LLVMValueRef mask = e->mask;
+    bool full = e->mask_full;
+    uint32_t to = e->code->blocks[block].succs[0];
+    jit_emit_yield(e, block);
+    jump_goto(e, block, to, set);
+    if (jit_begin_yield_resume(e, block))
+        jump_goto(e, block, to, set);
+    e->mask = mask;
+    e->mask_full = full;
+}
+
 void jit_jump(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
     uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.node_count));
@@ -244,6 +258,8 @@ void jit_jump(struct jit_emit *e, uint32_t block) {
     }
     if (b->term == JIT_EXIT || b->term == JIT_GOTO)
         jump_goto(e, block, b->succs[0], set);
+    else if (jit_is_yield(b))
+        jump_yielding(e, block, set);
     else if (b->term == JIT_BARRIER)
         jit_emit_barrier(e, block);
     else if (b->branched) {

@@ -232,11 +232,6 @@ static bool emit_isspace(struct jit_emit *e, const struct tw_kir_inst *inst) {
 }
 
 static bool emit_arrive(struct jit_emit *e, const struct tw_kir_inst *inst) {
-    for (unsigned i = 0; i < inst->src_count; i++)
-        if (jit_operand_varies(e, &inst->src[i]))
-            return jit_refuse(
-                e->err, inst,
-                "with a barrier that differs between threads is not supported on the CPU device");
     LLVMBasicBlockRef some = jit_block_new(e, "some"), on = jit_block_new(e, "on");
     LLVMBuildCondBr(e->b, jit_any(e, e->active), some, on);
     LLVMPositionBuilderAtEnd(e->b, some);
@@ -253,8 +248,6 @@ static bool emit_effect(struct jit_emit *e, const struct tw_kir_inst *inst) {
         return emit_trap(e, inst);
     if (inst->op == TW_KIR_BARARRIVE)
         return emit_arrive(e, inst);
-    if (inst->op == TW_KIR_NANOSLEEP)
-        return true;
     if (inst->op == TW_KIR_MMA || inst->op == TW_KIR_LDMATRIX || inst->op == TW_KIR_MOVMATRIX)
         return jit_emit_matrix(e, inst);
     if (inst->op == TW_KIR_PRINTF)

@@ -100,8 +100,17 @@ struct jit_code {
     struct jit_shape *shapes; // by register
     struct jit_layout layout;
     bool uses_warp_ops, uses_barriers, uses_atomics, needs_param_copy, named_barriers, prints;
+    bool reduces; // has bar.red
 };
 
+// Puts a nanosleep into loops that end when other warps have written something (waiting.c): there a warp may be
+// suspended so that others run. Before the other passes.
+[[nodiscard]] bool jit_find_waiting(struct jit_code *code, struct tw_kir_module *module,
+                                    struct tw_error *err);
+// A block ends in a suspension that waits for nobody.
+static inline bool jit_is_yield(const struct jit_block *b) {
+    return b->term == JIT_BARRIER && b->last->op == TW_KIR_NANOSLEEP;
+}
 // Blocks, edges, order, dominators, loops. CUDA_MALFORMED_PTX for irreducible control flow; CUDA_QUOTA beyond
 // the maxima.
 [[nodiscard]] bool jit_cfg_build(struct jit_code *code, struct tw_error *err);

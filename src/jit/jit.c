@@ -55,27 +55,11 @@ static void note_uses(struct jit_code *code) {
                 note_barrier(code, inst, &first);
             code->needs_param_copy |= inst->op == TW_KIR_PARAMADDR;
             code->prints |= inst->op == TW_KIR_PRINTF;
+            code->reduces |= inst->op == TW_KIR_BARRED;
+            code->named_barriers |= inst->op == TW_KIR_NANOSLEEP; // others pass barriers at other times
         }
     code->uses_warp_ops |= code->named_barriers; // they count threads by warps of 32
     code->uses_barriers |= code->named_barriers;
-}
-
-// Named barriers whose number or count differs between lanes, or that reduce.
-static bool check_barriers(const struct jit_code *code, struct tw_error *err) {
-    for (uint32_t b = 0; code->named_barriers && b < code->count; b++) {
-        const struct tw_kir_inst *inst = code->blocks[b].last;
-        if (code->blocks[b].term != JIT_BARRIER)
-            continue;
-        if (inst->op == TW_KIR_BARRED)
-            return jit_refuse(err, inst,
-                              "beside other barriers or with a count is not supported on the CPU device");
-        for (unsigned i = 0; i < inst->src_count; i++)
-            if (!inst->src[i].is_imm && !jit_reg_uniform(code, inst->src[i].reg))
-                return jit_refuse(
-                    err, inst,
-                    "with a barrier that differs between threads is not supported on the CPU device");
-    }
-    return true;
 }
 
 static bool analyse(struct jit_code *code, struct tw_error *err) {
@@ -88,7 +72,7 @@ static bool analyse(struct jit_code *code, struct tw_error *err) {
         return tw_fail(err, TW_ERR_INTERNAL, "kernel %.80s uses warp operations, which need 32 lanes, not %u",
                        code->function->name, w);
     return jit_cfg_build(code, err) && jit_layout_build(code, err) && jit_liveness(code, err) &&
-           jit_divergence(code, err) && check_barriers(code, err);
+           jit_divergence(code, err);
 }
 
 static void fill_info(const struct jit_code *code, uint64_t spill_bytes, struct tw_kernel_info *info) {
@@ -228,7 +212,7 @@ bool tw_jit_compile(struct tw_kir_module *module, const char *entry, const struc
     struct tw_arena arena;
     tw_arena_init(&arena, JIT_ARENA_BYTES);
     struct jit_code code = {.arena = &arena, .module = module, .function = function, .variant = *variant};
-    bool ok = compile(&code, stage, ret_result, err);
+    bool ok = jit_find_waiting(&code, module, err) && compile(&code, stage, ret_result, err);
     tw_arena_done(&arena);
     return ok;
 }

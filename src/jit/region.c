@@ -26,6 +26,9 @@ static bool wanted_later(const struct jit_emit *e, uint32_t reg) {
     for (uint32_t k = 0; k < e->code->root_count; k++)
         if (jit_bit(e->code->blocks[e->code->roots[k]].live_in, reg))
             return true;
+    for (uint32_t b = 0; b < e->code->count; b++)
+        if (jit_is_yield(&e->code->blocks[b]) && jit_yield_keeps(e->code, &e->code->blocks[b], reg))
+            return true;
     for (uint32_t k = 0; e->code->exact && k < e->points->count; k++)
         if (jit_bit(e->points->items[k].live, reg))
             return true;
@@ -39,11 +42,12 @@ static void add_writes(const struct jit_block *b, uint64_t *set) {
                 jit_bit_set(set, b->insts[i].dst[d]);
 }
 
-// Hands what block `from` has changed to one that follows; past a barrier that is what the barrier itself writes.
+// Hands what block `from` has changed to one that follows; past a barrier that is what the barrier itself writes. A
+// warp that is not suspended where it might be has stored nothing.
 static bool pass_on(const struct jit_emit *e, uint32_t from, uint64_t *to) {
     const struct jit_block *b = &e->code->blocks[from];
     bool grew = false;
-    if (b->term == JIT_BARRIER) {
+    if (b->term == JIT_BARRIER && !jit_is_yield(b)) {
         for (unsigned d = 0; d < b->last->dst_count; d++) {
             grew |= !jit_bit(to, b->last->dst[d]);
             jit_bit_set(to, b->last->dst[d]);
@@ -82,6 +86,13 @@ static bool find_changed(struct jit_emit *e) {
     return true;
 }
 
+static bool has_yields(const struct jit_code *code) {
+    for (uint32_t b = 0; b < code->count; b++)
+        if (jit_is_yield(&code->blocks[b]))
+            return true;
+    return false;
+}
+
 bool jit_region_build(struct jit_emit *e) {
     uint64_t end = 0;
     if (!find_changed(e))
@@ -97,12 +108,12 @@ bool jit_region_build(struct jit_emit *e) {
         end += slot_bytes(e, r);
     }
     e->mask_at = end;
-    if (e->code->exact)
+    if (e->code->exact || has_yields(e->code))
         end += 8 * ((uint64_t)e->code->count + 1);
     end = tw_align_up(end, 64);
     e->table_at = end;
     if (e->code->named_barriers)
-        end += 128;
+        end += JIT_NAMED_BYTES;
     if (end && end % 1024 == 0)
         end += 64; // slots of different warps at the same place in a page would fight for cache sets
     e->spill_bytes = end;
@@ -252,10 +263,14 @@ void jit_emit_barrier(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
     const struct jit_block *to = &e->code->blocks[b->succs[0]];
     check_together(e, b);
+    e->active = e->mask;
+    e->active_full = e->mask_full;
+    if (b->last->op == TW_KIR_BARRED && e->code->named_barriers)
+        jit_named_reduce(e, b->last);
+    else if (b->last->op == TW_KIR_BARRED)
+        add_to_reduction(e, b->last);
     if (e->code->named_barriers)
         jit_named_arrive(e, b->last, true);
-    if (b->last->op == TW_KIR_BARRED)
-        add_to_reduction(e, b->last);
     spill_live(e, block);
     if (to->divergent) {
         LLVMValueRef at = jit_offset_pointer(e, jit_state_pointer(e, this_warp(e)), jit_i64(e, MASK_AT));
@@ -293,13 +308,16 @@ static void write_reduction(struct jit_emit *e, uint32_t block) {
     if (inst->op != TW_KIR_BARRED)
         return;
     LLVMTypeRef i32 = jit_int(e, 32);
-    LLVMValueRef trues = LLVMBuildLoad2(e->b, i32, reduction_pointer(e, REDUCED), "");
-    LLVMValueRef all = LLVMBuildLoad2(e->b, i32, reduction_pointer(e, REDUCED + 1), "");
-    LLVMValueRef value = trues;
+    LLVMValueRef counts[2]; // true predicates, lanes
+    for (unsigned i = 0; i < 2 && !e->code->named_barriers; i++)
+        counts[i] = LLVMBuildLoad2(e->b, i32, reduction_pointer(e, REDUCED + i), "");
+    if (e->code->named_barriers)
+        jit_named_reduced(e, counts);
+    LLVMValueRef value = counts[0];
     if (inst->mode == TW_KIR_RED_AND)
-        value = LLVMBuildICmp(e->b, LLVMIntEQ, trues, all, "");
+        value = LLVMBuildICmp(e->b, LLVMIntEQ, counts[0], counts[1], "");
     else if (inst->mode != TW_KIR_RED_POPC)
-        value = LLVMBuildICmp(e->b, LLVMIntNE, trues, jit_i32(e, 0), "");
+        value = LLVMBuildICmp(e->b, LLVMIntNE, counts[0], jit_i32(e, 0), "");
     e->at_block = block;
     e->active_full = true;
     jit_write(e, inst, 0, value, (struct jit_shape){.kind = JIT_AFFINE});
@@ -328,8 +346,11 @@ void jit_emit_resumes(struct jit_emit *e, LLVMValueRef sw, uint32_t first_state)
         const struct jit_block *block = &e->code->blocks[b];
         if (block->term != JIT_BARRIER)
             continue;
-        LLVMBasicBlockRef resume = jit_block_new(e, "resume");
+        bool yields = jit_is_yield(block);
+        LLVMBasicBlockRef resume = yields ? e->flow.resumes[b] : jit_block_new(e, "resume");
         LLVMAddCase(sw, jit_i32(e, first_state + 1 + e->code->blocks[block->succs[0]].root), resume);
+        if (yields)
+            continue;
         LLVMPositionBuilderAtEnd(e->b, resume);
         emit_resume(e, b);
     }

@@ -224,10 +224,10 @@ TW_TEST("what is not supported is refused by name and line") {
     struct rig rig;
     rig_init(&rig);
     static const char text[] =
-        ENTRY REGS "mov.u32 %r1, %tid.x;\nbar.sync %r1;\nret;\n}\n"; // each thread another barrier
+        ENTRY REGS "mov.u32 %r1, %tid.x;\natom.global.min.f32 %r2, [%rd1], %r1;\nret;\n}\n";
     ck_assert(!kernel_try(text, "k", 32, 32, &err));
     ck_assert_int_eq(err.code, TW_ERR_CUDA_MALFORMED_PTX);
-    ck_assert_msg(strstr(err.message, "line 9") != NULL && strstr(err.message, "bar"), "%s", err.message);
+    ck_assert_msg(strstr(err.message, "line 9") != NULL && strstr(err.message, "atom"), "%s", err.message);
     err = (struct tw_error){};
     static const char other[] = ENTRY "ret;\n}\n";
     ck_assert(!kernel_try(other, "nothing", 32, 32, &err));
@@ -268,6 +268,41 @@ TW_TEST("warps that wait at different barriers for each other are deadlocked") {
     rig_init(&rig);
     (void)run_text(&rig, text, 32, 32, 1, 64, 0, TW_KERNEL_DEADLOCK);
     (void)run_text(&rig, text, 32, 32, 1, 32, 0, TW_KERNEL_OK);
+    static const char differs[] =
+        ENTRY REGS PLACE "xor.b32 %r1, %r9, 5;\nld.param.u32 %r2, [n];\nand.b32 %r1, %r1, %r2;\n"
+                         "bar.sync %r1;\nret;\n}\n";
+    (void)run_text(&rig, differs, 32, 32, 1, 64, 1, TW_KERNEL_DEADLOCK); // barrier 0 or 1, by lane
+    (void)run_text(&rig, differs, 32, 32, 1, 64, 0, TW_KERNEL_OK);
+}
+
+// Warps 0 and 1 meet at barrier 1, warps 2 and 3 at barrier 2, each pair for itself; then all at barrier 0.
+static uint32_t want_reductions(uint32_t t) {
+    uint32_t pair = t / 64, odd = 0, all = pair == 0, any = 0;
+    for (uint32_t i = pair * 64; i < pair * 64 + 64; i++) {
+        odd += i % 3 == 1;
+        all &= i < 100;
+        any |= i == 77;
+    }
+    uint32_t of_block = 0;
+    for (uint32_t i = 0; i < 128; i++)
+        of_block += i % 5 == 2;
+    return odd + 1000 * all + 2000 * any + 10000 * of_block;
+}
+
+TW_TEST("reductions at several barriers, with counts, are each those of the threads that meet there") {
+    static const char text[] = ENTRY REGS PLACE
+        "shr.u32 %r1, %r9, 6;\nadd.u32 %r1, %r1, 1;\nrem.u32 %r2, %r9, 3;\nsetp.eq.u32 %p1, %r2, 1;\n"
+        "bar.red.popc.u32 %r3, %r1, 64, %p1;\nsetp.lt.u32 %p2, %r9, 100;\nsetp.eq.u32 %p3, %r9, 77;\n"
+        "setp.eq.u32 %p4, %r1, 1;\nand.pred %p2, %p2, %p4;\n"
+        "bar.red.and.pred %p4, %r1, 64, %p2;\nbar.red.or.pred %p5, %r1, 64, %p3;\n"
+        "selp.u32 %r4, 1000, 0, %p4;\nselp.u32 %r5, 2000, 0, %p5;\nadd.u32 %r3, %r3, %r4;\nadd.u32 %r3, %r3, "
+        "%r5;\n"
+        "rem.u32 %r2, %r9, 5;\nsetp.eq.u32 %p1, %r2, 2;\nbar.red.popc.u32 %r4, 0, %p1;\n"
+        "mad.lo.u32 %r3, %r4, 10000, %r3;\nst.global.u32 [%rd9], %r3;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    check_words(run_text(&rig, text, 32, 32, 1, 128, 0, TW_KERNEL_OK), 128, want_reductions);
+    rig_done(&rig);
 }
 
 TW_TEST("a barrier in a loop of varying length works while warps stay whole, and fails when they tear") {

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Warps that wait in loops for what other warps of their block write. The first warp is the one that waits, so that
+// without suspension nothing would ever come; what the lanes hold meanwhile must be there afterwards.
+
+#include "harness/test.h"
+#include "kernel_run.h"
+
+#define ENTRY                                                                                                \
+    ".version 7.8\n.target sm_80\n.address_size 64\n"                                                        \
+    ".visible .entry k(.param .u64 out, .param .u64 global) {\n"                                             \
+    ".reg .b32 %r<20>;\n.reg .b64 %rd<12>;\n.reg .pred %p<8>;\n.shared .align 8 .b8 s[1024];\n"              \
+    "ld.param.u64 %rd9, [out];\nld.param.u64 %rd8, [global];\nmov.u32 %r9, %tid.x;\n"                        \
+    "mul.wide.u32 %rd7, %r9, 4;\nadd.u64 %rd9, %rd9, %rd7;\nshr.u32 %r8, %r9, 5;\nand.b32 %r7, %r9, 31;\n"
+
+static const uint32_t *run_global(const char *text, unsigned lanes_in_row, uint32_t grid, uint32_t block,
+                                  uint32_t **ret_global) {
+    static struct rig rig;
+    struct kernel k;
+    rig_init(&rig);
+    rig.opt_level = lanes_in_row == 32; // each shape with one of the pipelines
+    uint64_t params[2] = {rig_alloc(&rig, 8192), rig_alloc(&rig, 8192)};
+    kernel_from_ptx(&rig, &k, text, "k", 32, lanes_in_row);
+    ck_assert_uint_eq(
+        rig_launch(&rig, &k, (uint32_t[3]){grid, 1, 1}, (uint32_t[3]){block, 1, 1}, 0, params, sizeof params),
+        TW_KERNEL_OK);
+    kernel_done(&k);
+    if (ret_global)
+        *ret_global = rig_at(&rig, params[1]);
+    return rig_at(&rig, params[0]);
+}
+
+static void check(const char *text, uint32_t grid, uint32_t block, uint32_t (*want)(uint32_t)) {
+    for (unsigned row = 32; row; row = row == 32 ? 1 : 0) {
+        const uint32_t *got = run_global(text, row, grid, block, NULL);
+        for (uint32_t i = 0; i < block; i++)
+            ck_assert_msg(got[i] == want(i), "thread %u wrote %u, not %u", i, got[i], want(i));
+    }
+}
+
+static uint32_t want_flag(uint32_t t) {
+    return t < 32 ? 7 * t + 41 : t;
+}
+
+TW_TEST("a warp sees a flag that a later warp sets") {
+    check(ENTRY "mul.lo.u32 %r1, %r9, 7;\nsetp.eq.u32 %p1, %r8, 0;\n@%p1 bra wait;\n"
+                "st.shared.u32 [s+4], 41;\nmembar.cta;\nst.volatile.shared.u32 [s], 1;\nst.global.u32 "
+                "[%rd9], %r9;\nret;\n"
+                "wait:\nld.volatile.shared.u32 %r2, [s];\nsetp.eq.u32 %p2, %r2, 0;\n@%p2 bra wait;\n"
+                "ld.shared.u32 %r3, [s+4];\nadd.u32 %r1, %r1, %r3;\nst.global.u32 [%rd9], %r1;\nret;\n}\n",
+          2, 96, want_flag);
+}
+
+// Warps pass a token on, three rounds, the last warp first; each adds its number, times ten in every step.
+static uint32_t want_token(uint32_t t) {
+    uint32_t token = 0, seen = 0;
+    for (uint32_t turn = 0; turn < 12; turn++) {
+        uint32_t warp = 3 - turn % 4;
+        token = token * 3 + warp;
+        if (warp == t / 32)
+            seen = token + t % 32;
+    }
+    return seen;
+}
+
+TW_TEST("warps take turns by a counter, and meet at barriers in between") {
+    check(ENTRY "mov.u32 %r1, 0;\nbar.sync 0;\nround:\nshl.b32 %r2, %r1, 2;\nsub.u32 %r3, 3, %r8;\nadd.u32 "
+                "%r2, %r2, %r3;\n"
+                "wait:\nld.relaxed.cta.shared.u32 %r4, [s];\nsetp.ne.u32 %p1, %r4, %r2;\n@%p1 bra wait;\n"
+                "ld.shared.u32 %r5, [s+8];\nmad.lo.u32 %r5, %r5, 3, %r8;\nadd.u32 %r6, %r5, %r7;\n"
+                "setp.ne.u32 %p2, %r7, 0;\n@!%p2 st.shared.u32 [s+8], %r5;\nmembar.cta;\n"
+                "bar.warp.sync -1;\n@!%p2 st.volatile.shared.u32 [s], %r4;\nadd.u32 %r4, %r4, 1;\n"
+                "@!%p2 st.volatile.shared.u32 [s], %r4;\nadd.u32 %r1, %r1, 1;\nbar.sync 0;\nsetp.lt.u32 %p3, "
+                "%r1, 3;\n"
+                "@%p3 bra round;\nst.global.u32 [%rd9], %r6;\nret;\n}\n",
+          1, 128, want_token);
+}
+
+static uint32_t want_apart(uint32_t t) {
+    uint32_t base = t * t;
+    if (t >= 32)
+        return base;
+    return t % 3 == 1 ? base + 100 + t : t % 3 == 2 ? base * 2 + t : base + 3;
+}
+
+TW_TEST("lanes that wait and lanes that are elsewhere keep what they hold") {
+    // Of the first warp, a third waits for its own word, a third has gone the other way and a third around both.
+    check(ENTRY "mul.lo.u32 %r1, %r9, %r9;\nrem.u32 %r2, %r9, 3;\nadd.u64 %rd1, %rd8, %rd7;\n"
+                "setp.ne.u32 %p1, %r8, 0;\n@%p1 bra write;\nsetp.eq.u32 %p2, %r2, 0;\nmov.u32 %r5, 3;\n@%p2 "
+                "bra join;\n"
+                "setp.eq.u32 %p3, %r2, 2;\n@%p3 bra other;\nmov.u32 %r5, 100;\n"
+                "wait:\nld.acquire.gpu.global.u32 %r3, [%rd1];\nsetp.eq.u32 %p4, %r3, 0;\n@%p4 bra wait;\n"
+                "add.u32 %r5, %r5, %r3;\nbra join;\nother:\nadd.u32 %r5, %r1, %r9;\n"
+                "join:\nadd.u32 %r1, %r1, %r5;\nst.global.u32 [%rd9], %r1;\nret;\n"
+                "write:\nand.b32 %r4, %r9, 31;\nmul.wide.u32 %rd2, %r4, 4;\nadd.u64 %rd2, %rd8, %rd2;\n"
+                "st.global.u32 [%rd2], %r4;\nst.global.u32 [%rd9], %r1;\nret;\n}\n",
+          1, 64, want_apart);
+}
+
+static uint32_t want_locked(uint32_t t) {
+    return t;
+}
+
+TW_TEST("one lane of each warp takes a lock whose holder sleeps") {
+    static const char text[] = ENTRY
+        "st.global.u32 [%rd9], %r9;\nsetp.ne.u32 %p1, %r7, 0;\n@%p1 bra done;\n"
+        "lock:\natom.global.cas.b32 %r1, [%rd8], 0, 1;\nsetp.ne.u32 %p2, %r1, 0;\n@%p2 bra lock;\n"
+        "ld.volatile.global.u32 %r2, [%rd8+4];\nmov.u32 %r3, 0;\n"
+        "sleep:\nnanosleep.u32 20;\nadd.u32 %r3, %r3, 1;\nsetp.lt.u32 %p3, %r3, 100;\n@%p3 bra sleep;\n"
+        "add.u32 %r2, %r2, 1;\nst.volatile.global.u32 [%rd8+4], %r2;\natom.global.exch.b32 %r1, [%rd8], 0;\n"
+        "done:\nret;\n}\n";
+    uint32_t *global;
+    check(text, 3, 160, want_locked);
+    (void)run_global(text, 32, 3, 160, &global);
+    ck_assert_uint_eq(global[0], 0);
+    ck_assert_uint_eq(global[1], 15); // five warps in each of three blocks
+}
+
+static uint32_t want_wide(uint32_t t) {
+    return t < 32 ? t - 5 + 9 : t;
+}
+
+TW_TEST("a warp whose indices have wrapped waits in the exact version") {
+    check(ENTRY "sub.u32 %r1, %r9, 5;\nsetp.ne.u32 %p1, %r8, 0;\n@%p1 bra set;\n"
+                "cvt.u64.u32 %rd1, %r1;\nwait:\nld.volatile.shared.u32 %r2, [s];\nsetp.eq.u32 %p2, %r2, "
+                "0;\n@%p2 bra wait;\n"
+                "cvt.u32.u64 %r3, %rd1;\nadd.u32 %r3, %r3, %r2;\nst.global.u32 [%rd9], %r3;\nret;\n"
+                "set:\nst.volatile.shared.u32 [s], 9;\nst.global.u32 [%rd9], %r9;\nret;\n}\n",
+          1, 64, want_wide);
+}
+
+TW_TEST("loops that swap in what they have read are not made to wait") {
+    // Its warps have eight lanes: waiting needs warps of 32.
+    struct tw_error err = {};
+    struct rig rig;
+    rig_init(&rig);
+    static const char text[] = ENTRY
+        "ld.global.u32 %r1, [%rd8];\nagain:\nmax.u32 %r2, %r1, %r9;\nmov.u32 %r3, %r1;\n"
+        "atom.global.cas.b32 %r1, [%rd8], %r3, %r2;\nsetp.ne.u32 %p1, %r1, %r3;\n@%p1 bra again;\nret;\n}\n";
+    ck_assert_msg(kernel_try(text, "k", 8, 8, &err), "%s", err.message);
+}
