@@ -124,6 +124,15 @@ static void put_latency(struct page *page, const char *what, double a_second, co
     put_line(page, "%-9s %10.1f/s  %-44s %s", what, a_second, percentiles, rest);
 }
 
+static double lost_spans(const struct page *page) {
+    const char *name = "tensor_wasm_trace_spans_total", *const results[] = {"dropped", "failed"};
+    double sum = 0;
+    for (size_t i = 0; i < TW_COUNT(results); i++)
+        sum += per_second(page, number(metric(page->board->now, name), "by", results[i]),
+                          number(metric(page->board->before, name), "by", results[i]));
+    return sum;
+}
+
 static void put_work(struct page *page) {
     const struct tw_json *now = page->board->now;
     char rest[160];
@@ -144,6 +153,9 @@ static void put_work(struct page *page) {
              number(now, "engine", "queued"), total(page, "tensor_wasm_jobs_active"),
              number(now, "engine", "instances"), number(now, "engine", "warm"),
              number(now, "engine", "kept"));
+    put_line(page, "queue     next has waited %.1f ms  refused %.1f/s   trace spans dropped %.1f/s",
+             (double)number(now, "engine", "queue_wait_us") / 1e3,
+             rate(page, "tensor_wasm_queue_refusals_total"), lost_spans(page));
     put_line(page, "memory    guests %.1f MiB  device %.1f MiB   functions %" PRId64,
              (double)total(page, "tensor_wasm_cpu_memory_bytes_per_tenant") / 1048576,
              (double)total(page, "tensor_wasm_gpu_memory_used_bytes") / 1048576,

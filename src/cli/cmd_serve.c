@@ -22,6 +22,8 @@ static struct tw_service_options service_options(const struct config *config) {
         .dispatch_permits = (unsigned)config->numbers[CONFIG_PERMITS],
         .kernel_timeout_ms = (unsigned)config->numbers[CONFIG_KERNEL_TIMEOUT],
         .invoke_timeout_ms = (unsigned)config->numbers[CONFIG_INVOKE_TIMEOUT],
+        .queue_target_ms = (uint32_t)config->numbers[CONFIG_QUEUE_WAIT],
+        .queue_burst_ms = (uint32_t)config->numbers[CONFIG_QUEUE_BURST],
         .max_instances = (uint32_t)config->numbers[CONFIG_MAX_INSTANCES],
         .warm_per_function = (uint32_t)config->numbers[CONFIG_WARM_PER_FUNCTION],
         .max_warm = (uint32_t)config->numbers[CONFIG_MAX_WARM],

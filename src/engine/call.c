@@ -429,14 +429,24 @@ static void go_live(struct engine_call *call) {
     tw_state_set(&invoke->engine_hold, INVOKE_LIVE);
 }
 
+static bool queue(struct engine_call *call, struct tw_error *err) {
+    struct tw_invoke *invoke = call->invoke;
+    if (invoke->instance)
+        return engine_kept_submit(call, err);
+    enum engine_taken taken = ENGINE_FOR_WORKERS;
+    if (invoke->executor)
+        taken = engine_executor_take(invoke->executor, call, err);
+    if (taken != ENGINE_FOR_WORKERS)
+        return taken == ENGINE_TAKEN;
+    return engine_sched_push(&call->engine->sched, call, ENGINE_BY_DEADLINE, true, err);
+}
+
 bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct tw_error *err) {
     struct engine_call *call = engine_call_new(engine, invoke, err);
     if (!call)
         return false;
     go_live(call);
-    if (invoke->instance ? engine_kept_submit(call, err)
-                         : (invoke->executor && engine_executor_take(invoke->executor, call)) ||
-                               engine_sched_push(&engine->sched, call, ENGINE_BY_DEADLINE, true, err))
+    if (queue(call, err))
         return true;
     part(invoke);
     tw_module_unref(invoke->module);

@@ -15,6 +15,8 @@ static void set_defaults(struct tw_engine_options *options) {
         options->max_code_bytes = UINT64_MAX;
     if (!options->max_long_calls)
         options->max_long_calls = ENGINE_HELD_DEFAULT;
+    if (!options->queue_burst_ms)
+        options->queue_burst_ms = ENGINE_BURST_MS_DEFAULT;
     if (!options->stack_bytes)
         options->stack_bytes = ENGINE_STACK_BYTES_DEFAULT;
 }
@@ -22,6 +24,8 @@ static void set_defaults(struct tw_engine_options *options) {
 static void collect(void *context) {
     struct tw_engine *engine = context;
     tw_metric_set(TW_METRIC_ACTIVE_INSTANCES, tw_labels(), tw_counter_get(&engine->instances));
+    tw_metric_set(TW_METRIC_QUEUED_CALLS, tw_labels(), engine_sched_queued(&engine->sched));
+    tw_metric_set(TW_METRIC_QUEUE_WAIT, tw_labels(), engine_sched_wait_ns(&engine->sched) / TW_NS_PER_US);
     tw_metric_set(TW_METRIC_KEPT_INSTANCES, tw_labels(), tw_counter_get(&engine->kept));
     tw_metric_set(TW_METRIC_CODE_MAPPED, tw_labels(), tw_counter_get(&engine->codes.mapped_bytes));
     tw_metric_set(TW_METRIC_POOL_WARM, tw_labels(), tw_counter_get(&engine->warm));
@@ -113,6 +117,7 @@ void tw_engine_stats(const struct tw_engine *engine, struct tw_engine_stats *ret
         .running = (uint32_t)tw_counter_get(&engine->sched.running),
         .code_bytes = (uint64_t)tw_counter_get(&engine->codes.mapped_bytes),
         .queued = engine_sched_queued(&engine->sched),
+        .queue_wait_ns = engine_sched_wait_ns(&engine->sched),
         .max_instances = engine->options.max_instances,
         .memory_backend = is_pooled ? "pooling" : "owned",
         .reset_method = is_pooled                       ? "instantiate"

@@ -46,9 +46,12 @@ struct tw_engine_options {
     enum tw_interrupt interrupt;
     enum tw_reset reset; // of owned memory
     enum tw_memory_backend memory;
-    unsigned workers;                     // threads that run guests; 0: one a core, at least 2
-    uint32_t max_instances;               // live, warm ones included
-    uint32_t max_queued;                  // calls that wait for a worker; 0: 4,096
+    unsigned workers;       // threads that run guests; 0: one a core, at least 2
+    uint32_t max_instances; // live, warm ones included
+    uint32_t max_queued;    // calls that wait for a worker; 0: 4,096
+    // Once a tenant's calls have had to wait for `queue_burst_ms` without a break, another one is refused when it
+    // would wait for longer than the target. Target 0: none is; burst 0: 100 ms.
+    uint32_t queue_target_ms, queue_burst_ms;
     uint32_t max_long_calls;              // threads in calls that compute for long, paused or not; 0: 256
     uint32_t warm_per_function, max_warm; // of a module and tenant; in all, 0: unlimited
     uint32_t warm_idle_ms;                // a warm instance that nobody took for so long goes; 0: 60,000
@@ -142,6 +145,7 @@ struct tw_invoke {
     void *context;                          // the caller's
     // An event loop's that runs it if it can at once; submitted on its thread. NULL: workers run it.
     struct tw_executor *executor;
+    bool is_patient; // it would rather wait than be refused because others wait
 
     struct tw_error error; // code TW_OK: it returned
     struct tw_value results[TW_INVOKE_VALUES_MAX];
@@ -157,8 +161,8 @@ struct tw_invoke {
     void *engine_state; // the engine's, as what follows
     struct tw_state engine_hold;
 };
-// Queues the call. CAPACITY when the queue is full, CONCURRENCY when it is full of this tenant's, both with
-// retry_after_s; MISSING_EXPORT, INVALID_ARGS at once. On false `done` is not called.
+// Queues the call. CAPACITY when the queue is full or stands for too long, CONCURRENCY when it does so with this
+// tenant's calls and others have some too, both with retry_after_s; MISSING_EXPORT, INVALID_ARGS at once. On false `done` is not called.
 [[nodiscard]] bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct tw_error *err);
 // Runs it on the calling thread (the CLI's `run`), on a fresh instance; `done` may be NULL.
 void tw_engine_run(struct tw_engine *engine, struct tw_invoke *invoke);
@@ -214,6 +218,7 @@ uint32_t tw_executor_waiting(const struct tw_executor *executor); // calls
 
 struct tw_engine_stats {
     uint32_t instances, warm, kept, running, queued;
+    int64_t queue_wait_ns;      // of the call that is next in a queue, the longest one; 0: none waits
     uint64_t code_bytes;        // compiled code that is mapped
     uint32_t max_instances;     // fewer than asked for where the pool has no room for more
     const char *memory_backend; // "owned" or "pooling"

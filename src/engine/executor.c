@@ -20,7 +20,7 @@ bool tw_executor_init(struct tw_executor *executor, struct tw_engine *engine, st
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for an event loop's calls");
     state->engine = engine;
     executor->state = state;
-    return engine_fair_init(&state->ready, err);
+    return engine_fair_init(&state->ready, 1, err);
 }
 
 static void drop_runner(struct engine_runner *runner) {
@@ -50,15 +50,23 @@ static bool has_room(const struct engine_executor *state) {
            (queued < ENGINE_READY_MAX && queued * state->mean_ns < ENGINE_READY_NS);
 }
 
-bool engine_executor_take(struct tw_executor *executor, struct engine_call *call) {
+enum engine_taken engine_executor_take(struct tw_executor *executor, struct engine_call *call,
+                                       struct tw_error *err) {
     struct engine_executor *state = executor->state;
     const struct tw_invoke *invoke = call->invoke;
     if (!has_room(state) || invoke->module->single_use || tw_counter_get(&invoke->module->long_calls) > 0 ||
         !engine_sched_may_begin(&state->engine->sched, invoke->tenant))
-        return false;
+        return ENGINE_FOR_WORKERS;
     struct engine_share *share = engine_fair_get(&state->ready, invoke->tenant, engine_weight_of(invoke));
+    int64_t wait_ns, now_ns = invoke->times.queued_ns;
+    if (!invoke->is_patient &&
+        !engine_crowd_admits(&state->ready, share, &state->engine->sched.patience, now_ns, &wait_ns)) {
+        engine_crowd_refuse(&state->ready, share, wait_ns, err);
+        return ENGINE_REFUSED;
+    }
     engine_fair_push(&state->ready, share, call, ENGINE_BY_DEADLINE);
-    return true;
+    engine_crowd_join(&state->ready, share, now_ns);
+    return ENGINE_TAKEN;
 }
 
 // To a worker, who will make an instance.
@@ -91,6 +99,7 @@ static bool run_one(struct engine_executor *state, struct engine_runner *runner,
                     int64_t *now_ns) {
     uint64_t tenant = call->invoke->tenant;
     uint32_t weight = engine_weight_of(call->invoke);
+    engine_crowd_leave(&state->ready, engine_fair_get(&state->ready, tenant, weight), *now_ns);
     call->instance = runner ? engine_pool_take_warm(call->invoke->module, tenant) : NULL;
     if (!call->instance) {
         pass_on(state, call);

@@ -66,8 +66,8 @@ static struct tw_span key_of(const uint64_t *tenant) {
     return tw_span_of(tenant, sizeof(*tenant));
 }
 
-bool engine_fair_init(struct engine_fair *fair, struct tw_error *err) {
-    *fair = (struct engine_fair){.common = {.weight = 1}};
+bool engine_fair_init(struct engine_fair *fair, uint32_t places, struct tw_error *err) {
+    *fair = (struct engine_fair){.common = {.weight = 1}, .places = places};
     tw_map_init(&fair->shares, ENGINE_SHARES_MAX);
     return grow(fair) || tw_fail(err, TW_ERR_CAPACITY, "no memory for a queue of calls");
 }
@@ -94,7 +94,8 @@ static void sweep(struct engine_fair *fair, bool all) {
         void *value;
         while (count < BATCH && tw_map_next(&fair->shares, &position, &key, &value)) {
             share = value;
-            if (!share->queued && !share->held && (all || share->virtual_ns <= fair->virtual_ns))
+            if (!share->queued && !share->held && !share->crowd.load &&
+                (all || share->virtual_ns <= fair->virtual_ns))
                 idle[count++] = share;
         }
         for (size_t i = 0; i < count; i++) {
@@ -211,6 +212,24 @@ struct engine_call *engine_fair_pop(struct engine_fair *fair,
         fair->queued--;
         return call;
     }
+    return NULL;
+}
+
+void engine_fair_remove(struct engine_fair *fair, struct engine_share *share, struct engine_call *call) {
+    *(call->before ? &call->before->next : &share->first) = call->next;
+    *(call->next ? &call->next->before : &share->last) = call->before;
+    share->queued--;
+    fair->queued--;
+    if (!share->woken && !share->first)
+        leave(fair, share);
+}
+
+struct engine_share *engine_fair_next(struct engine_fair *fair, size_t *position) {
+    struct tw_span key;
+    void *value;
+    while (tw_map_next(&fair->shares, position, &key, &value))
+        if (((struct engine_share *)value)->queued)
+            return value;
     return NULL;
 }
 

@@ -283,7 +283,9 @@ struct engine_call {
     struct engine_timer sleep;
 
     struct engine_call *next, *before; // of a queue
-    struct engine_call *waits_before;  // of those that wait for the same kept instance
+    struct engine_share
+        *waits_in; // the share of the workers' queue, while it waits there; its lock guards it
+    struct engine_call *waits_before; // of those that wait for the same kept instance
     struct tw_engine *engine;
     struct tw_invoke *invoke;
     struct engine_instance *instance;

@@ -129,7 +129,7 @@ struct engine_runner *engine_runner_use(struct engine_runner *runner) {
     return before;
 }
 
-static void start_watch(struct engine_sched *sched) {
+void engine_watch_start(struct engine_sched *sched) {
     if (!tw_state_change(&sched->watching, 0, 1))
         return;
     sched->quiet_ticks = 0;
@@ -146,7 +146,7 @@ void engine_runner_enter(struct engine_runner *runner, struct engine_call *call)
     tw_counter_set(&runner->deadline_ns, call->invoke->deadline_ns);
     tw_state_publish(&runner->word, word);
     if (!tw_state_look(&sched->watching))
-        start_watch(sched);
+        engine_watch_start(sched);
     if (tw_state_look(&call->cancelled))
         tw_state_change(&runner->word, word, WORD(runner->entries, KICKED));
 }
@@ -168,9 +168,12 @@ static void leave_managed(struct engine_runner *runner) {
         tw_cond_wait(&sched->acted, &sched->lock, TW_NO_DEADLINE);
     if ((tw_state_get(&runner->word) & KIND_MASK) == MANAGED) {
         open_gate(instance);
+        int64_t now_ns = tw_clock_ns();
         if (!runner->is_paused)
-            charge(runner, tw_clock_ns());
+            charge(runner, now_ns);
         runner->share->held--;
+        if (!runner->is_worker)
+            engine_crowd_leave(&sched->fair, runner->share, now_ns);
         runner->share = NULL;
         runner->is_paused = false;
         runner->was_managed = true;
@@ -195,8 +198,9 @@ void engine_runner_leave(struct engine_runner *runner) {
         leave_managed(runner);
 }
 
-void engine_runner_kick(struct engine_sched *sched, const struct engine_call *call) {
+void engine_runner_kick(struct engine_sched *sched, struct engine_call *call) {
     tw_lock_take(&sched->lock);
+    engine_sched_excuse_locked(sched, call);
     for (struct engine_runner *runner = sched->runners; runner; runner = runner->next) {
         uint32_t word = tw_state_look(&runner->word);
         // The word changes when its thread leaves this entry: if it does not, the call was this one all along.
@@ -222,6 +226,8 @@ static bool manage(struct engine_sched *sched, struct engine_runner *runner, uin
     const struct tw_invoke *invoke = call->invoke;
     runner->share = engine_fair_get(&sched->fair, invoke->tenant, engine_weight_of(invoke));
     runner->share->held++;
+    if (!runner->is_worker) // else it has been counted since it was queued
+        engine_crowd_join(&sched->fair, runner->share, now_ns);
     tw_counter_add(&sched->held, 1);
     sched->busy -= runner->is_worker;
     bool is_cancelled = tw_state_look(&call->cancelled);
@@ -391,7 +397,7 @@ static bool goes_on(struct engine_sched *sched, bool is_busy) {
     if (sched->quiet_ticks < ENGINE_QUIET_TICKS)
         return true;
     tw_state_publish(&sched->watching, 0);
-    return is_anybody_in(sched) && tw_state_change(&sched->watching, 0, 1);
+    return (is_anybody_in(sched) || sched->fair.queued) && tw_state_change(&sched->watching, 0, 1);
 }
 
 void engine_runner_watch(struct engine_timer *timer) {
@@ -402,6 +408,7 @@ void engine_runner_watch(struct engine_timer *timer) {
     for (struct engine_runner *runner = sched->runners; runner; runner = runner->next)
         is_busy |= look_at(sched, runner, now_ns, &next_ns);
     share_out(sched, now_ns);
+    is_busy |= engine_sched_sweep_locked(sched, now_ns);
     engine_sched_call_worker_locked(sched);
     bool again = goes_on(sched, is_busy);
     tw_lock_give(&sched->lock);

@@ -5,7 +5,7 @@
 // (runner.c) does not count any more, and another takes its place, so a queue never stands behind a call that
 // computes; how many threads long calls may hold is bounded, and each tenant may begin another only while it
 // holds fewer than are left (dynamic thresholds, A. Choudhury and E. Hahne, 1998). A parked call is in no
-// queue and on no thread.
+// queue and on no thread. One that is cancelled, or whose deadline comes while it waits, is answered then.
 
 #include <unistd.h>
 
@@ -64,17 +64,82 @@ static bool check_room_locked(struct engine_sched *sched, const struct engine_sh
     return false;
 }
 
+static bool check_wait_locked(struct engine_sched *sched, struct engine_share *share, int64_t now_ns,
+                              struct tw_error *err) {
+    int64_t wait_ns;
+    return engine_crowd_admits(&sched->fair, share, &sched->patience, now_ns, &wait_ns) ||
+           engine_crowd_refuse(&sched->fair, share, wait_ns, err);
+}
+
 bool engine_sched_push(struct engine_sched *sched, struct engine_call *call, enum engine_place place,
                        bool is_fresh, struct tw_error *err) {
     const struct tw_invoke *invoke = call->invoke;
+    int64_t now_ns = tw_clock_ns();
+    if (!tw_state_look(&sched->watching))
+        engine_watch_start(sched); // it sees to deadlines
     TW_LOCK_SCOPE(&sched->lock);
     struct engine_share *share = engine_fair_get(&sched->fair, invoke->tenant, engine_weight_of(invoke));
-    if (is_fresh && !check_room_locked(sched, share, err))
+    if (is_fresh && (!check_room_locked(sched, share, err) ||
+                     (!invoke->is_patient && !check_wait_locked(sched, share, now_ns, err))))
         return false;
     engine_fair_push(&sched->fair, share, call, place);
+    engine_crowd_join(&sched->fair, share, now_ns);
+    call->waits_in = share;
+    if (tw_state_look(&call->cancelled)) // before it waited here
+        engine_sched_excuse_locked(sched, call);
     tw_counter_set(&sched->queued, sched->fair.queued);
     engine_sched_call_worker_locked(sched);
     return true;
+}
+
+// ---- those that need not wait any longer: a worker tells them so at once ----
+
+void engine_sched_excuse_locked(struct engine_sched *sched, struct engine_call *call) {
+    if (!call->waits_in || call->future)
+        return;
+    engine_fair_remove(&sched->fair, call->waits_in, call);
+    engine_crowd_drop(&sched->fair, call->waits_in);
+    tw_counter_set(&sched->queued, sched->fair.queued);
+    call->waits_in = NULL;
+    call->next = NULL;
+    *sched->leaving_last = call;
+    sched->leaving_last = &call->next;
+    engine_sched_call_worker_locked(sched);
+}
+
+static struct engine_call *take_leaving(struct engine_sched *sched) {
+    struct engine_call *call = sched->leaving;
+    if (!call)
+        return NULL;
+    sched->leaving = call->next;
+    if (!sched->leaving)
+        sched->leaving_last = &sched->leaving;
+    return call;
+}
+
+// The first ones have the earliest deadlines, but for those that go on and stand where they came.
+bool engine_sched_sweep_locked(struct engine_sched *sched, int64_t now_ns) {
+    int64_t oldest_ns = 0;
+    size_t position = 0;
+    struct engine_share *share;
+    while (sched->fair.queued && (share = engine_fair_next(&sched->fair, &position))) {
+        for (struct engine_call *call = share->first, *next; call; call = next) {
+            next = call->next;
+            if (!call->future && call->invoke->deadline_ns > now_ns)
+                break;
+            engine_sched_excuse_locked(sched, call);
+        }
+        int64_t queued_ns = share->first ? share->first->invoke->times.queued_ns : 0;
+        if (queued_ns && (!oldest_ns || queued_ns < oldest_ns))
+            oldest_ns = queued_ns;
+    }
+    tw_counter_set(&sched->oldest_ns, oldest_ns);
+    return sched->fair.queued;
+}
+
+int64_t engine_sched_wait_ns(const struct engine_sched *sched) {
+    int64_t oldest_ns = tw_counter_get(&sched->oldest_ns), now_ns = tw_clock_ns();
+    return oldest_ns && oldest_ns < now_ns && engine_sched_queued(sched) ? now_ns - oldest_ns : 0;
 }
 
 uint32_t engine_sched_queued(const struct engine_sched *sched) {
@@ -84,11 +149,13 @@ uint32_t engine_sched_queued(const struct engine_sched *sched) {
 // ---- workers ----
 
 // The next call, when a worker is wanted; NULL: the engine ends.
-static struct engine_call *pop(struct engine_sched *sched) {
+static struct engine_call *pop(struct engine_sched *sched, struct engine_runner *runner) {
     TW_LOCK_SCOPE(&sched->lock);
     struct engine_call *call = NULL;
     for (;;) {
-        if (sched->busy < sched->worker_target)
+        call = take_leaving(sched);
+        runner->is_excusing = call;
+        if (!call && sched->busy < sched->worker_target)
             call = engine_fair_pop(&sched->fair, may_begin, sched);
         if (call || sched->stopping)
             break;
@@ -98,6 +165,7 @@ static struct engine_call *pop(struct engine_sched *sched) {
     }
     if (!call)
         return NULL;
+    call->waits_in = NULL;
     sched->busy++;
     sched->drained++;
     tw_counter_set(&sched->queued, sched->fair.queued);
@@ -107,11 +175,15 @@ static struct engine_call *pop(struct engine_sched *sched) {
 
 // A call was run: its time is charged to its tenant, unless the watch has done so.
 static void settle(struct engine_sched *sched, const struct engine_runner *runner, uint64_t tenant,
-                   uint32_t weight, int64_t ns) {
+                   uint32_t weight, int64_t since_ns) {
+    int64_t now_ns = tw_clock_ns();
     TW_LOCK_SCOPE(&sched->lock);
+    struct engine_share *share = engine_fair_get(&sched->fair, tenant, weight);
     sched->busy--;
+    if (!runner->is_excusing)
+        engine_crowd_leave(&sched->fair, share, now_ns);
     if (!runner->was_managed)
-        engine_fair_charge(&sched->fair, engine_fair_get(&sched->fair, tenant, weight), ns);
+        engine_fair_charge(&sched->fair, share, now_ns - since_ns);
 }
 
 static void work(void *context) {
@@ -124,14 +196,14 @@ static void work(void *context) {
     tw_lock_take(&sched->lock);
     sched->idle--; // counted since it was started
     tw_lock_give(&sched->lock);
-    while ((call = pop(sched))) {
+    while ((call = pop(sched, &runner))) {
         uint64_t tenant = call->invoke->tenant;
         uint32_t weight = engine_weight_of(call->invoke);
         int64_t since_ns = tw_clock_ns();
         tw_counter_add(&sched->running, 1);
         engine_call_step(call);
         tw_counter_add(&sched->running, -1);
-        settle(sched, &runner, tenant, weight, tw_clock_ns() - since_ns);
+        settle(sched, &runner, tenant, weight, since_ns);
     }
     engine_runner_part(&runner);
 }
@@ -148,7 +220,7 @@ static bool start_worker_locked(struct tw_engine *engine, struct tw_error *err) 
 }
 
 void engine_sched_call_worker_locked(struct engine_sched *sched) {
-    if (!sched->fair.count || sched->busy >= sched->worker_target)
+    if (!sched->leaving && (!sched->fair.count || sched->busy >= sched->worker_target))
         return;
     struct tw_engine *engine = (struct tw_engine *)((char *)sched - offsetof(struct tw_engine, sched));
     if (sched->idle)
@@ -170,7 +242,10 @@ bool engine_sched_init(struct tw_engine *engine, struct tw_error *err) {
     tw_cond_init(&sched->acted);
     sched->timers = &engine->timers;
     sched->watch.fire = engine_runner_watch;
+    sched->leaving_last = &sched->leaving;
     sched->max_queued = engine->options.max_queued;
+    sched->patience = (struct engine_patience){engine->options.queue_target_ms * TW_NS_PER_MS,
+                                               engine->options.queue_burst_ms * TW_NS_PER_MS};
     sched->held_max = engine->options.max_long_calls;
     sched->worker_target = workers < WORKERS_MAX ? workers : WORKERS_MAX;
     sched->worker_max = sched->worker_target + sched->held_max;
@@ -178,7 +253,7 @@ bool engine_sched_init(struct tw_engine *engine, struct tw_error *err) {
     sched->workers = tw_alloc_zero(sched->worker_max, sizeof(*sched->workers));
     if (!sched->workers)
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for workers");
-    if (!engine_fair_init(&sched->fair, err))
+    if (!engine_fair_init(&sched->fair, sched->worker_target, err))
         return false;
     TW_LOCK_SCOPE(&sched->lock);
     while (sched->worker_count < sched->worker_target)

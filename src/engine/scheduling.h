@@ -3,6 +3,7 @@
 // Who runs when. Four parts:
 //
 //     fair.c      calls that wait, a queue a tenant; whose turn it is
+//     crowd.c     how long they wait, and who is refused for it
 //     executor.c  event loops run short calls themselves, from a queue of their own
 //     sched.c     workers run everything else, from the shared queue
 //     runner.c    every thread that runs guests, watched: who runs for long is taken note of, computes on under
@@ -44,6 +45,22 @@ void engine_timer_remove(struct engine_timers *timers, struct engine_timer *time
 // Unsets it; true when it was set, so that it will not fire. Does not wait.
 bool engine_timer_take(struct engine_timers *timers, struct engine_timer *timer);
 
+// ---- how crowded it is (crowd.c) ----
+// When new calls are refused because others wait. Frozen.
+struct engine_patience {
+    int64_t target_ns; // the longest wait of a call that comes while the queue stands; 0: nobody is refused
+    int64_t burst_ns;  // how long a queue may stand before that
+};
+// One tenant's part of it. As its share.
+struct engine_crowd {
+    uint32_t load;    // calls that wait, and those that workers or long calls' threads have begun
+    uint32_t weight;  // counted in its queue; 0 without calls
+    int64_t since_ns; // since when some of them always had to wait; 0: none does
+    int64_t until_ns; // it counts as overloaded until then
+    int64_t left_ns;  // when the last one left
+    int64_t gap_ns;   // between two that leave while others wait, on average
+};
+
 // ---- fair queues (fair.c) ----
 // One tenant's part. Guarded as its queue.
 struct engine_share {
@@ -57,6 +74,7 @@ struct engine_share {
     bool is_barred;                         // has calls, but holds too many threads to begin another
     struct engine_call *woken, *woken_last; // go on before others begin
     struct engine_call *first, *last;       // by deadline
+    struct engine_crowd crowd;
 };
 // Calls that wait, a queue a tenant. The tenant with the least virtual time is next; one that comes back from
 // doing nothing begins at the time of the one that was served last. Confined, or guarded by its owner.
@@ -66,10 +84,12 @@ struct engine_fair {
     size_t count, capacity; // of the heap
     uint64_t virtual_ns;
     uint32_t queued, barred;
+    uint32_t places;             // calls that run at once; frozen
+    uint64_t present_weight;     // of the tenants that have calls
     struct engine_share *latest; // the last one that was looked up
     struct engine_share common;  // of all tenants for whom there was no memory
 };
-[[nodiscard]] bool engine_fair_init(struct engine_fair *fair, struct tw_error *err);
+[[nodiscard]] bool engine_fair_init(struct engine_fair *fair, uint32_t places, struct tw_error *err);
 void engine_fair_done(struct engine_fair *fair);
 // The tenant's share, made if it is not there. Valid until the next engine_fair_get, or as long as it has calls
 // or holds threads.
@@ -82,9 +102,26 @@ void engine_fair_push(struct engine_fair *fair, struct engine_share *share, stru
 struct engine_call *engine_fair_pop(struct engine_fair *fair,
                                     bool (*may_begin)(void *context, const struct engine_share *share),
                                     void *context);
+// Takes a call out of its queue before its turn.
+void engine_fair_remove(struct engine_fair *fair, struct engine_share *share, struct engine_call *call);
+// The next share that has calls, barred ones included; `*position` begins as 0. NULL: no more.
+struct engine_share *engine_fair_next(struct engine_fair *fair, size_t *position);
 // Barred shares are asked again.
 void engine_fair_unbar(struct engine_fair *fair);
 void engine_fair_charge(struct engine_fair *fair, struct engine_share *share, int64_t ns);
+
+// A call of the tenant has come, or has left: ended or parked.
+void engine_crowd_join(struct engine_fair *fair, struct engine_share *share, int64_t now_ns);
+void engine_crowd_leave(struct engine_fair *fair, struct engine_share *share, int64_t now_ns);
+// One has left that never had its turn: this says nothing about how long the others take.
+void engine_crowd_drop(struct engine_fair *fair, struct engine_share *share);
+// May another one come? False: how long it would have to wait.
+[[nodiscard]] bool engine_crowd_admits(const struct engine_fair *fair, struct engine_share *share,
+                                       const struct engine_patience *patience, int64_t now_ns,
+                                       int64_t *ret_wait_ns);
+// CAPACITY, or CONCURRENCY where other tenants have calls too; with retry_after_s. Returns false.
+bool engine_crowd_refuse(const struct engine_fair *fair, struct engine_share *share, int64_t wait_ns,
+                         struct tw_error *err);
 
 // ---- runners (runner.c): threads that run guests ----
 // A thread's. `word` and `call` are its own until the watch has taken charge of the call; the second group is
@@ -105,6 +142,7 @@ struct engine_runner {
     struct tw_executor *replaced; // whose thread it was until its call went on for long
     struct engine_share *share;   // while it is managed
     bool is_paused, is_chosen, is_worker;
+    bool is_excusing; // a worker's: its call waited in vain, and was taken out of the queue before
     // Its thread's: the last call was managed, and so is charged; the loop it worked for goes on without it.
     bool was_managed, is_replaced;
     int64_t charged_ns; // its computing time is charged up to here
@@ -118,7 +156,9 @@ struct engine_sched {
     struct tw_cond some;     // workers wait for calls
     struct tw_cond acted;    // `acting` has changed
     struct engine_fair fair; // calls that wait for a worker, and shares of those that compute
+    struct engine_call *leaving, **leaving_last; // need not wait any more: cancelled, or past their deadline
     uint32_t max_queued;
+    struct engine_patience patience; // frozen
     uint32_t worker_target; // workers that run short calls at once, and computing guests that have a turn
     uint32_t held_max;      // threads in long calls
     uint32_t idle, busy;    // workers that wait for calls; that run one which is not managed
@@ -135,6 +175,7 @@ struct engine_sched {
     int64_t drain_since_ns;   // of the rate at which calls leave the queue
     uint32_t drained, drain_rate;
     struct tw_counter queued, running; // for statistics
+    struct tw_counter oldest_ns; // since when the first of a queue waits, at the last tick; 0: none does
 };
 [[nodiscard]] bool engine_sched_init(struct tw_engine *engine, struct tw_error *err);
 // Ends the workers; no call is running. Other threads may still run start code.
@@ -144,9 +185,14 @@ void engine_sched_done(struct engine_sched *sched); // stopped, and no thread ru
 // always find room.
 [[nodiscard]] bool engine_sched_push(struct engine_sched *sched, struct engine_call *call,
                                      enum engine_place place, bool is_fresh, struct tw_error *err);
+// The call was cancelled: if it waits for a worker it need not any longer. The caller holds the lock.
+void engine_sched_excuse_locked(struct engine_sched *sched, struct engine_call *call);
+// Excuses those that are past their deadlines. True while calls wait.
+bool engine_sched_sweep_locked(struct engine_sched *sched, int64_t now_ns);
 // Sees to it that somebody serves the queue.
 void engine_sched_call_worker_locked(struct engine_sched *sched);
 uint32_t engine_sched_queued(const struct engine_sched *sched);
+int64_t engine_sched_wait_ns(const struct engine_sched *sched); // of the call that is next in a queue
 // May the tenant begin another call that could hold a thread for long?
 bool engine_sched_may_begin(struct engine_sched *sched, uint64_t tenant);
 uint32_t engine_weight_of(const struct tw_invoke *invoke);
@@ -160,7 +206,9 @@ struct engine_runner *engine_runner_use(struct engine_runner *runner);
 void engine_runner_enter(struct engine_runner *runner, struct engine_call *call);
 void engine_runner_leave(struct engine_runner *runner);
 // The call was cancelled: if it is in a guest, it is stopped soon.
-void engine_runner_kick(struct engine_sched *sched, const struct engine_call *call);
+void engine_runner_kick(struct engine_sched *sched, struct engine_call *call);
+// Sees to it that the watch ticks. Under no lock.
+void engine_watch_start(struct engine_sched *sched);
 void engine_runner_watch(struct engine_timer *timer);
 
 // ---- a guest's gate: what a closed poll page means ----
@@ -176,5 +224,8 @@ struct engine_executor {
     struct engine_runner *runner; // NULL: the next thread brings one
     int64_t mean_ns;              // of a call of late
 };
-// Takes a call that can run at once on the executor's thread. False: it is for workers.
-bool engine_executor_take(struct tw_executor *executor, struct engine_call *call);
+// Takes a call that can run at once on the executor's thread. FOR_WORKERS: they have to; REFUSED: too many wait
+// (`err`).
+enum engine_taken { ENGINE_TAKEN, ENGINE_FOR_WORKERS, ENGINE_REFUSED };
+[[nodiscard]] enum engine_taken engine_executor_take(struct tw_executor *executor, struct engine_call *call,
+                                                     struct tw_error *err);

@@ -237,6 +237,7 @@ static bool hand_over(struct call_state *state, struct tw_executor *executor, st
     invoke->done = on_invoke_done;
     invoke->context = state;
     invoke->executor = executor;
+    invoke->is_patient = call->is_patient;
     TW_LOCK_SCOPE(lock_of(service, call));
     if (state->is_cancelled)
         return tw_fail(err, TW_ERR_CANCELLED, "the client went away");

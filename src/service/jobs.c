@@ -151,6 +151,7 @@ static bool begin_call(struct service_job *job, const struct tw_job_request *req
                                          .deadline_ms = request->deadline_ms,
                                          .trace_id = job->trace_id[0] ? job->trace_id : NULL,
                                          .trace = &job->trace,
+                                         .is_patient = true,
                                          .done = on_done,
                                          .context = job};
     if (!service_invoke_admitted(job->service, &job->caller, &job->call, &job->lease, err))

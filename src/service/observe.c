@@ -28,6 +28,7 @@ static void write_engine(struct tw_service *service, struct tw_json_writer *writ
     tw_json_write_number(writer, "kept", stats.kept);
     tw_json_write_number(writer, "running", stats.running);
     tw_json_write_number(writer, "queued", stats.queued);
+    tw_json_write_number(writer, "queue_wait_us", (uint64_t)stats.queue_wait_ns / TW_NS_PER_US);
     tw_json_write_text(writer, "memory_backend", tw_str_from(stats.memory_backend));
     tw_json_write_text(writer, "reset", tw_str_from(stats.reset_method));
     tw_json_write_end(writer, '}');

@@ -59,6 +59,8 @@ static bool open_engine(struct tw_service *service, struct tw_error *err) {
                                        .memory = options->memory,
                                        .max_long_calls = options->max_long_calls,
                                        .workers = options->workers,
+                                       .queue_target_ms = options->queue_target_ms,
+                                       .queue_burst_ms = options->queue_burst_ms,
                                        .max_instances = options->max_instances,
                                        .warm_per_function = options->warm_per_function,
                                        .max_code_bytes = options->max_code_bytes,

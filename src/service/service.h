@@ -20,6 +20,7 @@ struct tw_service_options {
     const char *compiler_program; // NULL: tensor-wasm-compiler beside this program
     const char *device;           // "auto", "cpu", "cuda[:N]"
     unsigned dispatch_permits, kernel_timeout_ms, invoke_timeout_ms;
+    uint32_t queue_target_ms, queue_burst_ms; // as struct tw_engine_options'
     uint32_t max_instances, warm_per_function, max_warm;
     uint64_t max_memory_bytes, max_code_bytes;
     unsigned workers;              // 0: one a core
@@ -107,6 +108,7 @@ struct tw_service_call {
     bool (*is_slow)(struct tw_service_call *call, bool waits);        // as tw_invoke's; may be NULL
     void (*done)(struct tw_service_call *call); // on a worker or the executor's thread, once
     void *context;
+    bool is_patient;              // as tw_invoke's
     struct tw_executor *executor; // an event loop's; tw_service_invoke is called on its thread. NULL: workers
 
     struct tw_error error; // TW_OK: `body_out` is the answer; else tw_service_call_detail adds to the problem

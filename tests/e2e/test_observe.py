@@ -51,6 +51,7 @@ def test_the_overview_has_what_an_incident_needs_and_no_secret(own):
     assert ADMIN not in done.stdout and DEPLOYER not in done.stdout
     assert [(f["tenant"], f["name"], f["version"]) for f in told["functions"]] == [("7", "seen", 1)] and told["function_count"] == 1
     assert told["engine"]["instances"] >= 1 and told["instances"] == []
+    assert told["engine"]["queued"] == 0 and told["engine"]["queue_wait_us"] == 0
     assert told["devices"]["devices"][0]["kind"] == "cpu"
     tenant = next(t for t in told["tenants"] if t["id"] == "7")
     assert tenant["use"]["functions"]["now"] == 1 and tenant["use"]["concurrent_invocations"]["peak"] >= 1
@@ -77,6 +78,7 @@ def test_in_a_pipe_the_board_is_plain_text(own):
     assert len(pages) == 2 and "\x1b" not in done.stdout
     for page in pages:
         assert re.search(r"^requests +\d+\.\d/s", page, re.M) and re.search(r"permits 0 of 64", page)
+        assert re.search(r"^queue +next has waited 0\.0 ms  refused 0\.0/s   trace spans dropped 0\.0/s$", page, re.M)
         assert re.search(r"^7 ", page, re.M) and "LAST ERRORS" in page and "guest_trap" in page
 
 
