@@ -25,7 +25,6 @@ static void collect(void *context) {
     struct tw_engine *engine = context;
     tw_metric_set(TW_METRIC_ACTIVE_INSTANCES, tw_labels(), tw_counter_get(&engine->instances));
     tw_metric_set(TW_METRIC_QUEUED_CALLS, tw_labels(), engine_sched_queued(&engine->sched));
-    tw_metric_set(TW_METRIC_QUEUE_WAIT, tw_labels(), engine_sched_wait_ns(&engine->sched) / TW_NS_PER_US);
     tw_metric_set(TW_METRIC_KEPT_INSTANCES, tw_labels(), tw_counter_get(&engine->kept));
     tw_metric_set(TW_METRIC_CODE_MAPPED, tw_labels(), tw_counter_get(&engine->codes.mapped_bytes));
     tw_metric_set(TW_METRIC_POOL_WARM, tw_labels(), tw_counter_get(&engine->warm));
