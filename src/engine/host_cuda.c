@@ -2,9 +2,10 @@
 //
 // wasi_cuda: the guest's side of gpu/. Guest ranges are checked here, everything else there. A call that
 // fails leaves its text for last_error_copy and answers the code of the guest ABI. The device context is made
-// at first use and reset with the instance. What waits (launch, sync, compiling PTX) gives the thread away.
+// at first use and reset with the instance. What waits (launch, sync, compiling PTX) gives the thread away. Device
+// memory is in host_cuda_memory.c.
 
-#include "engine/internal.h"
+#include "engine/host_cuda.h"
 
 enum { PTX_MAX = 8 << 20 }; // one load, part of the guest ABI
 
@@ -37,7 +38,7 @@ int engine_cuda_code(enum tw_code code) {
     return -7; // internal
 }
 
-static int fail(struct engine_instance *instance, const struct tw_error *error) {
+int engine_cuda_fail(struct engine_instance *instance, const struct tw_error *error) {
     struct engine_host *host = &instance->host;
     size_t len = strlen(error->message);
     host->gpu_error_len = (uint32_t)(len < sizeof(host->gpu_error) ? len : sizeof(host->gpu_error));
@@ -45,15 +46,15 @@ static int fail(struct engine_instance *instance, const struct tw_error *error) 
     return engine_cuda_code(error->code);
 }
 
-static wasm_trap_t *answer32(struct engine_instance *instance, wasmtime_val_raw_t *args, bool ok,
-                             const struct tw_error *error) {
-    args[0].i32 = ok ? 0 : fail(instance, error);
+wasm_trap_t *engine_cuda_answer32(struct engine_instance *instance, wasmtime_val_raw_t *args, bool ok,
+                                  const struct tw_error *error) {
+    args[0].i32 = ok ? 0 : engine_cuda_fail(instance, error);
     return NULL;
 }
 
-static wasm_trap_t *answer64(struct engine_instance *instance, wasmtime_val_raw_t *args, bool ok,
-                             int64_t value, const struct tw_error *error) {
-    args[0].i64 = ok ? value : fail(instance, error);
+wasm_trap_t *engine_cuda_answer64(struct engine_instance *instance, wasmtime_val_raw_t *args, bool ok,
+                                  int64_t value, const struct tw_error *error) {
+    args[0].i64 = ok ? value : engine_cuda_fail(instance, error);
     return NULL;
 }
 
@@ -62,7 +63,7 @@ static struct tw_gpu *devices_of(const struct engine_instance *instance) {
     return instance->is_pooled ? NULL : instance->module->engine->options.gpu;
 }
 
-static struct tw_gpu_context *context_of(struct engine_instance *instance, struct tw_error *err) {
+struct tw_gpu_context *engine_cuda_context(struct engine_instance *instance, struct tw_error *err) {
     if (instance->gpu)
         return instance->gpu;
     if (instance->is_pooled) {
@@ -85,18 +86,14 @@ static struct tw_gpu_context *context_of(struct engine_instance *instance, struc
 }
 
 // A range of the guest's memory, or CUDA_INVALID_POINTER.
-static uint8_t *range(const struct engine_instance *instance, const wasmtime_val_raw_t *ptr, uint64_t len,
-                      const char *what, struct tw_error *err) {
+uint8_t *engine_cuda_range(const struct engine_instance *instance, const wasmtime_val_raw_t *ptr,
+                           uint64_t len, const char *what, struct tw_error *err) {
     uint8_t *at = engine_guest(instance, (uint32_t)ptr->i32, len);
     if (!at)
         tw_fail(err, TW_ERR_CUDA_INVALID_POINTER,
                 "%s: %" PRIu64 " bytes at %" PRIu32 " leave the guest's memory of %" PRIu64 " bytes", what,
                 len, (uint32_t)ptr->i32, instance->memory ? instance->memory->size : 0);
     return at;
-}
-
-static uint64_t handle_of(const wasmtime_val_raw_t *low) {
-    return (uint32_t)low[0].i32 | (uint64_t)(uint32_t)low[1].i32 << 32;
 }
 
 // ---- spans: one a load, launch or sync, from its call to its end ----
@@ -119,7 +116,8 @@ static void span_end(const struct engine_call *call, enum tw_code code) {
 
 static void finish_load(struct engine_call *call, wasmtime_val_raw_t *result) {
     span_end(call, call->wait.error.code);
-    result->i64 = call->wait.error.code ? fail(call->instance, &call->wait.error) : call->wait.kernel;
+    result->i64 =
+        call->wait.error.code ? engine_cuda_fail(call->instance, &call->wait.error) : call->wait.kernel;
 }
 
 // On a thread of its own: compiling takes milliseconds.
@@ -142,9 +140,9 @@ static bool check_load(const struct engine_instance *instance, const wasmtime_va
     if (entry_len > ENGINE_ENTRY_MAX)
         return tw_fail(err, TW_ERR_CUDA_QUOTA, "an entry's name of %" PRIu32 " bytes, the limit is %d",
                        entry_len, ENGINE_ENTRY_MAX);
-    const uint8_t *ptx = range(instance, &args[0], ptx_len, "load_ptx: the PTX", err);
+    const uint8_t *ptx = engine_cuda_range(instance, &args[0], ptx_len, "load_ptx: the PTX", err);
     const uint8_t *entry =
-        ptx ? range(instance, &args[2], entry_len, "load_ptx: the entry's name", err) : NULL;
+        ptx ? engine_cuda_range(instance, &args[2], entry_len, "load_ptx: the entry's name", err) : NULL;
     if (!entry)
         return false;
     wait->ptx = tw_str_of((const char *)ptx, ptx_len);
@@ -164,22 +162,22 @@ static wasm_trap_t *load_elsewhere(struct engine_instance *instance, wasmtime_va
         return NULL;
     engine_call_disarm(call);
     span_end(call, err.code);
-    return answer64(instance, args, false, 0, &err);
+    return engine_cuda_answer64(instance, args, false, 0, &err);
 }
 
 wasm_trap_t *engine_cuda_load_ptx(struct engine_instance *instance, wasmtime_val_raw_t *args) {
     struct engine_call *call = instance->call;
     struct engine_wait *wait = &call->wait;
     struct tw_error err = {};
-    if (!check_load(instance, args, wait, &err) || !context_of(instance, &err))
-        return answer64(instance, args, false, 0, &err);
+    if (!check_load(instance, args, wait, &err) || !engine_cuda_context(instance, &err))
+        return engine_cuda_answer64(instance, args, false, 0, &err);
     span_begin(call, TW_SPAN_LOAD_PTX, (int64_t)wait->ptx.len);
     if (tw_gpu_ptx_is_cached(instance->gpu, wait->ptx, wait->entry)) {
         int64_t kernel = 0;
         bool ok =
             tw_gpu_load_ptx(instance->gpu, wait->ptx, wait->entry, call->invoke->deadline_ns, &kernel, &err);
         span_end(call, err.code);
-        return answer64(instance, args, ok, kernel, &err);
+        return engine_cuda_answer64(instance, args, ok, kernel, &err);
     }
     return load_elsewhere(instance, args, run_load);
 }
@@ -209,9 +207,9 @@ static void run_load_kernel(struct tw_task *task) {
 static bool check_load_kernel(const struct engine_instance *instance, const wasmtime_val_raw_t *args,
                               struct engine_wait *wait, struct tw_error *err) {
     uint32_t name_len = (uint32_t)args[1].i32, version_len = (uint32_t)args[3].i32;
-    const uint8_t *name = range(instance, &args[0], name_len, "load_kernel: the name", err);
+    const uint8_t *name = engine_cuda_range(instance, &args[0], name_len, "load_kernel: the name", err);
     const uint8_t *version =
-        name ? range(instance, &args[2], version_len, "load_kernel: the version", err) : NULL;
+        name ? engine_cuda_range(instance, &args[2], version_len, "load_kernel: the version", err) : NULL;
     if (!version)
         return false;
     if (name_len > ENGINE_REGISTERED_MAX || version_len > ENGINE_REGISTERED_MAX)
@@ -241,20 +239,14 @@ wasm_trap_t *engine_cuda_load_kernel(struct engine_instance *instance, wasmtime_
     struct engine_wait *wait = &call->wait;
     struct tw_error err = {};
     int64_t kernel = 0;
-    if (!check_load_kernel(instance, args, wait, &err) || !context_of(instance, &err))
-        return answer64(instance, args, false, 0, &err);
+    if (!check_load_kernel(instance, args, wait, &err) || !engine_cuda_context(instance, &err))
+        return engine_cuda_answer64(instance, args, false, 0, &err);
     span_begin(call, TW_SPAN_LOAD_PTX, 0);
     bool ok = load_known(instance, wait, &kernel, &err);
     if (ok && !kernel)
         return load_elsewhere(instance, args, run_load_kernel);
     span_end(call, err.code);
-    return answer64(instance, args, ok, kernel, &err);
-}
-
-wasm_trap_t *engine_cuda_unload(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_error err = {};
-    struct tw_gpu_context *context = context_of(instance, &err);
-    return answer32(instance, args, context && tw_gpu_unload(context, args[0].i64, &err), &err);
+    return engine_cuda_answer64(instance, args, ok, kernel, &err);
 }
 
 // Wakes the call whose waiter it is.
@@ -263,20 +255,21 @@ static void notify(struct tw_gpu_waiter *waiter) {
 }
 
 // What kernels printed goes where the guest's own standard error goes.
-static void take_prints(struct engine_instance *instance) {
+void engine_cuda_take_prints(struct engine_instance *instance) {
     tw_gpu_log_take(instance->gpu, &instance->call->invoke->stderr_text);
 }
 
 static void finish_waiter(struct engine_call *call, wasmtime_val_raw_t *result) {
     const struct tw_error *error = &call->wait.waiter.error;
     span_end(call, error->code);
-    take_prints(call->instance);
-    result->i32 = error->code ? fail(call->instance, error) : 0;
+    engine_cuda_take_prints(call->instance);
+    result->i32 = error->code ? engine_cuda_fail(call->instance, error) : 0;
 }
 
-static struct tw_gpu_waiter *arm(struct engine_call *call) {
+struct tw_gpu_waiter *engine_cuda_arm(struct engine_call *call,
+                                      void (*finish)(struct engine_call *, wasmtime_val_raw_t *)) {
     call->wait.waiter = (struct tw_gpu_waiter){.notify = notify};
-    engine_call_arm(call, finish_waiter);
+    engine_call_arm(call, finish);
     return &call->wait.waiter;
 }
 
@@ -286,8 +279,8 @@ static wasm_trap_t *answer_progress(struct engine_instance *instance, wasmtime_v
         return NULL;
     engine_call_disarm(instance->call);
     span_end(instance->call, error->code);
-    take_prints(instance);
-    return answer32(instance, args, progress == TW_GPU_DONE, error);
+    engine_cuda_take_prints(instance);
+    return engine_cuda_answer32(instance, args, progress == TW_GPU_DONE, error);
 }
 
 static int64_t threads_of(const struct tw_gpu_launch *launch) {
@@ -304,7 +297,7 @@ static bool make_launch(struct engine_instance *instance, const wasmtime_val_raw
     if (args_len > ENGINE_ARGS_MAX)
         return tw_fail(err, TW_ERR_CUDA_ARGS_UNSUPPORTED, "%" PRIu32 " bytes of arguments, the limit is %d",
                        args_len, ENGINE_ARGS_MAX);
-    const uint8_t *records = range(instance, &args[8], args_len, "launch: the arguments", err);
+    const uint8_t *records = engine_cuda_range(instance, &args[8], args_len, "launch: the arguments", err);
     if (!records)
         return false;
     *launch = (struct tw_gpu_launch){
@@ -322,30 +315,30 @@ static bool make_launch(struct engine_instance *instance, const wasmtime_val_raw
 wasm_trap_t *engine_cuda_launch(struct engine_instance *instance, wasmtime_val_raw_t *args) {
     struct tw_error err = {};
     struct tw_gpu_launch launch;
-    if (!make_launch(instance, args, &launch, &err) || !context_of(instance, &err))
-        return answer32(instance, args, false, &err);
+    if (!make_launch(instance, args, &launch, &err) || !engine_cuda_context(instance, &err))
+        return engine_cuda_answer32(instance, args, false, &err);
     span_begin(instance->call, TW_SPAN_LAUNCH, threads_of(&launch));
-    struct tw_gpu_waiter *waiter = arm(instance->call);
+    struct tw_gpu_waiter *waiter = engine_cuda_arm(instance->call, finish_waiter);
     return answer_progress(instance, args, tw_gpu_launch(instance->gpu, &launch, waiter, &err), &err);
 }
 
 wasm_trap_t *engine_cuda_launch_async(struct engine_instance *instance, wasmtime_val_raw_t *args) {
     struct tw_error err = {};
     struct tw_gpu_launch launch;
-    bool ok = make_launch(instance, args + 1, &launch, &err) && context_of(instance, &err);
+    bool ok = make_launch(instance, args + 1, &launch, &err) && engine_cuda_context(instance, &err);
     if (ok) {
         launch.stream = args[0].i64;
         ok = tw_gpu_launch_async(instance->gpu, &launch, &err);
     }
-    return answer32(instance, args, ok, &err);
+    return engine_cuda_answer32(instance, args, ok, &err);
 }
 
 static wasm_trap_t *sync_streams(struct engine_instance *instance, wasmtime_val_raw_t *args, int64_t stream) {
     struct tw_error err = {};
-    if (!context_of(instance, &err))
-        return answer32(instance, args, false, &err);
+    if (!engine_cuda_context(instance, &err))
+        return engine_cuda_answer32(instance, args, false, &err);
     span_begin(instance->call, TW_SPAN_SYNC, 0);
-    struct tw_gpu_waiter *waiter = arm(instance->call);
+    struct tw_gpu_waiter *waiter = engine_cuda_arm(instance->call, finish_waiter);
     return answer_progress(instance, args, tw_gpu_sync(instance->gpu, stream, waiter, &err), &err);
 }
 
@@ -357,7 +350,7 @@ wasm_trap_t *engine_cuda_stream_sync(struct engine_instance *instance, wasmtime_
     struct tw_error err = {};
     if (args[0].i64 < 0) { // means all streams to gpu/, nothing to guests
         tw_fail(&err, TW_ERR_CUDA_INVALID_HANDLE, "there is no stream %" PRId64, args[0].i64);
-        return answer32(instance, args, false, &err);
+        return engine_cuda_answer32(instance, args, false, &err);
     }
     return sync_streams(instance, args, args[0].i64);
 }
@@ -365,66 +358,9 @@ wasm_trap_t *engine_cuda_stream_sync(struct engine_instance *instance, wasmtime_
 wasm_trap_t *engine_cuda_stream_create(struct engine_instance *instance, wasmtime_val_raw_t *args) {
     struct tw_error err = {};
     int64_t stream = 0;
-    struct tw_gpu_context *context = context_of(instance, &err);
+    struct tw_gpu_context *context = engine_cuda_context(instance, &err);
     bool ok = context && tw_gpu_stream_new(context, &stream, &err);
-    return answer64(instance, args, ok, stream, &err);
-}
-
-wasm_trap_t *engine_cuda_stream_destroy(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_error err = {};
-    struct tw_gpu_context *context = context_of(instance, &err);
-    return answer32(instance, args, context && tw_gpu_stream_free(context, args[0].i64, &err), &err);
-}
-
-// ---- memory ----
-
-wasm_trap_t *engine_cuda_alloc(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_error err = {};
-    uint64_t handle = 0;
-    struct tw_gpu_context *context = context_of(instance, &err);
-    bool ok = context && tw_gpu_alloc(context, handle_of(&args[0]), &handle, &err);
-    return answer64(instance, args, ok, (int64_t)handle, &err);
-}
-
-wasm_trap_t *engine_cuda_free(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_error err = {};
-    struct tw_gpu_context *context = context_of(instance, &err);
-    return answer32(instance, args, context && tw_gpu_buffer_free(context, handle_of(&args[0]), &err), &err);
-}
-
-wasm_trap_t *engine_cuda_memcpy_h2d(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_error err = {};
-    uint32_t len = (uint32_t)args[3].i32;
-    const uint8_t *from = range(instance, &args[2], len, "memcpy_h2d", &err);
-    struct tw_gpu_context *context = from ? context_of(instance, &err) : NULL;
-    return answer32(instance, args, context && tw_gpu_write(context, handle_of(&args[0]), 0, from, len, &err),
-                    &err);
-}
-
-wasm_trap_t *engine_cuda_memcpy_d2h(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_error err = {};
-    uint32_t len = (uint32_t)args[3].i32;
-    uint8_t *to = range(instance, &args[0], len, "memcpy_d2h", &err);
-    struct tw_gpu_context *context = to ? context_of(instance, &err) : NULL;
-    return answer32(instance, args, context && tw_gpu_read(context, handle_of(&args[1]), 0, to, len, &err),
-                    &err);
-}
-
-wasm_trap_t *engine_cuda_memcpy_d2d(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_error err = {};
-    struct tw_gpu_context *context = context_of(instance, &err);
-    bool ok =
-        context && tw_gpu_copy(context, (uint64_t)args[0].i64, (uint64_t)args[1].i64, (uint64_t)args[2].i64,
-                               (uint64_t)args[3].i64, (uint64_t)args[4].i64, &err);
-    return answer32(instance, args, ok, &err);
-}
-
-wasm_trap_t *engine_cuda_memset_d8(struct engine_instance *instance, wasmtime_val_raw_t *args) {
-    struct tw_error err = {};
-    struct tw_gpu_context *context = context_of(instance, &err);
-    bool ok = context && tw_gpu_fill(context, (uint64_t)args[0].i64, (uint64_t)args[1].i64,
-                                     (uint8_t)args[2].i32, (uint64_t)args[3].i64, &err);
-    return answer32(instance, args, ok, &err);
+    return engine_cuda_answer64(instance, args, ok, stream, &err);
 }
 
 // ---- devices and errors ----
@@ -442,14 +378,14 @@ wasm_trap_t *engine_cuda_device_info(struct engine_instance *instance, wasmtime_
     struct tw_gpu_device *device = gpu ? tw_gpu_device_at(gpu, index) : NULL;
     if (!device)
         tw_fail(&err, TW_ERR_CUDA_NOT_AVAILABLE, "there is no device %" PRIu32, index);
-    uint8_t *to = device ? range(instance, &args[1], len, "device_info", &err) : NULL;
+    uint8_t *to = device ? engine_cuda_range(instance, &args[1], len, "device_info", &err) : NULL;
     if (!to)
-        return answer32(instance, args, false, &err);
+        return engine_cuda_answer32(instance, args, false, &err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
     tw_buf_init(&text, ENGINE_DEVICE_INFO_MAX);
     if (!tw_gpu_device_json(device, &text)) {
         tw_fail(&err, TW_ERR_INTERNAL, "the device's description does not fit");
-        return answer32(instance, args, false, &err);
+        return engine_cuda_answer32(instance, args, false, &err);
     }
     if (text.len <= len)
         memcpy(to, text.data, text.len);

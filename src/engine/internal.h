@@ -272,6 +272,10 @@ void engine_keeper_done(struct tw_engine *engine);
 // for came.
 enum engine_call_state { ENGINE_RUNNING, ENGINE_ARMED, ENGINE_PARKED, ENGINE_WOKEN };
 
+// Done as a host function is: the guest's arguments in, CUDA_… codes out.
+typedef bool (*engine_operation)(struct engine_instance *instance, const wasmtime_val_raw_t *args,
+                                 struct tw_error *err);
+
 // Owned by the engine from submit until `done` returned. Confined to the thread that runs it, but for the
 // first group.
 struct engine_call {
@@ -301,6 +305,8 @@ struct engine_call {
 
     // What a host function waits for; `finish` puts its result when the call was woken.
     struct engine_wait {
+        engine_operation operation; // of wasi_cuda, once no kernel runs, with its arguments
+        wasmtime_val_raw_t args[5];
         void (*finish)(struct engine_call *call, wasmtime_val_raw_t *result);
         struct tw_gpu_waiter waiter;
         struct tw_task task;

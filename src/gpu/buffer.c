@@ -88,17 +88,24 @@ void gpu_buffers_free(struct tw_gpu_context *context) {
     gpu_handles_done(&context->buffers);
 }
 
-// The address of `len` bytes at `offset` of a buffer, once no kernel may be using it.
-static bool locate(struct tw_gpu_context *context, uint64_t handle, uint64_t offset, uint64_t len,
-                   uint64_t *ret_address, struct tw_error *err) {
+bool tw_gpu_buffer_check(const struct tw_gpu_context *context, uint64_t handle, uint64_t offset, uint64_t len,
+                         struct tw_error *err) {
     const struct gpu_buffer *buffer = gpu_handle_find(&context->buffers, handle);
     if (!buffer)
         return fail_no_buffer(handle, err);
-    if (offset > buffer->size || len > buffer->size - offset)
-        return tw_fail(err, TW_ERR_CUDA_INVALID_POINTER,
-                       "%" PRIu64 " bytes at offset %" PRIu64 " leave the device buffer of %" PRIu64 " bytes",
-                       len, offset, buffer->size);
+    return (offset <= buffer->size && len <= buffer->size - offset) ||
+           tw_fail(err, TW_ERR_CUDA_INVALID_POINTER,
+                   "%" PRIu64 " bytes at offset %" PRIu64 " leave the device buffer of %" PRIu64 " bytes",
+                   len, offset, buffer->size);
+}
+
+// The address of `len` bytes at `offset` of a buffer, once no kernel may be using it.
+static bool locate(struct tw_gpu_context *context, uint64_t handle, uint64_t offset, uint64_t len,
+                   uint64_t *ret_address, struct tw_error *err) {
+    if (!tw_gpu_buffer_check(context, handle, offset, len, err))
+        return false;
     gpu_context_wait_idle(context);
+    const struct gpu_buffer *buffer = gpu_handle_find(&context->buffers, handle);
     *ret_address = buffer->address + offset;
     return true;
 }

@@ -105,8 +105,14 @@ void tw_gpu_context_free(struct tw_gpu_context *context);
 bool tw_gpu_ptx_is_cached(struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry);
 [[nodiscard]] bool tw_gpu_unload(struct tw_gpu_context *context, int64_t kernel, struct tw_error *err);
 
-// Buffers: handles > 0; offsets and lengths in bytes, checked. All but alloc wait for the context's launches
-// first; who must not block calls tw_gpu_sync with a waiter before.
+// INVALID_KERNEL unless it is there.
+[[nodiscard]] bool tw_gpu_kernel_check(const struct tw_gpu_context *context, int64_t kernel,
+                                       struct tw_error *err);
+
+// Buffers: handles > 0; offsets and lengths in bytes, checked. All but alloc and check wait for the context's
+// launches first, as unload and stream_free do; who must not block calls tw_gpu_wait with a waiter before.
+[[nodiscard]] bool tw_gpu_buffer_check(const struct tw_gpu_context *context, uint64_t handle, uint64_t offset,
+                                       uint64_t len, struct tw_error *err);
 [[nodiscard]] bool tw_gpu_alloc(struct tw_gpu_context *context, uint64_t size_bytes, uint64_t *ret_handle,
                                 struct tw_error *err);
 [[nodiscard]] bool tw_gpu_buffer_free(struct tw_gpu_context *context, uint64_t handle, struct tw_error *err);
@@ -153,6 +159,9 @@ enum tw_gpu_progress tw_gpu_launch(struct tw_gpu_context *context, const struct 
                                        struct tw_error *err);
 // Waits for one stream (or all: stream < 0); as tw_gpu_launch for `waiter`.
 enum tw_gpu_progress tw_gpu_sync(struct tw_gpu_context *context, int64_t stream, struct tw_gpu_waiter *waiter,
+                                 struct tw_error *err);
+// The same, but leaves the launches' errors to sync.
+enum tw_gpu_progress tw_gpu_wait(struct tw_gpu_context *context, int64_t stream, struct tw_gpu_waiter *waiter,
                                  struct tw_error *err);
 // Stops whatever the context runs (deadline, cancel); the launches end with CUDA_LAUNCH_FAILED. Any thread.
 void tw_gpu_cancel(struct tw_gpu_context *context);

@@ -237,6 +237,7 @@ struct tw_gpu_context {
     uint64_t next_grid_id;
     struct tw_gpu_waiter *sync_waiter;
     struct gpu_stream *sync_stream; // NULL: all
+    bool sync_takes_errors;
 };
 [[nodiscard]] bool gpu_context_use(struct tw_gpu_context *context, struct tw_error *err); // first use
 // print.c: formats a worker's records into the context's log and empties the list.

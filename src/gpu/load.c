@@ -185,10 +185,16 @@ bool tw_gpu_ptx_is_cached(struct tw_gpu_context *context, struct tw_str ptx, str
            gpu_kernel_is_ready(context->gpu->kernels, ptx, entry);
 }
 
+bool tw_gpu_kernel_check(const struct tw_gpu_context *context, int64_t kernel, struct tw_error *err) {
+    if (kernel > 0 && gpu_handle_find(&context->kernels, (uint64_t)kernel))
+        return true;
+    return tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL,
+                   "there is no kernel %" PRId64 "; use an id that load_ptx gave", kernel);
+}
+
 bool tw_gpu_unload(struct tw_gpu_context *context, int64_t kernel, struct tw_error *err) {
-    if (kernel <= 0 || !gpu_handle_find(&context->kernels, (uint64_t)kernel))
-        return tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL,
-                       "there is no kernel %" PRId64 "; use an id that load_ptx gave", kernel);
+    if (!tw_gpu_kernel_check(context, kernel, err))
+        return false;
     gpu_context_wait_idle(context);
     gpu_loaded_free(context, gpu_handle_remove(&context->kernels, (uint64_t)kernel));
     return true;

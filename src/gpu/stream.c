@@ -238,7 +238,9 @@ static void leave_locked(struct gpu_job *job, struct aftermath *after) {
         }
     }
     if (context->sync_waiter && is_idle_locked(context, context->sync_stream)) {
-        struct tw_error error = take_errors_locked(context, context->sync_stream);
+        struct tw_error error = {};
+        if (context->sync_takes_errors)
+            error = take_errors_locked(context, context->sync_stream);
         tell_locked(after, context->sync_waiter, &error);
         context->sync_waiter = NULL;
     }
@@ -336,8 +338,8 @@ void gpu_streams_free(struct tw_gpu_context *context) {
     context->default_stream = (struct gpu_stream){};
 }
 
-enum tw_gpu_progress tw_gpu_sync(struct tw_gpu_context *context, int64_t id, struct tw_gpu_waiter *waiter,
-                                 struct tw_error *err) {
+static enum tw_gpu_progress wait_for(struct tw_gpu_context *context, int64_t id, bool takes_errors,
+                                     struct tw_gpu_waiter *waiter, struct tw_error *err) {
     struct gpu_stream *stream = id < 0 ? NULL : gpu_stream_find(context, id);
     if (id >= 0 && !stream)
         return fail_no_stream(id, err) ? TW_GPU_DONE : TW_GPU_FAILED;
@@ -345,16 +347,29 @@ enum tw_gpu_progress tw_gpu_sync(struct tw_gpu_context *context, int64_t id, str
     if (waiter && !is_idle_locked(context, stream)) {
         context->sync_waiter = waiter;
         context->sync_stream = stream;
+        context->sync_takes_errors = takes_errors;
         return TW_GPU_PENDING;
     }
     while (!is_idle_locked(context, stream))
         tw_cond_wait(&context->ended, &context->lock, TW_NO_DEADLINE);
-    struct tw_error error = take_errors_locked(context, stream);
+    struct tw_error error = {};
+    if (takes_errors)
+        error = take_errors_locked(context, stream);
     if (error.code == TW_OK)
         return TW_GPU_DONE;
     if (err)
         *err = error;
     return TW_GPU_FAILED;
+}
+
+enum tw_gpu_progress tw_gpu_sync(struct tw_gpu_context *context, int64_t stream, struct tw_gpu_waiter *waiter,
+                                 struct tw_error *err) {
+    return wait_for(context, stream, true, waiter, err);
+}
+
+enum tw_gpu_progress tw_gpu_wait(struct tw_gpu_context *context, int64_t stream, struct tw_gpu_waiter *waiter,
+                                 struct tw_error *err) {
+    return wait_for(context, stream, false, waiter, err);
 }
 
 void tw_gpu_cancel(struct tw_gpu_context *context) {
