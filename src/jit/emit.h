@@ -233,6 +233,12 @@ void jit_emit_barrier(struct jit_emit *e, uint32_t block); // region.c: the warp
 [[nodiscard]] LLVMValueRef jit_emit_float(struct jit_emit *e, const struct tw_kir_inst *inst,
                                           LLVMValueRef *src);
 [[nodiscard]] LLVMValueRef jit_emit_math(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef a);
+// emit_avx512.c: operations on 32-bit floats that AVX-512 has instructions for; ask first whether it takes them.
+bool jit_avx512_takes(const struct jit_emit *e, LLVMValueRef v);
+// `quiet`: the source is never a signalling NaN.
+LLVMValueRef jit_avx512_min_max(struct jit_emit *e, bool min, LLVMValueRef *src, const bool *quiet);
+LLVMValueRef jit_avx512_fraction(struct jit_emit *e, LLVMValueRef x);
+LLVMValueRef jit_avx512_scale(struct jit_emit *e, LLVMValueRef y, LLVMValueRef n);
 [[nodiscard]] bool jit_emit_cvt(struct jit_emit *e, const struct tw_kir_inst *inst);
 // Rounded toward zero, down or up. NULL: not supported.
 [[nodiscard]] LLVMValueRef jit_emit_rounded(struct jit_emit *e, const struct tw_kir_inst *inst,

@@ -151,7 +151,10 @@ static LLVMValueRef min_max(struct jit_emit *e, const struct tw_kir_inst *inst, 
         a = jit_unary(e, "llvm.fabs", a);
         b = jit_unary(e, "llvm.fabs", b);
     }
-    LLVMValueRef v = number_min_max(e, inst->op == TW_KIR_MIN, a, b);
+    bool quiet[2] = {jit_is_quiet(e->code, &inst->src[0]), jit_is_quiet(e->code, &inst->src[1])};
+    LLVMValueRef v = jit_avx512_takes(e, a)
+                         ? jit_avx512_min_max(e, inst->op == TW_KIR_MIN, (LLVMValueRef[]){a, b}, quiet)
+                         : number_min_max(e, inst->op == TW_KIR_MIN, a, b);
     if (inst->mods & TW_KIR_NANPROP)
         v = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealUNO, a, b, ""), canonical_nan(type), v, "");
     if (sign)

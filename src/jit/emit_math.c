@@ -51,6 +51,10 @@ static LLVMValueRef exp2_of(struct jit_emit *e, LLVMValueRef x) {
                                0.0013400432166281462,
                                0.00015469731946495812};
     LLVMTypeRef type = LLVMTypeOf(x);
+    if (jit_avx512_takes(e, x)) {
+        LLVMValueRef fraction = jit_avx512_fraction(e, x), n = LLVMBuildFSub(e->b, x, fraction, "");
+        return jit_avx512_scale(e, polynomial(e, fraction, p, TW_COUNT(p)), n);
+    }
     LLVMValueRef v = choose(e, LLVMRealOGT, x, 129, constant(x, 129), x);
     v = choose(e, LLVMRealOLT, v, -160, constant(x, -160), v);
     LLVMValueRef magic =

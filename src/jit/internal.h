@@ -98,6 +98,7 @@ struct jit_code {
     uint32_t *roots; // blocks that barriers lead to
     uint32_t root_count;
     struct jit_shape *shapes; // by register
+    uint64_t *loud;           // registers that may hold a signalling NaN (quiet.c)
     struct jit_layout layout;
     bool uses_warp_ops, uses_barriers, uses_atomics, needs_param_copy, named_barriers, prints;
     bool reduces; // has bar.red
@@ -159,6 +160,10 @@ static inline bool jit_is_uniform(struct jit_shape s) {
     return s.kind == JIT_BOTTOM || (s.kind == JIT_AFFINE && s.stride == 0);
 }
 bool jit_reg_uniform(const struct jit_code *code, uint32_t reg);
+
+// Which registers and constants never are a signalling NaN, as floats of 32 bits (quiet.c).
+[[nodiscard]] bool jit_find_quiet(struct jit_code *code, struct tw_error *err);
+bool jit_is_quiet(const struct jit_code *code, const struct tw_kir_operand *operand);
 
 [[nodiscard]] bool jit_layout_build(struct jit_code *code, struct tw_error *err);
 

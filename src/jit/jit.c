@@ -72,7 +72,7 @@ static bool analyse(struct jit_code *code, struct tw_error *err) {
         return tw_fail(err, TW_ERR_INTERNAL, "kernel %.80s uses warp operations, which need 32 lanes, not %u",
                        code->function->name, w);
     return jit_cfg_build(code, err) && jit_layout_build(code, err) && jit_liveness(code, err) &&
-           jit_divergence(code, err);
+           jit_find_quiet(code, err) && jit_divergence(code, err);
 }
 
 static void fill_info(const struct jit_code *code, uint64_t spill_bytes, struct tw_kernel_info *info) {
