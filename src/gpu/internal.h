@@ -174,6 +174,7 @@ struct gpu_job {
     bool ended;                                     // context lock
     int64_t started_ns, limit_ns;                   // 0: not started
     int64_t ended_ns;                               // 0: not known
+    bool only;                                      // no other job of its context was there when it came
     bool on_caller;                                 // ran on the launching thread, whose time is the guest's
     struct tw_counter cpu_ns;                       // of all threads that worked on it; 0: not told
     struct tw_state stop;                           // enum gpu_stop; the first reason stays

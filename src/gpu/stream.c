@@ -123,6 +123,7 @@ bool gpu_job_submit(struct gpu_job *job, enum gpu_start how, bool *ret_ended, st
         job->frame.grid_id = ++context->next_grid_id;
         if (!submit_locked(job, &permit, err))
             return false;
+        job->only = context->job_count == 1;
         tw_counter_add(&context->launches, 1);
     }
     // From here on the job may be gone, unless it is kept.

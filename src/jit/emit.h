@@ -59,6 +59,7 @@ struct jit_emit {
     // frame fields, loaded in the entry block
     LLVMValueRef frame, arena_base, arena_mask, params, param_base, shared_base, local_base, global_base,
         spill;
+    LLVMValueRef alone; // i1: atomics may be plain; NULL until it is asked for
     LLVMValueRef grid[3], block[3];
     LLVMValueRef ctaid[3], warp; // slots
     LLVMValueRef tid_base[3];    // of lane 0, where x_multiple is not 1

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Atomics. Blocks of one launch run on several threads, so those on global memory are the machine's atomics;
-// a block's shared memory belongs to one thread and plain accesses do. Lanes go one by one, but where all add
-// to one place and nobody looks at the old value their sum goes at once. Addresses are aligned down to the
+// Atomics. Blocks of one launch run on several threads, so those on global memory are the machine's atomics, unless
+// the frame says that nothing else touches the arena meanwhile; a block's shared memory belongs to one thread and plain
+// accesses do. Lanes go one by one, but where all add to one place and nobody looks at the old value their sum goes at
+// once, and where they lie side by side plain accesses take all at once. Addresses are aligned down to the
 // operand's size: a locked access over two cache lines would stop the whole machine.
 
 #include "emit.h"
@@ -149,7 +150,26 @@ static LLVMValueRef lane_of(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef s
     return value;
 }
 
-// All W lanes on the block's own memory, nobody looks at the old values: one after the other without a loop. False:
+// All W lanes side by side, by plain accesses: none meets another. False: it is not so.
+static bool side_by_side(struct jit_emit *e, const struct atomic *a) {
+    const struct tw_kir_inst *inst = a->inst;
+    struct jit_shape shape = jit_operand_shape(e->code, &inst->src[0], 64);
+    bool simple = inst->atom != TW_KIR_ATOM_CAS && inst->atom != TW_KIR_ATOM_INC &&
+                  inst->atom != TW_KIR_ATOM_DEC && !tw_kir_type_is_float(inst->type);
+    if (!a->plain || !e->active_full || !simple || shape.kind != JIT_AFFINE ||
+        shape.stride != (int64_t)(a->bits / 8))
+        return false;
+    LLVMValueRef pointer = aligned_pointer(e, a, jit_read(e, &inst->src[0], 64, false));
+    LLVMValueRef old = LLVMBuildLoad2(e->b, jit_vec(e, a->value), pointer, "");
+    LLVMSetAlignment(old, a->bits / 8);
+    LLVMValueRef value = combine(e, a, old, jit_read(e, &inst->src[1], a->bits, true));
+    LLVMSetAlignment(LLVMBuildStore(e->b, value, pointer), a->bits / 8);
+    if (inst->dst_count)
+        jit_write_any(e, inst, 0, old);
+    return true;
+}
+
+// All W lanes on memory that is nobody else's, nobody looks at the old values: one after the other without a loop. False:
 // it is not so.
 static bool all_lanes(struct jit_emit *e, const struct atomic *a) {
     const struct tw_kir_inst *inst = a->inst;
@@ -264,6 +284,38 @@ static bool supported(const struct tw_kir_inst *inst) {
     return (bits == 16 && inst->atom == TW_KIR_ATOM_CAS) || bits == 32 || bits == 64;
 }
 
+static void one_by_one(struct jit_emit *e, const struct atomic *a) {
+    if (!reduced(e, a) && !side_by_side(e, a) && !all_lanes(e, a))
+        lane_loop(e, a);
+}
+
+// i1: what the frame says, read in the entry block.
+static LLVMValueRef is_alone(struct jit_emit *e) {
+    if (e->alone)
+        return e->alone;
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+    LLVMPositionBuilderBefore(e->b, LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(e->function)));
+    LLVMValueRef word = jit_frame_field(e, offsetof(struct tw_kernel_frame, alone), jit_int(e, 32), "alone");
+    e->alone = LLVMBuildICmp(e->b, LLVMIntNE, word, jit_i32(e, 0), "");
+    LLVMPositionBuilderAtEnd(e->b, here);
+    return e->alone;
+}
+
+static void plain_if_alone(struct jit_emit *e, const struct atomic *a) {
+    struct atomic plain = *a;
+    plain.plain = true;
+    LLVMBasicBlockRef alone = jit_block_new(e, "alone"), others = jit_block_new(e, "others"),
+                      on = jit_block_new(e, "on");
+    LLVMBuildCondBr(e->b, is_alone(e), alone, others);
+    LLVMPositionBuilderAtEnd(e->b, alone);
+    one_by_one(e, &plain);
+    LLVMBuildBr(e->b, on);
+    LLVMPositionBuilderAtEnd(e->b, others);
+    lane_loop(e, a);
+    LLVMBuildBr(e->b, on);
+    LLVMPositionBuilderAtEnd(e->b, on);
+}
+
 bool jit_emit_atomic(struct jit_emit *e, const struct tw_kir_inst *inst) {
     if (inst->op == TW_KIR_FENCE) {
         LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, inst->scope == TW_KIR_CTA, "");
@@ -274,7 +326,9 @@ bool jit_emit_atomic(struct jit_emit *e, const struct tw_kir_inst *inst) {
     unsigned bits = tw_kir_type_bits(inst->type);
     struct atomic a = {
         .inst = inst, .bits = bits, .plain = inst->space == TW_KIR_SHARED, .value = jit_int(e, bits)};
-    if (!reduced(e, &a) && !all_lanes(e, &a))
-        lane_loop(e, &a);
+    if (a.plain)
+        one_by_one(e, &a);
+    else if (!reduced(e, &a))
+        plain_if_alone(e, &a);
     return true;
 }

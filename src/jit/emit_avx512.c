@@ -102,10 +102,9 @@ LLVMValueRef jit_avx512_min_max(struct jit_emit *e, bool min, LLVMValueRef *src,
     static const struct machine_op fix = {"fixupimm", 0, false};
     LLVMValueRef clean[2];
     for (unsigned i = 0; i < 2; i++)
-        clean[i] =
-            quiet[i]
-                ? src[i]
-                : apply(e, &fix, (LLVMValueRef[]){src[!i], src[i], table_like(e, src[i], 0x11111101)}, 3);
+        clean[i] = quiet[i] ? src[i]
+                            : apply(e, &fix,
+                                    (LLVMValueRef[]){src[!i], src[i], table_like(e, src[i], 0x11111101)}, 3);
     return apply(e, &range[min], clean, 2);
 }
 

@@ -18,7 +18,7 @@
 
 // Offsets are baked into compiled code: a change needs a new TW_KERNEL_ABI. All host pointers point outside
 // any arena.
-enum { TW_KERNEL_ABI = 2 };
+enum { TW_KERNEL_ABI = 3 };
 struct tw_kernel_frame {
     uint8_t *arena_base;   //   0
     uint64_t arena_mask;   //   8
@@ -35,7 +35,7 @@ struct tw_kernel_frame {
     uint32_t dynamic_shared;         //  88 bytes asked for at launch
     uint32_t worker;                 //  92 %smid
     uint32_t worker_count;           //  96 %nsmid
-    uint32_t reserved;               // 100
+    uint32_t alone;                  // 100 1: nothing else touches the arena meanwhile, atomics may be plain
     uint64_t grid_id;                // 104
     uint64_t fault_site;             // 112 set by the kernel before it returns TRAP: line number in the PTX
     uint64_t shared_limit;           // 120 bytes of the shared window (static + dynamic)

@@ -77,6 +77,7 @@ static void fill_frame(const struct gpu_runner *runner, const struct gpu_job *jo
     frame->spill = runner->spill;
     frame->worker = slot;
     frame->worker_count = slots;
+    frame->alone = job->only && job->on_caller; // the one thread that could launch more runs this
     frame->fault_site = 0;
     frame->prints = NULL;
     if (job->code->parts.info.prints) { // behind the registers
@@ -249,10 +250,10 @@ static void worker_main(void *argument) {
 
 // ---- starting jobs ----
 
-static bool is_small(const struct gpu_job *job, enum gpu_start how) {
+static bool is_small(const struct cpu_pool *pool, const struct gpu_job *job, enum gpu_start how) {
     if (how == GPU_START_AWAY)
         return false;
-    if (how == GPU_START_HELP && job->block_total == 1)
+    if (how == GPU_START_HELP && (job->block_total == 1 || pool->base_threads == 1))
         return true; // nobody could help
     uint64_t block_ns = (uint64_t)tw_counter_get(&job->code->block_ns);
     if (block_ns != 0)
@@ -273,6 +274,8 @@ static void run_here(const struct cpu_pool *pool, struct gpu_job *job) {
 }
 
 static void wake_locked(struct cpu_pool *pool, uint64_t wanted) {
+    if (wanted == 0)
+        return;
     if (looks_next) {
         looks_next = false;
         wanted--;
@@ -300,7 +303,7 @@ static bool help(struct cpu_pool *pool, struct gpu_job *job) {
 }
 
 bool cpu_pool_start(struct cpu_pool *pool, struct gpu_job *job, enum gpu_start how) {
-    if (is_small(job, how)) {
+    if (is_small(pool, job, how)) {
         run_here(pool, job);
         return true;
     }
@@ -312,7 +315,8 @@ bool cpu_pool_start(struct cpu_pool *pool, struct gpu_job *job, enum gpu_start h
         list_push_locked(pool, job);
         if (helps)
             join_locked(job);
-        wake_locked(pool, job->block_total - helps);
+        uint64_t wanted = job->block_total - helps, others = pool->base_threads - helps;
+        wake_locked(pool, wanted < others ? wanted : others);
     }
     return helps && help(pool, job);
 }

@@ -209,7 +209,8 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
     ck_assert_uint_le(warps * (k->info.spill_bytes + 64), rig->spill_bytes);
     memcpy(param_block, params, param_bytes);
     uint64_t shared = k->info.dynamic_shared_offset + dynamic_shared;
-    struct tw_kernel_frame frame = {.arena_base = rig->base,
+    struct tw_kernel_frame frame = {.alone = rig->alone,
+                                    .arena_base = rig->base,
                                     .arena_mask = RIG_BYTES - 1,
                                     .params = param_block,
                                     .shared_base = rig_alloc(rig, shared),

@@ -37,10 +37,11 @@ static uint64_t awkward_integer(uint64_t *state, unsigned bits) {
 }
 
 static uint64_t awkward_float(uint64_t *state, unsigned bits) {
-    static const uint32_t f32[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000,
-                                   0x7fc00000, 0x00000001, 0x807fffff, 0x00800000, 0x7f7fffff, 0xff7fffff,
-                                   0x3f000000, 0x4b000000, 0x4effffff, 0x4f000000, 0xcf000000, 0x40490fdb,
-                                   0x3effffff, 0x3fc00000, 0xc0200000, 0x5f000000, 0x33800000, 0x34000001};
+    static const uint32_t f32[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000,
+                                   0xff800000, 0x7fc00000, 0x00000001, 0x807fffff, 0x00800000,
+                                   0x7f7fffff, 0xff7fffff, 0x3f000000, 0x4b000000, 0x4effffff,
+                                   0x4f000000, 0xcf000000, 0x40490fdb, 0x3effffff, 0x3fc00000,
+                                   0xc0200000, 0x5f000000, 0x33800000, 0x34000001, 0x7fa00001};
     uint64_t r = next_random(state);
     float f;
     uint32_t word = f32[r / 4 % TW_COUNT(f32)];

@@ -149,7 +149,7 @@ TW_TEST("match and redux see all lanes") {
     }
 }
 
-// ---- atomics: each thread does one operation on one of eight words; the order is lane after lane, which C
+// ---- atomics: each thread does one operation on one of some words; the order is lane after lane, which C
 // can follow ----
 static uint32_t apply(const char *op, uint32_t old, uint32_t v, uint32_t v2) {
     if (!strcmp(op, "add.u32"))
@@ -173,12 +173,14 @@ static uint32_t apply(const char *op, uint32_t old, uint32_t v, uint32_t v2) {
     return old == v ? v2 : old; // cas
 }
 
-static void check_atomic(const char *op, const char *space, uint32_t spread) {
+static void check_atomic(const char *op, const char *space, uint32_t spread, bool alone) {
+    enum { WORDS = 128 };
     struct rig rig;
     struct kernel k;
     char text[2048];
     bool cas = !strncmp(op, "cas", 3);
     rig_init(&rig);
+    rig.alone = alone;
     snprintf(text, sizeof text,
              ".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 memory, .param "
              ".u64 in, .param .u64 out) {\n.reg .b32 %%r<9>;\n.reg .b64 "
@@ -190,10 +192,10 @@ static void check_atomic(const char *op, const char *space, uint32_t spread) {
              "%%r2%s;\nst.global.u32 [%%rd3], %%r5;\nret;\n}\n",
              spread, space, op, cas ? ", %r4" : "");
     kernel_from_ptx(&rig, &k, text, "k", 32, 32);
-    uint64_t params[3] = {rig_alloc(&rig, 64), rig_alloc(&rig, 1024), rig_alloc(&rig, 1024)};
+    uint64_t params[3] = {rig_alloc(&rig, 4 * WORDS), rig_alloc(&rig, 1024), rig_alloc(&rig, 1024)};
     uint32_t *memory = rig_at(&rig, params[0]), *in = rig_at(&rig, params[1]), *out = rig_at(&rig, params[2]),
-             want[8];
-    for (uint32_t i = 0; i < 8; i++)
+             want[WORDS];
+    for (uint32_t i = 0; i < WORDS; i++)
         memory[i] = want[i] = i * 3;
     for (uint32_t i = 0; i < 128; i++)
         in[i] = cas ? i % 25 : i % 9 == 4 ? 0xfffffff0 + i : i % 23;
@@ -205,7 +207,7 @@ static void check_atomic(const char *op, const char *space, uint32_t spread) {
         ck_assert_msg(out[i] == *at, "%s.%s: thread %u saw %u, not %u", space, op, i, out[i], *at);
         *at = apply(op, *at, in[i], i + 900);
     }
-    for (uint32_t i = 0; i < 8; i++)
+    for (uint32_t i = 0; i < WORDS; i++)
         ck_assert_msg(memory[i] == want[i], "%s.%s: word %u is %u, not %u", space, op, i, memory[i], want[i]);
     kernel_done(&k);
     rig_done(&rig);
@@ -215,9 +217,19 @@ TW_TEST("atomics of every kind update and return what was there") {
     static const char *const ops[] = {"add.u32", "min.s32",  "max.u32", "and.b32", "or.b32",
                                       "xor.b32", "exch.b32", "inc.u32", "dec.u32", "cas.b32"};
     for (unsigned i = 0; i < TW_COUNT(ops); i++) {
-        check_atomic(ops[i], "global", 7);
-        check_atomic(ops[i], "global", 0);
-        check_atomic(ops[i], "shared", 7);
+        check_atomic(ops[i], "global", 7, false);
+        check_atomic(ops[i], "global", 0, false);
+        check_atomic(ops[i], "shared", 7, false);
+    }
+}
+
+TW_TEST("atomics of a launch that is alone, and of lanes side by side, do the same") {
+    static const char *const ops[] = {"add.u32", "min.s32",  "max.u32", "and.b32", "or.b32",
+                                      "xor.b32", "exch.b32", "inc.u32", "dec.u32", "cas.b32"};
+    for (unsigned i = 0; i < TW_COUNT(ops); i++) {
+        check_atomic(ops[i], "global", 7, true);
+        check_atomic(ops[i], "global", 127, true);
+        check_atomic(ops[i], "shared", 127, false);
     }
 }
 
