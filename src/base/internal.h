@@ -16,3 +16,7 @@ size_t base_utf8_cut(const char *text, size_t len, size_t max);
 // A buffer over the caller's `size` bytes that never grows: one line or one record is put together without
 // the heap. Not for tw_buf_done.
 struct tw_buf base_buf_fixed(char *storage, size_t size);
+
+// Has the log's thread write the line, or drops and counts it; false: there is no such thread.
+bool base_log_post(const char *line, size_t len);
+void base_log_write(const char *line, size_t len); // to standard error, on this thread

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A line is put together in an array on the stack and leaves in one write(2), so that lines of different
-// threads never mix and logging works without memory. A value that is too long is cut; a pair that no longer
+// A line is put together in an array on the stack and leaves in one write(2), by a thread for it where there is
+// one (log_writer.c), so that lines of different threads never mix and logging works without memory. A value that is too long is cut; a pair that no longer
 // fits is left out, and the line says so.
 //
 //     2026-11-21T07:45:00.123Z WARN  http: listener failed address=0.0.0.0:8080 error="address in use"
@@ -10,7 +10,6 @@
 #include "base/log.h"
 
 #include <stdarg.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/internal.h"
@@ -169,19 +168,9 @@ static void send_line(struct line *line) {
         tw_json_write_end(&line->json, '}');
     // TAIL_BYTES were kept free for this.
     line->full |= !tw_buf_append_byte(&line->out, '\n');
-    const uint8_t *at = line->out.data;
-    size_t left = line->out.len;
-    int saved_errno = errno;
-    while (left) {
-        ssize_t count = write(STDERR_FILENO, at, left);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count <= 0)
-            break; // nobody can be told
-        at += count;
-        left -= (size_t)count;
-    }
-    errno = saved_errno;
+    struct tw_str text = tw_buf_str(&line->out);
+    if (!base_log_post(text.data, text.len))
+        base_log_write(text.data, text.len);
 }
 
 void tw_log(enum tw_log_level level, const char *room, const char *event, ...) {

@@ -16,6 +16,10 @@ enum tw_log_format { TW_LOG_TEXT, TW_LOG_JSON };
 
 // `filter`: "info" or "folder=level,…". Call before threads start; the default is info, text.
 [[nodiscard]] bool tw_log_configure(const char *filter, enum tw_log_format format, struct tw_error *err);
+// From now on a thread writes the lines: a reader that takes none costs lines, which are counted, and nobody's time.
+[[nodiscard]] bool tw_log_start(struct tw_error *err);
+void tw_log_stop(void); // has what is queued written, for two seconds at most; then as before tw_log_start
+uint64_t tw_log_lost(void); // lines that were dropped since the process began
 bool tw_log_enabled(enum tw_log_level level, const char *room);
 [[gnu::sentinel]] void tw_log(enum tw_log_level level, const char *room, const char *event, ...);
 void tw_log_trace_set(const char *trace_id); // borrowed until the next call on this thread; NULL: none

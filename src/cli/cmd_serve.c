@@ -112,9 +112,20 @@ struct server {
     struct tw_http *http;
 };
 
+// What the operator did to the server as a whole.
+static void audit(const struct server *server, const char *actor, const char *action, enum tw_code code,
+                  int64_t since_ns) {
+    struct tw_audit_entry entry = {.actor = actor,
+                                   .action = action,
+                                   .outcome = tw_code_name(code),
+                                   .latency_us = (tw_clock_ns() - since_ns) / TW_NS_PER_US};
+    tw_audit_post(server->audit, &entry);
+}
+
 // SIGHUP: the files of tokens and of kernel keys are read again, the audit log is opened anew.
 static void reload(const struct server *server) {
     struct tw_error err = {}, key_err = {};
+    int64_t since_ns = tw_clock_ns();
     tw_audit_reopen(server->audit);
     bool ok = tw_tenants_reload(server->tenants, &err);
     if (!ok)
@@ -123,23 +134,20 @@ static void reload(const struct server *server) {
         tw_log(TW_LOG_ERROR, "cli", "the kernel keys stay as they were", "error", key_err.message, NULL);
     else if (ok)
         tw_log(TW_LOG_INFO, "cli", "reloaded", NULL);
-    if (ok)
-        err = key_err;
-    struct tw_audit_entry entry = {.actor = "SIGHUP", .action = "reload", .outcome = tw_code_name(err.code)};
-    tw_audit_post(server->audit, &entry);
+    audit(server, "SIGHUP", "reload", ok ? key_err.code : err.code, since_ns);
 }
 
-// Returns when SIGTERM or SIGINT came; SIGHUP reloads. On an open non-loopback address it says so every
-// minute.
-static void wait_for_signal(const sigset_t *signals, const struct server *server, bool nag,
-                            const char *address) {
+// Returns when SIGTERM or SIGINT came, and which one; SIGHUP reloads. On an open non-loopback address it says so
+// every minute.
+static int wait_for_signal(const sigset_t *signals, const struct server *server, bool nag,
+                           const char *address) {
     for (;;) {
         struct timespec minute = {.tv_sec = 60};
         int found = sigtimedwait(signals, NULL, &minute);
         if (found == SIGHUP)
             reload(server);
         else if (found > 0)
-            return;
+            return found;
         else if (nag && errno == EAGAIN)
             warn_open(address);
     }
@@ -207,6 +215,7 @@ static bool start_http(struct server *server, const struct config *config, struc
 
 static bool open_server(struct server *server, const struct config *config, struct tw_error *err) {
     struct tw_service_options service = service_options(config);
+    int64_t since_ns = tw_clock_ns();
     server->tracer = open_tracer(config, err);
     if (err->code == TW_OK)
         server->service = tw_service_new(&service, err);
@@ -214,7 +223,9 @@ static bool open_server(struct server *server, const struct config *config, stru
         server->tenants = open_tenants(config, server->service, err);
     if (server->tenants)
         server->audit = tw_audit_new(config->texts[CONFIG_AUDIT], err);
-    return server->audit && start_http(server, config, err);
+    bool ok = server->audit && start_http(server, config, err);
+    audit(server, "serve", "start", err->code, since_ns);
+    return ok;
 }
 
 static void close_server(struct server *server) {
@@ -231,8 +242,12 @@ static bool serve_until_signal(const struct server *server, const struct config 
                                const sigset_t *signals) {
     const char *address = config->texts[CONFIG_ADDR];
     log_start(server->http, config, server->tenants);
-    wait_for_signal(signals, server, tw_tenants_open(server->tenants) && !is_loopback(address), address);
-    return cli_serve_stop(server->http, server->service, config, signals);
+    int found =
+        wait_for_signal(signals, server, tw_tenants_open(server->tenants) && !is_loopback(address), address);
+    int64_t since_ns = tw_clock_ns();
+    bool ok = cli_serve_stop(server->http, server->service, config, signals);
+    audit(server, found == SIGINT ? "SIGINT" : "SIGTERM", "stop", ok ? TW_OK : TW_ERR_CANCELLED, since_ns);
+    return ok;
 }
 
 static bool serve(const struct config *config, struct tw_error *err) {
@@ -244,13 +259,14 @@ static bool serve(const struct config *config, struct tw_error *err) {
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    if (!check_words(config, err))
+    if (!check_words(config, err) || !tw_log_start(err))
         return false;
     struct server server = {};
     bool ok = open_server(&server, config, err) &&
               (serve_until_signal(&server, config, &signals) ||
                tw_fail(err, TW_ERR_CANCELLED, "a second signal stopped the server at once"));
     close_server(&server);
+    tw_log_stop();
     return ok;
 }
 

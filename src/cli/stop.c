@@ -83,6 +83,7 @@ bool cli_serve_stop(struct tw_http *http, struct tw_service *service, const stru
         int64_t end_ns = tw_clock_ns() + CANCEL_MS * TW_NS_PER_MS;
         if (wait_for(service_is_empty, service, end_ns, signals) != WAIT_EMPTY) {
             tw_log(TW_LOG_ERROR, "cli", "calls do not end; the process ends without them", NULL);
+            tw_log_stop();
             _exit(CLI_FAILED);
         }
     }

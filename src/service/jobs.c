@@ -101,6 +101,7 @@ static void finish(struct tw_task *task) {
         (struct service_job *)((char *)task - offsetof(struct service_job, finish_task));
     const struct tw_service_call *call = &job->call;
     char *outcome = service_job_outcome(call);
+    tw_log_trace_set(job->trace_id[0] ? job->trace_id : NULL);
     struct service_job shown = {.service = job->service, .tenant = job->tenant, .outcome = outcome};
     int64_t now_ns = tw_clock_wall_ns();
     enum job_state state = call->error.code == TW_OK              ? JOB_DONE
@@ -130,6 +131,7 @@ static void finish(struct tw_task *task) {
     }
     count_active(-1);
     end_trace(job);
+    tw_log_trace_set(NULL);
     struct tw_service *service = job->service;
     service_job_unref(job);
     service_leave(service);

@@ -17,6 +17,7 @@ static struct {
     struct tw_lock lock;
     struct tw_cond idle;
     bool running;
+    uint64_t log_lost; // log lines that were counted; of whoever runs the collectors
     size_t count;
     struct collector list[COLLECTORS_MAX];
 } collectors;
@@ -61,6 +62,9 @@ void telemetry_collect(void) {
     tw_lock_give(&collectors.lock);
     for (size_t i = 0; i < collectors.count; i++)
         collectors.list[i].collect(collectors.list[i].context);
+    uint64_t lost = tw_log_lost();
+    tw_metric_add(TW_METRIC_LOG_LOST, tw_labels(), (int64_t)(lost - collectors.log_lost));
+    collectors.log_lost = lost;
     tw_lock_take(&collectors.lock);
     collectors.running = false;
     tw_cond_wake_all(&collectors.idle);

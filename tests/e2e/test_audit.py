@@ -49,8 +49,9 @@ def test_every_route_that_changes_something_is_in_the_log(tmp_path):
             assert stranger.request(method, path, body).status == 401
             refused.append(f"{method} {template}")
         assert len(wanted) >= 7
-        eventually(lambda: len(lines_of(log)) >= len(wanted) + len(refused), what="all lines")
-        told = lines_of(log)
+        eventually(lambda: len(lines_of(log)) >= 1 + len(wanted) + len(refused), what="all lines")
+        start, *told = lines_of(log)
+        assert (start["actor"], start["action"], start["outcome"]) == ("serve", "start", "ok")
         assert [e["action"] for e in told if e["outcome"] == "unauthorized"] == refused
         changes = [e for e in told if e["outcome"] != "unauthorized"]
         assert [e["action"] for e in changes] == wanted
@@ -58,8 +59,19 @@ def test_every_route_that_changes_something_is_in_the_log(tmp_path):
             assert set(entry) >= {"time", "request_id", "actor", "tenant", "action", "object", "outcome", "status", "latency_us", "peer"}
             assert re.fullmatch(r"20\d\d-\d\d-\d\dT[\d:.]+Z", entry["time"]) and len(entry["request_id"]) == 16
         assert {e["object"] for e in changes if ":id" in e["action"]} == {"12"}
+    end = lines_of(log)[-1]
+    assert (end["actor"], end["action"], end["outcome"]) == ("SIGTERM", "stop", "ok") and end["latency_us"] > 0
     done = verify(log)
-    assert done.returncode == 0 and f"{len(told)} lines" in done.stdout
+    assert done.returncode == 0 and f"{len(told) + 2} lines" in done.stdout
+
+
+def test_a_start_that_fails_is_in_the_log(tmp_path):
+    log = tmp_path / "audit"
+    with Server(tmp_path / "server") as server:
+        other = subprocess.run([str(PROGRAM), "serve", "--addr", f"127.0.0.1:{server.port}", "--data-dir", ":memory:", "--allow-dev-mode",
+                                "--audit-log", f"file:{log}"], capture_output=True, text=True, timeout=60 * SLOW, env=clean_environment({}))
+    assert other.returncode != 0 and str(server.port) in other.stderr
+    assert [(e["actor"], e["action"], e["outcome"] == "ok") for e in lines_of(log)] == [("serve", "start", False)]
 
 
 def test_a_pipe_that_nobody_reads_stops_no_request(tmp_path):
@@ -89,5 +101,5 @@ def test_a_full_disk_costs_lines_and_no_request(tmp_path):
         admin = Client(server.port, 7, ADMIN)
         assert admin.deploy("f", ADD).status == 201 and admin.result("f", "add", [2, 3]) == 5
         assert admin.request("DELETE", "/functions/f").status == 204
-        eventually(lambda: admin.metric("tensor_wasm_audit_lost_total") == 2, what="two lost lines")
+        eventually(lambda: admin.metric("tensor_wasm_audit_lost_total") == 3, what="three lost lines")
         assert admin.metric("tensor_wasm_audit_lines_total") == 0

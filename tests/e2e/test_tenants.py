@@ -234,21 +234,21 @@ def test_changes_and_refusals_are_in_the_audit_log(tmp_path):
         assert Client(server.port, 9, DEPLOYER).get("/functions").status == 403
         assert deployer.request("DELETE", "/functions/seen").status == 204
         lines = lambda: [json.loads(line) for line in log.read_text().splitlines()]
-        eventually(lambda: len(lines()) == 6, what="six lines")
-        told = [(e["action"], e["object"], int(e["tenant"]), e["outcome"], e["status"]) for e in lines()]
+        eventually(lambda: len(lines()) == 7, what="seven lines")
+        told = [(e["action"], e["object"], int(e["tenant"]), e["outcome"], e["status"]) for e in lines()[1:]]
         assert told == [
             ("POST /functions", "seen", 7, "ok", 201), ("PUT /tenants/:id", "7", 0, "ok", 200),
             ("PUT /tenants/:id", "7", 7, "role_denied", 403), ("GET /functions", "", 0, "unauthorized", 401),
             ("GET /functions", "", 9, "tenant_scope_denied", 403), ("DELETE /functions/:id", "seen", 7, "ok", 204)]
-        first = lines()[0]
+        first = lines()[1] # after the server's start
         assert first["request_id"] == made.headers["x-request-id"] and first["peer"].startswith("127.0.0.1:") and first["latency_us"] > 0
-        assert first["actor"] == hashlib.sha256(DEPLOYER.encode()).hexdigest()[:16] == lines()[4]["actor"]
+        assert first["actor"] == hashlib.sha256(DEPLOYER.encode()).hexdigest()[:16] == lines()[5]["actor"]
         assert DEPLOYER not in log.read_text() and ADMIN not in log.read_text()
-        assert admin.metric("tensor_wasm_audit_lines_total") == 6 and admin.metric("tensor_wasm_audit_lost_total") == 0
+        assert admin.metric("tensor_wasm_audit_lines_total") == 7 and admin.metric("tensor_wasm_audit_lost_total") == 0
         log.rename(moved)
         server.process.send_signal(signal.SIGHUP)
         eventually(lambda: log.exists() and [e["action"] for e in lines()] == ["reload"], what="the new file")
     reports = [json.loads(cli("admin", "audit", "verify", str(file), "--output", "json").stdout) for file in (moved, log)]
-    assert [r["lines"] for r in reports] == [6, 1] and reports[0]["last"] == reports[1]["first_prev"]
+    assert [r["lines"] for r in reports] == [7, 2] and reports[0]["last"] == reports[1]["first_prev"]
     moved.write_text(moved.read_text().replace("role_denied", "ok"))
-    assert "line 4" in cli("admin", "audit", "verify", str(moved), status=1).stderr
+    assert "line 5" in cli("admin", "audit", "verify", str(moved), status=1).stderr
