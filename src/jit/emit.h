@@ -250,6 +250,11 @@ LLVMValueRef jit_gather(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef point
 [[nodiscard]] bool jit_emit_matrix(struct jit_emit *e, const struct tw_kir_inst *inst);
 [[nodiscard]] bool jit_emit_print(struct jit_emit *e, const struct tw_kir_inst *inst);
 [[nodiscard]] bool jit_emit_atomic(struct jit_emit *e, const struct tw_kir_inst *inst);
+[[nodiscard]] bool jit_emit_mbarrier(struct jit_emit *e, const struct tw_kir_inst *inst);
+// The object after the operation `mode` with `v` on one that was `old`.
+LLVMValueRef jit_mbarrier_next(struct jit_emit *e, uint8_t mode, LLVMValueRef old, LLVMValueRef v);
+// emit_atomic.c: the active lanes do it one after the other, each with its `v`; what each found.
+LLVMValueRef jit_mbarrier_lanes(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef v);
 [[nodiscard]] bool jit_emit_warp(struct jit_emit *e, const struct tw_kir_inst *inst);
 [[nodiscard]] bool jit_emit_sreg(struct jit_emit *e, const struct tw_kir_inst *inst);
 void jit_fail_kernel(struct jit_emit *e, uint32_t status,

@@ -112,6 +112,11 @@ static LLVMValueRef one(struct jit_emit *e, const struct atomic *a, LLVMValueRef
                         LLVMValueRef v2) {
     LLVMAtomicRMWBinOp op;
     LLVMValueRef ok;
+    if (a->inst->op == TW_KIR_MBARRIER) {
+        LLVMValueRef old = LLVMBuildLoad2(e->b, a->value, pointer, "");
+        LLVMBuildStore(e->b, jit_mbarrier_next(e, a->inst->mode, old, v), pointer);
+        return old;
+    }
     bool cas = a->inst->atom == TW_KIR_ATOM_CAS;
     if (a->plain) {
         LLVMValueRef old = LLVMBuildLoad2(e->b, a->value, pointer, "");
@@ -191,14 +196,14 @@ static bool all_lanes(struct jit_emit *e, const struct atomic *a) {
     return true;
 }
 
-// All active lanes, the lowest first.
-static void lane_loop(struct jit_emit *e, const struct atomic *a) {
+// All active lanes, the lowest first, with operand_values[1] NULL unless they compare and swap; what each found.
+static LLVMValueRef lane_loop(struct jit_emit *e, const struct atomic *a, LLVMValueRef operand_values[2]) {
     const struct tw_kir_inst *inst = a->inst;
     LLVMTypeRef i64 = jit_int(e, 64), word = jit_int(e, e->lanes);
     LLVMValueRef addresses = spread(e, jit_read(e, &inst->src[0], 64, true), "addresses"), operands[2] = {},
                  v[2] = {};
-    for (unsigned i = 0; i + 1 < inst->src_count && i < 2; i++)
-        operands[i] = spread(e, jit_read(e, &inst->src[i + 1], a->bits, true), "operands");
+    for (unsigned i = 0; i < 2 && operand_values[i]; i++)
+        operands[i] = spread(e, operand_values[i], "operands");
     LLVMValueRef olds = spread(e, LLVMConstNull(jit_vec(e, a->value)), "olds");
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), loop = jit_block_new(e, "lanes"),
                       done = jit_block_new(e, "lanes_done");
@@ -222,9 +227,22 @@ static void lane_loop(struct jit_emit *e, const struct atomic *a) {
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, rest, zero, ""), loop, done);
     LLVMAddIncoming(left, values, from, 2);
     LLVMPositionBuilderAtEnd(e->b, done);
+    return LLVMBuildLoad2(e->b, jit_vec(e, a->value), olds, "");
+}
+
+static void each_lane(struct jit_emit *e, const struct atomic *a) {
+    const struct tw_kir_inst *inst = a->inst;
+    LLVMValueRef values[2] = {};
+    for (unsigned i = 0; i + 1 < inst->src_count && i < 2; i++)
+        values[i] = jit_read(e, &inst->src[i + 1], a->bits, true);
+    LLVMValueRef olds = lane_loop(e, a, values);
     if (inst->dst_count)
-        jit_write(e, inst, 0, LLVMBuildLoad2(e->b, jit_vec(e, a->value), olds, ""),
-                  (struct jit_shape){.kind = JIT_VARYING});
+        jit_write(e, inst, 0, olds, (struct jit_shape){.kind = JIT_VARYING});
+}
+
+LLVMValueRef jit_mbarrier_lanes(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef v) {
+    struct atomic a = {.inst = inst, .bits = 64, .plain = true, .value = jit_int(e, 64)};
+    return lane_loop(e, &a, (LLVMValueRef[2]){v, NULL});
 }
 
 static const char *reduction(const struct atomic *a, uint64_t *ret_neutral) {
@@ -286,7 +304,7 @@ static bool supported(const struct tw_kir_inst *inst) {
 
 static void one_by_one(struct jit_emit *e, const struct atomic *a) {
     if (!reduced(e, a) && !side_by_side(e, a) && !all_lanes(e, a))
-        lane_loop(e, a);
+        each_lane(e, a);
 }
 
 // i1: what the frame says, read in the entry block.
@@ -311,7 +329,7 @@ static void plain_if_alone(struct jit_emit *e, const struct atomic *a) {
     one_by_one(e, &plain);
     LLVMBuildBr(e->b, on);
     LLVMPositionBuilderAtEnd(e->b, others);
-    lane_loop(e, a);
+    each_lane(e, a);
     LLVMBuildBr(e->b, on);
     LLVMPositionBuilderAtEnd(e->b, on);
 }

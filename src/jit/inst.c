@@ -254,6 +254,8 @@ static bool emit_effect(struct jit_emit *e, const struct tw_kir_inst *inst) {
         return jit_emit_print(e, inst);
     if (inst->op == TW_KIR_CALL)
         return jit_refuse(e->err, inst, "is not supported on the CPU device");
+    if (inst->op == TW_KIR_MBARRIER)
+        return jit_emit_mbarrier(e, inst);
     if (inst->op == TW_KIR_ATOM || inst->op == TW_KIR_FENCE)
         return jit_emit_atomic(e, inst);
     return flags & TW_KIR_MEM ? jit_emit_memory(e, inst) : jit_emit_warp(e, inst);

@@ -316,6 +316,7 @@ static struct jit_shape other_shape(const struct jit_code *code, const struct tw
     case TW_KIR_ELECT:
         return index == 0 ? uniform(0) : varying;
     case TW_KIR_ATOM:
+    case TW_KIR_MBARRIER:
     case TW_KIR_MATCH:
     case TW_KIR_MMA:
     case TW_KIR_LDMATRIX:

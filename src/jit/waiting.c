@@ -5,7 +5,7 @@
 //
 // A loop waits if a branch out of it depends on a value that it reads anew in every round and that others may write
 // meanwhile: a volatile or ordered load, a compare-and-swap with a value that stays the same, an exchange, an atomic
-// operation that changes nothing. Loops that swap in what they have just read get on alone.
+// operation that changes nothing, a test of an mbarrier. Loops that swap in what they have just read get on alone.
 
 #include "internal.h"
 
@@ -43,6 +43,8 @@ static bool looks(const struct search *s, const struct tw_kir_inst *inst) {
         if (inst->atom == TW_KIR_ATOM_CAS)
             return inst->src[1].is_imm || !jit_bit(s->written, inst->src[1].reg);
         return inst->atom == TW_KIR_ATOM_EXCH || changes_nothing(inst);
+    case TW_KIR_MBARRIER:
+        return inst->mode == TW_KIR_MBARRIER_TEST || inst->mode == TW_KIR_MBARRIER_TEST_PARITY;
     default:
         return false;
     }
@@ -130,7 +132,7 @@ static bool has_reads(const struct tw_kir_function *function) {
         for (uint32_t i = 0; i < function->blocks[b].count; i++) {
             const struct tw_kir_inst *inst = &function->blocks[b].insts[i];
             bool ordered = (inst->mods & TW_KIR_VOLATILE) || inst->order != TW_KIR_WEAK;
-            if ((inst->op == TW_KIR_LD && ordered) || inst->op == TW_KIR_ATOM)
+            if ((inst->op == TW_KIR_LD && ordered) || inst->op == TW_KIR_ATOM || inst->op == TW_KIR_MBARRIER)
                 return true;
         }
     return false;

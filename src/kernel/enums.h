@@ -156,6 +156,20 @@ enum tw_kir_testp {
     TW_KIR_TESTP_SUBNORMAL
 };
 
+// What is done to a barrier in shared memory. ARRIVE and DROP give its state; the STAYING forms say that others are
+// still to come. PENDING looks at a state instead of an address.
+enum tw_kir_mbarrier {
+    TW_KIR_MBARRIER_INIT,
+    TW_KIR_MBARRIER_INVAL,
+    TW_KIR_MBARRIER_ARRIVE,
+    TW_KIR_MBARRIER_ARRIVE_STAYING,
+    TW_KIR_MBARRIER_DROP,
+    TW_KIR_MBARRIER_DROP_STAYING,
+    TW_KIR_MBARRIER_TEST,
+    TW_KIR_MBARRIER_TEST_PARITY,
+    TW_KIR_MBARRIER_PENDING
+};
+
 // Shapes of matrix products, m × n × k.
 enum tw_kir_mma {
     TW_KIR_M8N8K4,

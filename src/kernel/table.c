@@ -72,6 +72,8 @@ static const char *const mods[] = {"ftz",     "sat",   "approx", "full",     "na
 static const char *const orders[] = {NULL, "relaxed", "acquire", "release", "acq_rel", "sc"};
 static const char *const scopes[] = {NULL, "gpu", "sys"};
 static const char *const atoms[] = {"add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec"};
+static const char *const mbarriers[] = {"init",         "inval",     "arrive",      "arrive_staying", "drop",
+                                        "drop_staying", "test_wait", "test_parity", "pending"};
 static const char *const shfls[] = {"up", "down", "bfly", "idx"};
 static const char *const votes[] = {"all", "any", "uni", "ballot"};
 static const char *const reduces[] = {"add", "min", "max", "and", "or", "xor", "popc"};
@@ -141,6 +143,8 @@ struct kernel_names kernel_modes(uint8_t op) {
         return NAMES(matches);
     if (op == TW_KIR_MMA)
         return NAMES(shapes);
+    if (op == TW_KIR_MBARRIER)
+        return NAMES(mbarriers);
     return (struct kernel_names){};
 }
 

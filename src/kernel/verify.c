@@ -124,6 +124,8 @@ static unsigned modes(const struct tw_kir_inst *inst) {
         return TW_KIR_RED_POPC;
     case TW_KIR_MATCH:
         return 1;
+    case TW_KIR_MBARRIER:
+        return TW_KIR_MBARRIER_PENDING;
     default: // no modes, or its own business
         return UINT8_MAX;
     }
@@ -140,6 +142,12 @@ static bool check_threads(const struct verifier *v) {
     case TW_KIR_MATCH:
     case TW_KIR_ELECT:
         if (inst->dst_count < 1 || inst->src_count != (inst->op == TW_KIR_MATCH ? 2 : 1))
+            return wrong(v, "has %u results and %u sources", inst->dst_count, inst->src_count);
+        break;
+    case TW_KIR_MBARRIER:
+        if (inst->dst_count != (inst->mode >= TW_KIR_MBARRIER_ARRIVE) ||
+            inst->src_count !=
+                (inst->mode == TW_KIR_MBARRIER_INVAL || inst->mode == TW_KIR_MBARRIER_PENDING ? 1 : 2))
             return wrong(v, "has %u results and %u sources", inst->dst_count, inst->src_count);
         break;
     case TW_KIR_LDMATRIX:

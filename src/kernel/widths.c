@@ -9,35 +9,35 @@
 // second type's, / an equal part of the type, p a predicate, u 32 bits, a an address of 64, r 32 bits or a
 // predicate by inst->mode, * any.
 static const char *const widths[TW_KIR_OP_COUNT] = {
-    [TW_KIR_MOV] = "t=t",       [TW_KIR_SREG] = "t=",      [TW_KIR_ADDR] = "a=",
-    [TW_KIR_LDPARAM] = "t=",    [TW_KIR_PARAMADDR] = "a=", [TW_KIR_SELECT] = "t=ttp",
-    [TW_KIR_PACK] = "t=/",      [TW_KIR_UNPACK] = "/=t",   [TW_KIR_ADD] = "t=t",
-    [TW_KIR_SUB] = "t=t",       [TW_KIR_MUL] = "t=t",      [TW_KIR_MULHI] = "t=t",
-    [TW_KIR_MULWIDE] = "w=t",   [TW_KIR_MUL24] = "u=u",    [TW_KIR_ADDC] = "tp=ttp",
-    [TW_KIR_SUBC] = "tp=ttp",   [TW_KIR_DIV] = "t=t",      [TW_KIR_REM] = "t=t",
-    [TW_KIR_MIN] = "t=t",       [TW_KIR_MAX] = "t=t",      [TW_KIR_ABS] = "t=t",
-    [TW_KIR_NEG] = "t=t",       [TW_KIR_NOT] = "t=t",      [TW_KIR_CNOT] = "t=t",
-    [TW_KIR_AND] = "t=t",       [TW_KIR_OR] = "t=t",       [TW_KIR_XOR] = "t=t",
-    [TW_KIR_SHL] = "t=tu",      [TW_KIR_SHR] = "t=tu",     [TW_KIR_SHFL_L] = "t=ttu",
-    [TW_KIR_SHFL_R] = "t=ttu",  [TW_KIR_BFE] = "t=tu",     [TW_KIR_BFI] = "t=ttu",
-    [TW_KIR_BFIND] = "u=t",     [TW_KIR_BREV] = "t=t",     [TW_KIR_CLZ] = "u=t",
-    [TW_KIR_POPC] = "u=t",      [TW_KIR_PRMT] = "t=t",     [TW_KIR_LOP3] = "t=t",
-    [TW_KIR_SAD] = "t=t",       [TW_KIR_DP4A] = "u=u",     [TW_KIR_DP2A] = "u=u",
-    [TW_KIR_SZEXT] = "t=tu",    [TW_KIR_BMSK] = "t=t",     [TW_KIR_FMA] = "t=t",
-    [TW_KIR_SQRT] = "t=t",      [TW_KIR_RCP] = "t=t",      [TW_KIR_RSQRT] = "t=t",
-    [TW_KIR_SIN] = "t=t",       [TW_KIR_COS] = "t=t",      [TW_KIR_EX2] = "t=t",
-    [TW_KIR_LG2] = "t=t",       [TW_KIR_TANH] = "t=t",     [TW_KIR_COPYSIGN] = "t=t",
-    [TW_KIR_TESTP] = "p=t",     [TW_KIR_SETP] = "p=ttp",   [TW_KIR_CVT] = "t=2",
-    [TW_KIR_LD] = "t=a",        [TW_KIR_ST] = "=at",       [TW_KIR_ATOM] = "t=at",
-    [TW_KIR_CPASYNC] = "=aau",  [TW_KIR_FENCE] = "=",      [TW_KIR_ISSPACE] = "p=a",
-    [TW_KIR_BAR] = "=u",        [TW_KIR_BARARRIVE] = "=u", [TW_KIR_BARRED] = "r=pu",
-    [TW_KIR_WARPSYNC] = "=u",   [TW_KIR_SHFL] = "tp=tu",   [TW_KIR_VOTE] = "r=pu",
-    [TW_KIR_MATCH] = "up=tu",   [TW_KIR_REDUX] = "t=tu",   [TW_KIR_ACTIVEMASK] = "u=",
-    [TW_KIR_ELECT] = "up=u",    [TW_KIR_MMA] = "*=*",      [TW_KIR_LDMATRIX] = "u=a",
-    [TW_KIR_MOVMATRIX] = "u=u", [TW_KIR_CALL] = "*=*",     [TW_KIR_PRINTF] = "u=a",
-    [TW_KIR_TRAP] = "=",        [TW_KIR_NANOSLEEP] = "=u", [TW_KIR_BR] = "=",
-    [TW_KIR_BRC] = "=p",        [TW_KIR_BRX] = "=u",       [TW_KIR_RET] = "=",
-    [TW_KIR_EXIT] = "=",
+    [TW_KIR_MOV] = "t=t",       [TW_KIR_SREG] = "t=",       [TW_KIR_ADDR] = "a=",
+    [TW_KIR_LDPARAM] = "t=",    [TW_KIR_PARAMADDR] = "a=",  [TW_KIR_SELECT] = "t=ttp",
+    [TW_KIR_PACK] = "t=/",      [TW_KIR_UNPACK] = "/=t",    [TW_KIR_ADD] = "t=t",
+    [TW_KIR_SUB] = "t=t",       [TW_KIR_MUL] = "t=t",       [TW_KIR_MULHI] = "t=t",
+    [TW_KIR_MULWIDE] = "w=t",   [TW_KIR_MUL24] = "u=u",     [TW_KIR_ADDC] = "tp=ttp",
+    [TW_KIR_SUBC] = "tp=ttp",   [TW_KIR_DIV] = "t=t",       [TW_KIR_REM] = "t=t",
+    [TW_KIR_MIN] = "t=t",       [TW_KIR_MAX] = "t=t",       [TW_KIR_ABS] = "t=t",
+    [TW_KIR_NEG] = "t=t",       [TW_KIR_NOT] = "t=t",       [TW_KIR_CNOT] = "t=t",
+    [TW_KIR_AND] = "t=t",       [TW_KIR_OR] = "t=t",        [TW_KIR_XOR] = "t=t",
+    [TW_KIR_SHL] = "t=tu",      [TW_KIR_SHR] = "t=tu",      [TW_KIR_SHFL_L] = "t=ttu",
+    [TW_KIR_SHFL_R] = "t=ttu",  [TW_KIR_BFE] = "t=tu",      [TW_KIR_BFI] = "t=ttu",
+    [TW_KIR_BFIND] = "u=t",     [TW_KIR_BREV] = "t=t",      [TW_KIR_CLZ] = "u=t",
+    [TW_KIR_POPC] = "u=t",      [TW_KIR_PRMT] = "t=t",      [TW_KIR_LOP3] = "t=t",
+    [TW_KIR_SAD] = "t=t",       [TW_KIR_DP4A] = "u=u",      [TW_KIR_DP2A] = "u=u",
+    [TW_KIR_SZEXT] = "t=tu",    [TW_KIR_BMSK] = "t=t",      [TW_KIR_FMA] = "t=t",
+    [TW_KIR_SQRT] = "t=t",      [TW_KIR_RCP] = "t=t",       [TW_KIR_RSQRT] = "t=t",
+    [TW_KIR_SIN] = "t=t",       [TW_KIR_COS] = "t=t",       [TW_KIR_EX2] = "t=t",
+    [TW_KIR_LG2] = "t=t",       [TW_KIR_TANH] = "t=t",      [TW_KIR_COPYSIGN] = "t=t",
+    [TW_KIR_TESTP] = "p=t",     [TW_KIR_SETP] = "p=ttp",    [TW_KIR_CVT] = "t=2",
+    [TW_KIR_LD] = "t=a",        [TW_KIR_ST] = "=at",        [TW_KIR_ATOM] = "t=at",
+    [TW_KIR_CPASYNC] = "=aau",  [TW_KIR_MBARRIER] = "m=an", [TW_KIR_FENCE] = "=",
+    [TW_KIR_ISSPACE] = "p=a",   [TW_KIR_BAR] = "=u",        [TW_KIR_BARARRIVE] = "=u",
+    [TW_KIR_BARRED] = "r=pu",   [TW_KIR_WARPSYNC] = "=u",   [TW_KIR_SHFL] = "tp=tu",
+    [TW_KIR_VOTE] = "r=pu",     [TW_KIR_MATCH] = "up=tu",   [TW_KIR_REDUX] = "t=tu",
+    [TW_KIR_ACTIVEMASK] = "u=", [TW_KIR_ELECT] = "up=u",    [TW_KIR_MMA] = "*=*",
+    [TW_KIR_LDMATRIX] = "u=a",  [TW_KIR_MOVMATRIX] = "u=u", [TW_KIR_CALL] = "*=*",
+    [TW_KIR_PRINTF] = "u=a",    [TW_KIR_TRAP] = "=",        [TW_KIR_NANOSLEEP] = "=u",
+    [TW_KIR_BR] = "=",          [TW_KIR_BRC] = "=p",        [TW_KIR_BRX] = "=u",
+    [TW_KIR_RET] = "=",         [TW_KIR_EXIT] = "=",
 };
 
 static unsigned letter_bits(const struct tw_kir_inst *inst, char letter, unsigned parts) {
@@ -60,6 +60,10 @@ static unsigned letter_bits(const struct tw_kir_inst *inst, char letter, unsigne
     case 'r':
         return inst->mode == (inst->op == TW_KIR_VOTE ? (int)TW_KIR_VOTE_BALLOT : (int)TW_KIR_RED_POPC) ? 32
                                                                                                         : 1;
+    case 'm':
+        return inst->mode >= TW_KIR_MBARRIER_PENDING ? 32 : inst->mode >= TW_KIR_MBARRIER_TEST ? 1 : 64;
+    case 'n':
+        return inst->mode == TW_KIR_MBARRIER_TEST ? 64 : 32;
     default:
         return 0;
     }

@@ -321,6 +321,8 @@ bool ptx_lower_cp_async(struct ptx_parser *parser, struct ptx_inst *inst) {
     int64_t groups;
     if (!ptx_has(inst, PTX_G_ASYNCOP))
         return copy_async(parser, inst);
+    if (inst->values[PTX_G_ASYNCOP] == PTX_COPIES_ARRIVE)
+        return ptx_copies_arrive(parser, inst);
     return inst->values[PTX_G_ASYNCOP] != PTX_WAIT_GROUP ||
            ptx_integer(parser, 0, INT32_MAX, "the number of groups", &groups);
 }

@@ -110,9 +110,18 @@ enum ptx_group {
 // Values of modifiers that are no enum of the IR.
 enum { PTX_LO, PTX_HI, PTX_WIDE };
 enum { PTX_BAR_SYNC, PTX_BAR_ARRIVE, PTX_BAR_RED };
-enum { PTX_COMMIT_GROUP, PTX_WAIT_GROUP, PTX_WAIT_ALL };
+enum { PTX_COMMIT_GROUP, PTX_WAIT_GROUP, PTX_WAIT_ALL, PTX_COPIES_ARRIVE };
 enum { PTX_VOLATILE = TW_KIR_SC + 1 };
 enum { PTX_WMMA_LOAD, PTX_WMMA_MMA, PTX_WMMA_STORE };
+enum {
+    PTX_MBARRIER_INIT = PTX_WMMA_STORE + 1,
+    PTX_MBARRIER_INVAL,
+    PTX_MBARRIER_ARRIVE,
+    PTX_MBARRIER_DROP,
+    PTX_MBARRIER_TEST,
+    PTX_MBARRIER_TRY,
+    PTX_MBARRIER_PENDING
+};
 enum { PTX_FRAGMENT_A, PTX_FRAGMENT_B, PTX_FRAGMENT_C, PTX_FRAGMENT_D };
 enum { PTX_M16N16K16 = TW_KIR_MMA_COUNT, PTX_M32N8K16, PTX_M8N32K16, PTX_M16N16K8 }; // shapes of wmma alone
 
@@ -336,6 +345,9 @@ struct ptx_call {
     unsigned result_count, argument_count;
     uint32_t targets[PTX_MAX_RESULTS]; // addresses of memory results, after the call
 };
+
+// inst_mbarrier.c: cp.async.mbarrier.arrive.
+[[nodiscard]] bool ptx_copies_arrive(struct ptx_parser *parser, struct ptx_inst *inst);
 
 // inst_indirect.c: calls through pointers.
 [[nodiscard]] bool ptx_function_address(struct ptx_parser *parser, uint32_t function, uint64_t *ret_address);

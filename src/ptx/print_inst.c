@@ -334,12 +334,6 @@ static bool statement(struct ptx_printer *p, struct tw_kir_operand *src) {
         return ptx_print_cvt(p, src);
     case TW_KIR_SETP:
         return ptx_print_setp(p, src);
-    case TW_KIR_LD:
-    case TW_KIR_LDMATRIX:
-    case TW_KIR_ST:
-    case TW_KIR_ATOM:
-    case TW_KIR_CPASYNC:
-    case TW_KIR_FENCE:
     case TW_KIR_ISSPACE:
         return ptx_print_memory(p, src);
     case TW_KIR_CALL:
@@ -347,6 +341,8 @@ static bool statement(struct ptx_printer *p, struct tw_kir_operand *src) {
     case TW_KIR_PRINTF:
         return call_vprintf(p, src);
     default:
+        if (tw_kir_op_flags(p->inst->op) & TW_KIR_MEM)
+            return ptx_print_memory(p, src);
         return ptx_print_form(p, src, &done) && (done || threads(p, src));
     }
 }

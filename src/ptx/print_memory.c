@@ -313,6 +313,48 @@ static bool copy(struct ptx_printer *p, const struct tw_kir_operand *src) {
            ptx_put(p, ";\n");
 }
 
+// ---- mbarrier ----
+
+static bool pending_count(struct ptx_printer *p, struct tw_kir_operand state) {
+    return ptx_in_register(p, &state, TW_KIR_B64) &&
+           ptx_say_guarded(p, "mbarrier.pending_count.b64 #, #",
+                           PTX_PIECES(PTX_R(p->inst->dst[0]), PTX_R(state.reg)));
+}
+
+// Objects lie in shared memory, by an address that a fence must know to be one of it.
+static bool barrier_object(struct ptx_printer *p, struct tw_kir_operand *src) {
+    static const char *const names[] = {"init",        "inval",
+                                        "arrive",      "arrive.noComplete",
+                                        "arrive_drop", "arrive_drop.noComplete",
+                                        "test_wait",   "test_wait.parity"};
+    const struct tw_kir_inst *inst = p->inst;
+    if (inst->mode == TW_KIR_MBARRIER_PENDING)
+        return pending_count(p, src[0]);
+    struct target t = {.address = src[0], .offset = inst->offset, .space = inst->space};
+    bool is_shared = t.space == TW_KIR_SHARED || ptx_pointer_of(p, &inst->src[0]).may == PTX_HOME_SHARED;
+    if (p->options->fence && !is_shared)
+        return ptx_print_fail(p, "it cannot be told whether its address is one of shared memory");
+    if (is_shared)
+        t.space = TW_KIR_SHARED;
+    if (!settle(p, &t, 0, 8))
+        return false;
+    bool arrives = inst->mode >= TW_KIR_MBARRIER_ARRIVE && inst->mode <= TW_KIR_MBARRIER_DROP_STAYING;
+    bool alone = arrives && src[1].is_imm && src[1].bits == 1 &&
+                 inst->mode != TW_KIR_MBARRIER_ARRIVE_STAYING && inst->mode != TW_KIR_MBARRIER_DROP_STAYING;
+    if (inst->mode == TW_KIR_MBARRIER_TEST && !ptx_in_register(p, &src[1], TW_KIR_B64))
+        return false;
+    uint32_t result = inst->dst_count ? inst->dst[0] : TW_KIR_NO_REG;
+    if (inst->dst_count && result == TW_KIR_NO_REG)
+        result = ptx_print_temp(p, arrives ? 64 : 1);
+    if (!ptx_put_guard(p) || !ptx_put(p, "mbarrier.") || !ptx_put(p, names[inst->mode]) ||
+        !ptx_put(p, spaces[t.space]) || !ptx_put(p, ".b64 ") ||
+        (inst->dst_count && !(ptx_put_reg(p, result) && ptx_put(p, ", "))) || !put_target(p, &t))
+        return false;
+    uint8_t type = inst->mode == TW_KIR_MBARRIER_TEST ? TW_KIR_B64 : TW_KIR_U32;
+    return (inst->src_count < 2 || alone || (ptx_put(p, ", ") && ptx_put_value(p, src[1], type))) &&
+           ptx_put(p, ";\n");
+}
+
 // ---- the others ----
 
 static bool memory_fence(struct ptx_printer *p) {
@@ -345,6 +387,8 @@ bool ptx_print_memory(struct ptx_printer *p, const struct tw_kir_operand *given)
         return atomic(p, src);
     case TW_KIR_CPASYNC:
         return copy(p, src);
+    case TW_KIR_MBARRIER:
+        return barrier_object(p, src);
     case TW_KIR_FENCE:
         return memory_fence(p);
     default:

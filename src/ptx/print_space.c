@@ -94,6 +94,10 @@ static uint8_t use_of(const struct ptx_printer *p, const struct tw_kir_inst *ins
         if (index == 0 && !native && place.may != PTX_HOME_SHARED && place.may != PTX_HOME_GLOBAL)
             return PTX_USE_ESCAPE; // there is no atom.local
         return index ? PTX_USE_ESCAPE : native ? PTX_USE_NATIVE : PTX_USE_ACCESS;
+    case TW_KIR_MBARRIER:
+        if (inst->mode == TW_KIR_MBARRIER_PENDING)
+            return 0;
+        return index ? 0 : native ? PTX_USE_NATIVE : PTX_USE_ACCESS;
     case TW_KIR_CPASYNC:
         return index == 0 ? PTX_USE_NATIVE : index == 1 ? PTX_USE_ACCESS : 0;
     case TW_KIR_PRINTF:

@@ -67,7 +67,7 @@ TW_TEST("instructions that are not offered are named") {
     refused_body("  tex.2d.v4.f32.f32 {%f1}, [t];", "line 11, column 3: instruction 'tex.2d.v4.f32.f32'");
     refused_body("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 %r1;",
                  "line 11, column 1: instruction 'mma.sync.aligned.m8n8k4");
-    refused_body("mbarrier.init.shared.b64 [%rd1], 1;", "instruction 'mbarrier.init.shared.b64'");
+    refused_body("setmaxnreg.inc.sync.aligned.u32 64;", "instruction 'setmaxnreg.inc.sync.aligned.u32'");
     refused_body("cp.async.bulk.tensor.1d [%rd1];", "modifier '.bulk' is not possible on 'cp'");
     refused_body("frob.u32 %r1;", "line 11, column 1: unknown instruction 'frob.u32'");
     refused_body("barrier.cluster.arrive;", "modifier '.cluster' is not possible on 'barrier'");

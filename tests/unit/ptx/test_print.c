@@ -44,6 +44,11 @@ static const char *const statements[] = {
     "%r7, "
     "%r8}, {%r8, %r7, %r6, %r5, %r4, %r3, %r2, %r1}, {%f1, %f2, %f3, %f4, %f1, %f2, %f3, %f4}; "
     "wmma.store.d.sync.aligned.col.m16n16k16.global.f16 [%rd3+32], {%r1, %r2, %r3, %r4}, 16;",
+    "mov.u64 %rd1, tile; mbarrier.init.shared.b64 [%rd1], 32; mbarrier.arrive.shared.b64 %rd2, [%rd1]; "
+    "mbarrier.arrive_drop.shared.b64 %rd2, [%rd1+8]; mbarrier.arrive.noComplete.shared.b64 %rd2, [%rd1], 3; "
+    "mbarrier.arrive.shared.b64 _, [%rd1], %r1; mbarrier.test_wait.shared.b64 %p1, [%rd1], %rd2; "
+    "mbarrier.test_wait.parity.shared.b64 %p1, [%rd1], 1; mbarrier.pending_count.b64 %r1, %rd2; "
+    "@%p1 mbarrier.inval.shared.b64 [%rd1];",
     "mov.u32 %r1, tile; ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r2, %r3, %r4, %r5}, [%r1+16]; "
     "movmatrix.sync.aligned.m8n8.trans.b16 %r6, %r7;",
     "prmt.b32 %r1, %r2, %r3, 0x5410; prmt.b32.rc16 %r1, %r2, %r3, %r4; "
