@@ -95,6 +95,15 @@ bool tw_str_u64(struct tw_str s, uint64_t *ret_value) {
     return true;
 }
 
+struct tw_str tw_str_of_u64(uint64_t value, char room[TW_U64_DIGITS]) {
+    char *at = room + TW_U64_DIGITS;
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    return tw_str_of(at, (size_t)(room + TW_U64_DIGITS - at));
+}
+
 char *tw_str_dup(struct tw_str s) {
     char *copy = s.len == SIZE_MAX ? NULL : tw_alloc(s.len + 1);
     if (!copy)

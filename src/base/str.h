@@ -40,6 +40,9 @@ struct tw_str tw_str_cut(struct tw_str *rest, char separator);
 uint32_t tw_str_distance(struct tw_str a, struct tw_str b);
 // Whole decimal number, no sign, no spaces, no overflow.
 [[nodiscard]] bool tw_str_u64(struct tw_str s, uint64_t *ret_value);
+// Writes a number in decimal, without a NUL; gives its text, in `room`.
+enum { TW_U64_DIGITS = 20 };
+struct tw_str tw_str_of_u64(uint64_t value, char room[TW_U64_DIGITS]);
 // Heap copy ended by NUL; the caller frees it.
 char *tw_str_dup(struct tw_str s);
 bool tw_utf8_valid(struct tw_str s);

@@ -192,14 +192,15 @@ static bool find_export(struct engine_call *call, struct tw_error *err) {
 
 static bool begin(struct engine_call *call, struct tw_error *err) {
     struct tw_invoke *invoke = call->invoke;
-    invoke->times.started_ns = tw_clock_ns();
+    invoke->times.started_ns = call->entered_ns ? call->entered_ns : tw_clock_ns();
     if (tw_state_look(&call->cancelled))
         return tw_fail(err, TW_ERR_CANCELLED, "the call was cancelled before it began");
     if (invoke->times.started_ns >= invoke->deadline_ns)
         return tw_fail(err, TW_ERR_TIMEOUT, "the call waited in the queue until its deadline");
+    bool is_at_hand = call->instance; // an event loop brings one
     if (invoke->instance)
         call->instance = engine_kept_take(call, err);
-    else if (!call->instance) // an event loop brings one
+    else if (!is_at_hand)
         call->instance =
             engine_pool_take(invoke->module, invoke->tenant, invoke->account, invoke->deadline_ns, err);
     if (!call->instance)
@@ -209,7 +210,7 @@ static bool begin(struct engine_call *call, struct tw_error *err) {
     if (!find_export(call, err))
         return false;
     put_args(call);
-    call->entered_ns = invoke->times.running_ns = tw_clock_ns();
+    call->entered_ns = invoke->times.running_ns = is_at_hand ? invoke->times.started_ns : tw_clock_ns();
     call->future = wasmtime_func_call_async(call->instance->context, &call->func, call->args,
                                             call->signature->param_count, call->results,
                                             call->signature->result_count, &call->trap, &call->error);
@@ -218,7 +219,8 @@ static bool begin(struct engine_call *call, struct tw_error *err) {
 
 struct engine_call *engine_call_new(struct tw_engine *engine, struct tw_invoke *invoke,
                                     struct tw_error *err) {
-    const struct tw_signature *signature = tw_module_export_find(invoke->module, invoke->export);
+    const struct tw_signature *signature =
+        invoke->signature ? invoke->signature : tw_module_export_find(invoke->module, invoke->export);
     if (!signature) {
         tw_fail(err, TW_ERR_MISSING_EXPORT, "the module exports no function %s",
                 invoke->export ? invoke->export : "_start or main; name one");
@@ -414,11 +416,12 @@ static void prepare(struct tw_invoke *invoke) {
     tw_buf_init(&invoke->output, max);
     tw_buf_init(&invoke->stderr_text, ENGINE_STDERR_MAX);
     tw_buf_init(&invoke->backtrace, ENGINE_BACKTRACE_MAX);
-    invoke->error = (struct tw_error){};
+    invoke->error.code = TW_OK;
     invoke->result_count = 0;
     invoke->content_type[0] = invoke->trap_kind[0] = '\0';
     invoke->status = invoke->exit_code = 0;
-    invoke->times = (struct tw_invoke_times){.queued_ns = tw_clock_ns()};
+    invoke->times =
+        (struct tw_invoke_times){.queued_ns = invoke->queued_ns ? invoke->queued_ns : tw_clock_ns()};
 }
 
 static void go_live(struct engine_call *call) {

@@ -125,13 +125,14 @@ struct tw_invoke {
     struct tw_module *module;     // referenced by the caller for the duration
     struct tw_instance *instance; // one of that module's, which keeps its state; NULL: a fresh one
     uint64_t tenant;
-    struct tw_account *account;  // the tenant's; borrowed until `done`; NULL: without limits
-    const char *export;          // NULL: the default
-    const struct tw_value *args; // types already matched to the export's signature
+    struct tw_account *account;           // the tenant's; borrowed until `done`; NULL: without limits
+    const char *export;                   // NULL: the default
+    const struct tw_signature *signature; // of the export, if the caller has looked it up; NULL: by its name
+    const struct tw_value *args;          // types already matched to the export's signature
     uint32_t arg_count;
     struct tw_span input;                           // WASI stdin and read-input
     uint64_t output_max;                            // bytes; 0: 64 MiB
-    int64_t deadline_ns;                            // monotonic
+    int64_t queued_ns, deadline_ns;                 // monotonic; queued_ns: when it was asked for, 0: now
     const char *trace_id;                           // for the guest's log lines; may be NULL
     struct tw_trace *trace;                         // where device spans go; may be NULL
     const char *const *wasi_args, *const *wasi_env; // NULL-terminated; may be NULL
@@ -147,9 +148,8 @@ struct tw_invoke {
     struct tw_executor *executor;
     bool is_patient; // it would rather wait than be refused because others wait
 
-    struct tw_error error; // code TW_OK: it returned
-    struct tw_value results[TW_INVOKE_VALUES_MAX];
-    uint32_t result_count;
+    struct tw_error error;     // code TW_OK: it returned
+    uint32_t result_count;     // of `results`, below
     struct tw_buf output;      // stdout and emitted bytes; the caller does tw_buf_done
     struct tw_buf stderr_text; // what the guest wrote to standard error and logged, at most 64 KiB
     char content_type[TW_CONTENT_TYPE_MAX]; // set-content-type, or ""
@@ -160,6 +160,8 @@ struct tw_invoke {
     struct tw_invoke_times times;
     void *engine_state; // the engine's, as what follows
     struct tw_state engine_hold;
+    // Last, so that those who make an invoke anew for every call may leave them as they are.
+    struct tw_value results[TW_INVOKE_VALUES_MAX];
 };
 // Queues the call. CAPACITY when the queue is full or stands for too long, CONCURRENCY when it does so with this
 // tenant's calls and others have some too, both with retry_after_s; MISSING_EXPORT, INVALID_ARGS at once. On false `done` is not called.

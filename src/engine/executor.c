@@ -107,6 +107,7 @@ static bool run_one(struct engine_executor *state, struct engine_runner *runner,
     }
     struct engine_sched *sched = &state->engine->sched;
     tw_counter_add(&sched->running, 1);
+    call->entered_ns = *now_ns;
     engine_call_step(call);
     tw_counter_add(&sched->running, -1);
     if (runner->is_replaced)

@@ -175,6 +175,8 @@ static bool restore_known(const struct engine_region *region) {
 }
 
 bool engine_regions_restore(struct engine_instance *instance) {
+    if (instance->region_count == 0)
+        return true; // without memory there is nothing to look at
     bool known = has_no_new_pages(instance), ok = true;
     for (uint32_t i = 0; ok && i < instance->region_count; i++) {
         struct engine_region *region = &instance->regions[i];

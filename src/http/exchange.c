@@ -29,7 +29,6 @@ static struct http_exchange *take_spare(struct http_loop *loop) {
     tw_buf_init(&x->head, HEAD_MAX);
     tw_buf_init(&x->out_head, HTTP_REPLY_HEAD_MAX);
     tw_buf_init(&x->body, loop->http->options.max_body_bytes);
-    tw_lock_init(&x->call_lock);
     http_stream_init(&x->stream);
     http_spill_init(&x->spill);
     return x;
@@ -111,7 +110,6 @@ static void destroy(struct http_exchange *x) {
     tw_buf_done(&x->head);
     tw_buf_done(&x->out_head);
     tw_buf_done(&x->body);
-    tw_lock_done(&x->call_lock);
     tw_lock_done(&x->stream.lock);
     free(x);
 }

@@ -126,8 +126,6 @@ struct http_exchange {
     struct tw_task task;
     void (*work)(struct http_exchange *x);
     struct tw_service_call call;
-    struct tw_lock call_lock;  // between the end of the call and its cancelling
-    bool call_running;         // guarded by call_lock
     bool has_begun, is_events; // of a streamed call
 
     // ---- the loop's ----

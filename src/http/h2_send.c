@@ -7,31 +7,43 @@
 
 #include "http/internal.h"
 
-enum { NAME_MAX_BYTES = 40, FIELDS_MAX = 8 + HTTP_REPLY_HEADERS_MAX, FRAME_MAX = (16 << 10) + 9 };
+enum { FIELDS_MAX = 8 + HTTP_REPLY_HEADERS_MAX, FRAME_MAX = (16 << 10) + 9 };
 
 // ---- header blocks ----
 
-// A block being put together. Names are lower case on this protocol.
+// A block being put together.
 struct block {
-    nghttp2_nv fields[FIELDS_MAX];
-    char names[FIELDS_MAX][NAME_MAX_BYTES];
     size_t count;
+    nghttp2_nv fields[FIELDS_MAX];
 };
 
-static void add(struct block *block, const char *name, struct tw_str value) {
-    size_t len = strlen(name);
-    TW_ASSERT(block->count < FIELDS_MAX && len < NAME_MAX_BYTES);
-    char *lower = block->names[block->count];
-    for (size_t i = 0; i < len; i++)
-        lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] | 0x20 : name[i]);
-    block->fields[block->count++] = (nghttp2_nv){(uint8_t *)lower, (uint8_t *)(uintptr_t)value.data, len,
-                                                 value.len, NGHTTP2_NV_FLAG_NONE};
+// The name is lower case, as all are on this protocol.
+static void add(struct block *block, struct tw_str name, struct tw_str value) {
+    TW_ASSERT(block->count < FIELDS_MAX);
+    block->fields[block->count++] =
+        (nghttp2_nv){(uint8_t *)(uintptr_t)name.data, (uint8_t *)(uintptr_t)value.data, name.len, value.len,
+                     NGHTTP2_NV_FLAG_NONE};
 }
 
 // A value that no other answer will have: the compressor's table is not churned for it.
-static void add_unique(struct block *block, const char *name, struct tw_str value) {
+static void add_unique(struct block *block, struct tw_str name, struct tw_str value) {
     add(block, name, value);
     block->fields[block->count - 1].flags = NGHTTP2_NV_FLAG_NO_INDEX;
+}
+
+// The handler's headers, whose names are written as on HTTP/1. False without memory.
+static bool add_extra(struct block *block, struct http_exchange *x) {
+    for (unsigned i = 0; i < x->reply.extra_count; i++) {
+        struct tw_str name = tw_str_from(x->reply.extra[i].name);
+        char *lower = tw_arena_str(&x->arena, name);
+        if (!lower)
+            return false;
+        for (size_t at = 0; at < name.len; at++)
+            lower[at] =
+                (char)(name.data[at] >= 'A' && name.data[at] <= 'Z' ? name.data[at] | 0x20 : name.data[at]);
+        add(block, tw_str_of(lower, name.len), x->reply.extra[i].value);
+    }
+    return true;
 }
 
 static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *out, size_t room,
@@ -61,35 +73,30 @@ static ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *o
 
 void http_h2_send(struct http_exchange *x) {
     struct http_conn *conn = x->conn;
-    struct block block;
-    char status[12], length[24];
-    block.count = 0;
+    struct block block = {};
+    char status[TW_U64_DIGITS], length[TW_U64_DIGITS];
     size_t len = http_reply_body(x).len;
-    int status_len = snprintf(status, sizeof status, "%d", x->reply.status);
-    int length_len = snprintf(length, sizeof length, "%zu", len);
     bool has_body = http_status_has_body(x->reply.status);
-    add(&block, ":status", tw_str_of(status, (size_t)status_len));
-    add(&block, "date", tw_str_from(http_date(x->loop)));
+    add(&block, TW_STR(":status"), tw_str_of_u64((uint64_t)x->reply.status, status));
+    add(&block, TW_STR("date"), tw_str_from(http_date(x->loop)));
     if (x->reply.content_type.len)
-        add(&block, "content-type", x->reply.content_type);
+        add(&block, TW_STR("content-type"), x->reply.content_type);
     if (has_body && !x->is_streaming)
-        add(&block, "content-length", tw_str_of(length, (size_t)length_len));
-    add_unique(&block, "x-request-id", tw_str_of(x->request_id, 16));
-    add_unique(&block, "x-trace-id", tw_str_of(x->trace_id, 32));
+        add(&block, TW_STR("content-length"), tw_str_of_u64(len, length));
+    add_unique(&block, TW_STR("x-request-id"), tw_str_of(x->request_id, 16));
+    add_unique(&block, TW_STR("x-trace-id"), tw_str_of(x->trace_id, 32));
     if (x->reply.vary)
-        add(&block, "vary", http_reply_vary(&x->reply));
+        add(&block, TW_STR("vary"), http_reply_vary(&x->reply));
     char traceparent[HTTP_TRACEPARENT_SIZE];
     if (http_trace_parent(x, traceparent))
-        add(&block, "traceparent", tw_str_from(traceparent));
-    for (unsigned i = 0; i < x->reply.extra_count; i++)
-        add(&block, x->reply.extra[i].name, x->reply.extra[i].value);
+        add(&block, TW_STR("traceparent"), tw_str_from(traceparent));
     x->progress_ns = x->loop->now_ns;
     nghttp2_data_provider body = {.source.ptr = x, .read_callback = read_body};
     bool is_empty = x->method == HTTP_HEAD_ || !has_body || (!x->is_streaming && len == 0);
-    int result =
-        nghttp2_submit_response(conn->h2, x->stream_id, block.fields, block.count, is_empty ? NULL : &body);
-    // Out of memory. This may run inside one of the session's callbacks: it is closed at the next flush.
-    conn->is_broken |= result != 0;
+    // False: out of memory. This may run inside one of the session's callbacks: it is closed at the next flush.
+    bool ok = add_extra(&block, x) && nghttp2_submit_response(conn->h2, x->stream_id, block.fields,
+                                                              block.count, is_empty ? NULL : &body) == 0;
+    conn->is_broken |= !ok;
     http_mark_dirty(conn);
 }
 

@@ -76,5 +76,8 @@ void http_instance_delete(struct http_exchange *x) {
 }
 
 void http_instance_invoke(struct http_exchange *x) {
-    http_call_start(x, &(struct tw_service_call){.instance = x->params[0], .done = http_call_answer});
+    struct tw_service_call *call = http_call_new(x);
+    call->instance = x->params[0];
+    call->done = http_call_answer;
+    http_call_start(x);
 }

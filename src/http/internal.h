@@ -80,8 +80,8 @@ struct http_loop {
     struct http_conn *reading;            // this turn's that are left
     struct http_exchange *spare;
     unsigned spare_count, turned_away;
-    uint64_t random; // for request and trace ids; not for secrets
-    int64_t date_s;
+    uint64_t random;       // for request and trace ids; not for secrets
+    int64_t date_until_ns; // when `date` is over
     char date[40];
     struct tw_counter conn_count, in_flight, exchange_count;
     struct tw_lock inbox_lock;

@@ -12,15 +12,7 @@
 enum { DETAIL_MAX = 192 << 10 };
 
 static void on_abort(struct http_exchange *x) {
-    // The lock keeps `done` from returning meanwhile: a call that has ended must not be cancelled.
-    TW_LOCK_SCOPE(&x->call_lock);
-    if (x->call_running)
-        tw_service_call_cancel(&x->call);
-}
-
-void http_call_ended(struct http_exchange *x) {
-    TW_LOCK_SCOPE(&x->call_lock);
-    x->call_running = false;
+    tw_service_call_cancel(&x->call); // nothing happens when it has ended meanwhile
 }
 
 void http_call_problem(struct http_exchange *x, struct http_reply *reply, const struct tw_error *err) {
@@ -41,10 +33,9 @@ static bool is_media_type(struct tw_str text) {
     return text.len > 0 && memchr(text.data, '/', text.len);
 }
 
-struct tw_str http_call_type(struct http_exchange *x, const char *chosen) {
-    struct tw_str type = tw_str_trim(tw_str_of(chosen, strnlen(chosen, TW_CONTENT_TYPE_MAX)));
-    const char *copy = is_media_type(type) ? tw_arena_str(&x->arena, type) : NULL;
-    return copy ? tw_str_of(copy, type.len) : TW_STR("application/octet-stream");
+struct tw_str http_call_type(const char *chosen) {
+    struct tw_str type = tw_str_trim(tw_str_from(chosen));
+    return is_media_type(type) ? type : TW_STR("application/octet-stream");
 }
 
 bool http_call_status_check(int status, struct tw_error *err) {
@@ -55,14 +46,12 @@ bool http_call_status_check(int status, struct tw_error *err) {
 // On the loop's thread, or on a worker, once.
 void http_call_answer(struct tw_service_call *call) {
     struct http_exchange *x = call->context;
-    struct tw_error err = call->error;
-    http_call_ended(x);
-    if (err.code != TW_OK || !http_call_status_check(call->status, &err)) {
-        http_call_problem(x, &x->reply, &err);
+    struct tw_error *err = &call->error;
+    if (err->code != TW_OK || !http_call_status_check(call->status, err)) {
+        http_call_problem(x, &x->reply, err);
     } else {
         x->reply.status = call->status;
-        x->reply.content_type =
-            call->is_json ? TW_STR("application/json") : http_call_type(x, call->content_type);
+        x->reply.content_type = http_call_type(call->content_type);
         x->reply.body = call->body_out;
         call->body_out = (struct tw_buf){};
         tw_service_call_done(call);
@@ -91,26 +80,32 @@ static bool prepare(struct http_exchange *x, struct tw_error *err) {
     call->trace = &x->trace;
     call->context = x;
     call->executor = &x->loop->executor;
+    call->asked_ns = x->loop->now_ns;
     return http_call_deadline(x, &call->deadline_ms, err) &&
            http_query_find(x, TW_STR("export"), &call->export, err);
 }
 
-void http_call_start(struct http_exchange *x, const struct tw_service_call *call) {
+struct tw_service_call *http_call_new(struct http_exchange *x) {
+    tw_service_call_init(&x->call);
+    return &x->call;
+}
+
+void http_call_start(struct http_exchange *x) {
     struct tw_error err = {};
-    x->call = *call;
     if (!prepare(x, &err)) {
         http_fail(x, &err);
         return;
     }
-    x->call_running = true;
     x->on_abort = on_abort;
     if (tw_service_invoke(http_service(x), &x->caller, &x->call, &err))
         return;
-    x->call_running = false;
     tw_service_call_done(&x->call);
     http_fail(x, &err);
 }
 
 void http_function_invoke(struct http_exchange *x) {
-    http_call_start(x, &(struct tw_service_call){.function = x->params[0], .done = http_call_answer});
+    struct tw_service_call *call = http_call_new(x);
+    call->function = x->params[0];
+    call->done = http_call_answer;
+    http_call_start(x);
 }

@@ -32,7 +32,7 @@ static void begin(struct http_exchange *x) {
     bool events = x->is_events = wants_events(x);
     x->has_begun = true;
     x->reply.status = events || !invoke->status ? 200 : invoke->status;
-    x->reply.content_type = events ? TW_STR("text/event-stream") : http_call_type(x, invoke->content_type);
+    x->reply.content_type = events ? TW_STR("text/event-stream") : http_call_type(invoke->content_type);
     if (events)
         http_reply_header(&x->reply, "Cache-Control", TW_STR("no-store"));
     http_stream_begin(x);
@@ -108,7 +108,6 @@ static void end_with_error(struct http_exchange *x, const struct tw_error *err) 
 
 static void on_done(struct tw_service_call *call) {
     struct http_exchange *x = call->context;
-    http_call_ended(x);
     if (call->error.code != TW_OK) {
         struct tw_error err = call->error;
         end_with_error(x, &err);
@@ -126,6 +125,10 @@ static void on_done(struct tw_service_call *call) {
 }
 
 void http_function_stream(struct http_exchange *x) {
-    http_call_start(x, &(struct tw_service_call){
-                           .function = x->params[0], .done = on_done, .emit = on_emit, .is_slow = is_slow});
+    struct tw_service_call *call = http_call_new(x);
+    call->function = x->params[0];
+    call->done = on_done;
+    call->emit = on_emit;
+    call->is_slow = is_slow;
+    http_call_start(x);
 }

@@ -59,10 +59,10 @@ struct tw_str http_reply_vary(const struct http_reply *reply) {
 }
 
 const char *http_date(struct http_loop *loop) {
-    int64_t now = tw_clock_wall_ns() / TW_NS_PER_S;
-    if (now != loop->date_s) {
-        loop->date_s = now;
-        time_t seconds = (time_t)now;
+    if (loop->now_ns >= loop->date_until_ns) {
+        int64_t wall_ns = tw_clock_wall_ns();
+        loop->date_until_ns = loop->now_ns + TW_NS_PER_S - wall_ns % TW_NS_PER_S;
+        time_t seconds = (time_t)(wall_ns / TW_NS_PER_S);
         struct tm parts;
         gmtime_r(&seconds, &parts);
         strftime(loop->date, sizeof loop->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
@@ -81,7 +81,8 @@ static bool put_framing(struct http_exchange *x, bool is_chunked) {
         return true;
     if (is_chunked)
         return x->is_http10 || put(&x->out_head, "Transfer-Encoding", TW_STR("chunked"));
-    return tw_buf_printf(&x->out_head, "Content-Length: %zu\r\n", http_reply_body(x).len);
+    char digits[TW_U64_DIGITS];
+    return put(&x->out_head, "Content-Length", tw_str_of_u64(http_reply_body(x).len, digits));
 }
 
 static bool put_connection(struct http_exchange *x, bool keep_alive) {
@@ -90,11 +91,17 @@ static bool put_connection(struct http_exchange *x, bool keep_alive) {
     return !x->is_http10 || put(&x->out_head, "Connection", TW_STR("keep-alive"));
 }
 
+static bool put_status(struct tw_buf *out, int status) {
+    char digits[TW_U64_DIGITS];
+    return tw_buf_append(out, "HTTP/1.1 ", 9) &&
+           tw_buf_append_str(out, tw_str_of_u64((uint64_t)status, digits)) && tw_buf_append(out, " ", 1) &&
+           tw_buf_append_str(out, tw_str_from(reason_of(status))) && tw_buf_append(out, "\r\n", 2);
+}
+
 bool http_reply_head(struct http_exchange *x, bool keep_alive, bool is_chunked) {
     struct tw_buf *out = &x->out_head;
     tw_buf_reset(out);
-    bool ok = tw_buf_printf(out, "HTTP/1.1 %d %s\r\n", x->reply.status, reason_of(x->reply.status)) &&
-              put(out, "Date", tw_str_from(http_date(x->loop))) &&
+    bool ok = put_status(out, x->reply.status) && put(out, "Date", tw_str_from(http_date(x->loop))) &&
               (!x->reply.vary || put(out, "Vary", http_reply_vary(&x->reply))) &&
               (!x->reply.content_type.len || put(out, "Content-Type", x->reply.content_type)) &&
               put_framing(x, is_chunked) && put(out, "X-Request-Id", tw_str_of(x->request_id, 16)) &&

@@ -72,7 +72,7 @@ static bool fits(const char *template, struct tw_str path, struct tw_str params[
 
 static bool takes_method(const struct http_route *route, enum http_method method) {
     const char *wanted = http_method_name(method == HTTP_HEAD_ ? HTTP_GET_ : method);
-    return strcmp(route->method, wanted) == 0;
+    return route->method[0] == wanted[0] && strcmp(route->method, wanted) == 0;
 }
 
 static bool decode_params(struct http_exchange *x, struct tw_error *err) {

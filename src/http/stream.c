@@ -99,13 +99,6 @@ static void discharge(struct http_exchange *x, int64_t bytes) {
     tw_counter_add(&x->loop->http->body_bytes, -bytes);
 }
 
-// On the loop: what was held is on its way. The call may end at any moment.
-static void resume_writer(struct http_exchange *x) {
-    TW_LOCK_SCOPE(&x->call_lock);
-    if (x->call_running)
-        tw_service_call_resume(&x->call);
-}
-
 static bool take_locked(struct http_exchange *x, bool *ret_ended) {
     bool was_waiting = x->stream.waits;
     x->stream.waits = false;
@@ -129,7 +122,7 @@ void http_stream_take(struct http_exchange *x, bool *ret_ended) {
     bool was_waiting = take_locked(x, ret_ended);
     tw_lock_give(&x->stream.lock);
     if (was_waiting)
-        resume_writer(x);
+        tw_service_call_resume(&x->call); // what was held is on its way; the call may have ended
 }
 
 bool http_stream_has_pending(struct http_exchange *x) {

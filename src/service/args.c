@@ -111,7 +111,7 @@ static bool to_value(uint8_t type, const struct tw_json *json, size_t position, 
 }
 
 bool tw_args_from_json(const struct tw_signature *signature, const struct tw_json *args,
-                       struct tw_value ret_values[TW_INVOKE_VALUES_MAX], struct tw_error *err) {
+                       struct tw_value *ret_values, struct tw_error *err) {
     if (args && tw_json_type(args) != TW_JSON_ARRAY && tw_json_type(args) != TW_JSON_NULL)
         return tw_fail(err, TW_ERR_INVALID_ARGS, "args has to be an array");
     size_t count = tw_json_count(args);
@@ -121,6 +121,8 @@ bool tw_args_from_json(const struct tw_signature *signature, const struct tw_jso
                        signature->param_count, count);
     if (count > TW_INVOKE_VALUES_MAX)
         return tw_fail(err, TW_ERR_INVALID_ARGS, "at most %d arguments can be given", TW_INVOKE_VALUES_MAX);
+    if (count == 0)
+        return true;
     struct tw_value values[TW_INVOKE_VALUES_MAX] = {};
     for (size_t i = 0; i < count; i++)
         if (!to_value(signature->params[i], tw_json_at(args, i), i, &values[i], err))

@@ -38,6 +38,8 @@ struct service_function {
 
 struct service_keys;
 
+enum { SERVICE_PHASES = 4 }; // of a call: it waits, an instance is made ready, the guest runs, kernels run
+
 // Guarded by the lock that is named; the rest is frozen after tw_service_new.
 struct tw_service {
     struct tw_service_options options;
@@ -61,6 +63,7 @@ struct tw_service {
     struct service_once *once;    // guarded by itself
     struct service_keys *keys;    // kernel_lock: whose signatures count
     struct tw_lock call_locks[SERVICE_CALL_LOCKS]; // a call's: its hand-over to the engine, against cancel
+    struct tw_series *phases[SERVICE_PHASES], *good_calls; // of calls
     struct tw_lock ready_lock;
     int64_t ready_checked_ns;    // ready_lock
     struct tw_error ready_error; // ready_lock: of the last check
@@ -130,6 +133,7 @@ uint32_t service_page_shown(const struct service_page *page);
 void service_page_write_next(const struct service_page *page, struct tw_json_writer *writer);
 
 // ---- invoke.c ----
+void service_calls_init(struct tw_service *service);
 // tw_service_invoke for one who has been admitted; takes `lease`, also when it fails.
 [[nodiscard]] bool service_invoke_admitted(struct tw_service *service, const struct tw_caller *caller,
                                            struct tw_service_call *call, struct tw_lease *lease,

@@ -21,7 +21,7 @@ struct call_state {
     struct tw_json *body;
     struct tw_str export;
     char *export_text;
-    struct tw_value args[TW_INVOKE_VALUES_MAX];
+    struct tw_value *args;           // as many as the export takes
     bool is_submitted, is_cancelled; // guarded by the call's stripe of service->call_locks
 };
 
@@ -33,6 +33,7 @@ static void free_state(struct call_state *state) {
     tw_quota_give(&state->lease);
     tw_json_free(state->body);
     free(state->export_text);
+    free(state->args);
     service_function_unref(state->function);
     service_instance_unref(state->instance);
     free(state);
@@ -85,19 +86,23 @@ static bool read_args(struct call_state *state, const struct tw_json *json, stru
                        state->function->name);
     bool is_c_main =
         !json && strcmp(signature->name, "main") == 0; // main(argc, argv): the engine fills them in
-    if (!is_c_main && !tw_args_from_json(signature, json, state->args, err))
-        return false;
     invoke->export = state->export_text;
-    invoke->args = state->args;
+    invoke->signature = signature;
     invoke->arg_count = is_c_main ? 0 : signature->param_count;
-    return true;
+    if (invoke->arg_count) {
+        state->args = tw_alloc_zero(invoke->arg_count, sizeof *state->args);
+        if (!state->args)
+            return tw_fail(err, TW_ERR_CAPACITY, "out of memory");
+    }
+    invoke->args = state->args;
+    return is_c_main || tw_args_from_json(signature, json, state->args, err);
 }
 
-static int64_t deadline_of(const struct call_state *state) {
+static int64_t deadline_of(const struct call_state *state, int64_t now_ns) {
     uint32_t limit_ms = state->function->config.timeout_ms ? state->function->config.timeout_ms
                                                            : state->service->options.invoke_timeout_ms;
     uint32_t wanted_ms = state->call->deadline_ms;
-    return tw_clock_ns() + (wanted_ms && wanted_ms < limit_ms ? wanted_ms : limit_ms) * TW_NS_PER_MS;
+    return now_ns + (wanted_ms && wanted_ms < limit_ms ? wanted_ms : limit_ms) * TW_NS_PER_MS;
 }
 
 // Writes {"function_id","result"} or passes the guest's output on.
@@ -108,8 +113,7 @@ static bool write_answer(struct call_state *state, struct tw_error *err) {
     if (!call->is_json) {
         call->body_out = invoke->output;
         invoke->output = (struct tw_buf){};
-        snprintf(call->content_type, sizeof call->content_type, "%s",
-                 invoke->content_type[0] ? invoke->content_type : "application/octet-stream");
+        call->content_type = invoke->content_type[0] ? invoke->content_type : "application/octet-stream";
         return true;
     }
     struct tw_json_writer writer;
@@ -135,28 +139,41 @@ static bool write_answer(struct call_state *state, struct tw_error *err) {
         tw_json_write_str(&writer, text);
     }
     tw_json_write_end(&writer, '}');
-    snprintf(call->content_type, sizeof call->content_type, "application/json");
+    call->content_type = "application/json";
     call->status = 200;
     return tw_json_write_done(&writer) || tw_fail(err, TW_ERR_CAPACITY, "out of memory for the answer");
 }
 
-static void count_call(const struct tw_service_call *call) {
+// ---- counting ----
+
+void service_calls_init(struct tw_service *service) {
+    static const char *const phases[SERVICE_PHASES] = {"queue", "start", "run", "kernel"};
+    for (size_t i = 0; i < SERVICE_PHASES; i++)
+        service->phases[i] =
+            tw_series_get(TW_METRIC_INVOKE_SECONDS, (struct tw_labels){.values = {phases[i]}});
+    service->good_calls =
+        tw_series_get(TW_METRIC_INVOKES, (struct tw_labels){.values = {tw_code_name(TW_OK)}});
+}
+
+static void count_outcome(const struct tw_service *service, enum tw_code code) {
+    if (code == TW_OK)
+        tw_series_add(service->good_calls, 1);
+    else
+        tw_metric_add(TW_METRIC_INVOKES, (struct tw_labels){.values = {tw_code_name(code)}}, 1);
+}
+
+static void count_call(const struct tw_service *service, const struct tw_service_call *call) {
     const struct tw_invoke_times *times = &call->invoke.times;
-    tw_metric_add(TW_METRIC_INVOKES, (struct tw_labels){.values = {tw_code_name(call->error.code)}}, 1);
+    count_outcome(service, call->error.code);
     if (!times->ended_ns)
         return;
-    const struct {
-        const char *phase;
-        int64_t ns;
-    } phases[] = {{"queue", times->started_ns - times->queued_ns},
-                  {"start", times->running_ns - times->started_ns},
-                  {"run", times->ended_ns - times->running_ns - (int64_t)times->kernel_ns},
-                  {"kernel", (int64_t)times->kernel_ns}};
+    const int64_t phases[SERVICE_PHASES] = {
+        times->started_ns - times->queued_ns, times->running_ns - times->started_ns,
+        times->ended_ns - times->running_ns - (int64_t)times->kernel_ns, (int64_t)times->kernel_ns};
     // One that never came to its guest (cancelled, refused) has only waited.
-    size_t count = times->running_ns ? TW_COUNT(phases) : times->started_ns ? 1 : 0;
+    size_t count = times->running_ns ? SERVICE_PHASES : times->started_ns ? 1 : 0;
     for (size_t i = 0; i < count; i++)
-        tw_metric_observe(TW_METRIC_INVOKE_SECONDS, (struct tw_labels){.values = {phases[i].phase}},
-                          (double)(phases[i].ns > 0 ? phases[i].ns : 0) * 1e-9);
+        tw_series_observe(service->phases[i], (double)(phases[i] > 0 ? phases[i] : 0) * 1e-9);
 }
 
 // The call's phases, as spans of whatever asked for it.
@@ -175,16 +192,19 @@ static void record_spans(const struct tw_service_call *call) {
         tw_trace_span(call->trace, TW_SPAN_CALL, running_ns, times->ended_ns, code, 0);
 }
 
+// From here on cancel finds nothing to do. The thread that handed the call over, or one that cancels it, may still
+// hold the lock.
+static void close_to_cancel(struct call_state *state) {
+    TW_LOCK_SCOPE(lock_of(state->service, state->call));
+    state->call->state = NULL;
+}
+
 // The last step: tells the caller, after which the call is theirs again.
 static void finish(struct call_state *state) {
     struct tw_service *service = state->service;
     struct tw_service_call *call = state->call;
-    count_call(call);
+    count_call(service, call);
     record_spans(call);
-    {
-        TW_LOCK_SCOPE(lock_of(service, call));
-        call->state = NULL; // from here on cancel finds nothing to do
-    }
     free_state(state);
     call->done(call);
     service_leave(service);
@@ -193,13 +213,10 @@ static void finish(struct call_state *state) {
 static void on_invoke_done(struct tw_invoke *invoke) {
     struct call_state *state = invoke->context;
     struct tw_service_call *call = state->call;
-    {
-        // The thread that handed the call over may still hold the lock.
-        TW_LOCK_SCOPE(lock_of(state->service, call));
-        state->is_submitted = false;
-    }
-    call->error = invoke->error;
-    if (call->error.code == TW_OK)
+    close_to_cancel(state);
+    if (invoke->error.code != TW_OK)
+        call->error = invoke->error;
+    else
         (void)write_answer(state, &call->error);
     finish(state);
 }
@@ -227,7 +244,9 @@ static bool hand_over(struct call_state *state, struct tw_executor *executor, st
     invoke->tenant = state->function->tenant;
     invoke->account = state->lease.account;
     invoke->input = call->is_json ? (struct tw_span){} : call->body;
-    invoke->deadline_ns = deadline_of(state);
+    // Without an executor it may have waited for its module to be opened, which is not the call's time.
+    invoke->queued_ns = executor && call->asked_ns ? call->asked_ns : tw_clock_ns();
+    invoke->deadline_ns = deadline_of(state, invoke->queued_ns);
     invoke->trace_id = call->trace_id;
     invoke->trace = call->trace;
     invoke->wasi_args = (const char *const *)state->function->config.args;
@@ -253,6 +272,7 @@ static void open_then_hand_over(struct tw_task *task) {
     struct tw_error err = {};
     if (hand_over(state, NULL, &err))
         return;
+    close_to_cancel(state);
     state->call->error = err;
     finish(state);
 }
@@ -287,7 +307,7 @@ bool service_invoke_admitted(struct tw_service *service, const struct tw_caller 
         tw_quota_give(lease);
         return false;
     }
-    struct call_state *state = tw_alloc_zero(1, sizeof *state);
+    struct call_state *state = tw_alloc(sizeof *state);
     if (!state)
         tw_fail(err, TW_ERR_CAPACITY, "out of memory");
     struct service_instance *instance = NULL;
@@ -311,8 +331,7 @@ bool service_invoke_admitted(struct tw_service *service, const struct tw_caller 
     if (begin(state, err))
         return true;
     call->state = NULL;
-    tw_metric_add(TW_METRIC_INVOKES,
-                  (struct tw_labels){.values = {tw_code_name(err ? err->code : TW_ERR_INTERNAL)}}, 1);
+    count_outcome(service, err ? err->code : TW_ERR_INTERNAL);
     free_state(state);
     service_leave(service);
     return false;
@@ -324,17 +343,23 @@ void tw_service_call_cancel(struct tw_service_call *call) {
     TW_LOCK_SCOPE(lock_of(call->service, call));
     struct call_state *state = call->state;
     if (!state)
-        return;
+        return; // it has ended
     state->is_cancelled = true;
     if (state->is_submitted)
         tw_invoke_cancel(&call->invoke);
 }
 
 void tw_service_call_resume(struct tw_service_call *call) {
+    if (!call->service)
+        return;
     TW_LOCK_SCOPE(lock_of(call->service, call));
     const struct call_state *state = call->state;
     if (state && state->is_submitted)
         tw_invoke_resume(&call->invoke);
+}
+
+void tw_service_call_init(struct tw_service_call *call) {
+    memset(call, 0, offsetof(struct tw_service_call, invoke.results));
 }
 
 void tw_service_call_done(struct tw_service_call *call) {

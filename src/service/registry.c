@@ -10,8 +10,13 @@ enum { NAME_KEY_SIZE = 24 + TW_FUNCTION_NAME_MAX };
 
 // "TENANT/NAME", as records are keyed in the store too.
 static struct tw_span name_key(char text[NAME_KEY_SIZE], uint64_t tenant, struct tw_str name) {
-    int len = snprintf(text, NAME_KEY_SIZE, "%" PRIu64 "/%.*s", tenant, TW_STR_ARG(name));
-    return tw_span_of(text, len < NAME_KEY_SIZE ? (size_t)len : NAME_KEY_SIZE - 1);
+    char digits[TW_U64_DIGITS];
+    struct tw_str number = tw_str_of_u64(tenant, digits);
+    size_t name_len = name.len < TW_FUNCTION_NAME_MAX ? name.len : TW_FUNCTION_NAME_MAX;
+    memcpy(text, number.data, number.len);
+    text[number.len] = '/';
+    memcpy(text + number.len + 1, name.data, name_len);
+    return tw_span_of(text, number.len + 1 + name_len);
 }
 
 struct load_state {
@@ -54,11 +59,13 @@ struct service_function *service_registry_get(struct tw_service *service, uint64
         return NULL;
     }
     TW_LOCK_SCOPE(&service->lock);
-    struct service_function *function = tw_map_find(&service->by_id, tw_key_str(id_or_name));
+    // Names do not begin as ids do.
+    bool is_id = tw_str_starts(id_or_name, TW_STR("fn-"));
+    struct service_function *function =
+        is_id ? tw_map_find(&service->by_id, tw_key_str(id_or_name))
+              : tw_map_find(&service->by_name, name_key(text, tenant, id_or_name));
     if (function && function->tenant != tenant)
         function = NULL; // another tenant's is as good as none
-    if (!function)
-        function = tw_map_find(&service->by_name, name_key(text, tenant, id_or_name));
     if (function)
         return service_function_ref(function);
     tw_fail(err, TW_ERR_NOT_FOUND, "there is no function '%.*s' of tenant %" PRIu64, TW_STR_ARG(id_or_name),

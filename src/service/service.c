@@ -114,6 +114,7 @@ struct tw_service *tw_service_new(const struct tw_service_options *options, stru
     tw_map_init(&service->kernels, SERVICE_KERNELS_MAX);
     tw_map_init(&service->newest_kernels, SERVICE_KERNELS_MAX);
     service_instances_init(service);
+    service_calls_init(service);
     if (open_all(service, err)) {
         tw_metric_set(TW_METRIC_BUILD_INFO, (struct tw_labels){.values = {TW_VERSION}}, 1);
         return service;

@@ -110,16 +110,18 @@ struct tw_service_call {
     void *context;
     bool is_patient;              // as tw_invoke's
     struct tw_executor *executor; // an event loop's; tw_service_invoke is called on its thread. NULL: workers
+    int64_t asked_ns;             // with an executor: when its loop read the request, on the monotonic clock
 
     struct tw_error error; // TW_OK: `body_out` is the answer; else tw_service_call_detail adds to the problem
     // JSON mode: {function_id, instance_id?, result}; raw mode: the guest's output. The caller does tw_buf_done.
     struct tw_buf body_out;
-    char content_type[TW_CONTENT_TYPE_MAX];
+    const char *content_type;   // of an answer; borrowed from the call
     int status;                 // 200, or what the guest set (raw mode)
-    struct tw_invoke invoke;    // the service's
     struct tw_service *service; // the service's
     void *state;                // the service's
+    struct tw_invoke invoke;    // the service's; last because of its results
 };
+void tw_service_call_init(struct tw_service_call *call); // an empty one
 [[nodiscard]] bool tw_service_invoke(struct tw_service *service, const struct tw_caller *caller,
                                      struct tw_service_call *call, struct tw_error *err);
 void tw_service_call_cancel(struct tw_service_call *call); // the client went away
@@ -272,7 +274,7 @@ void tw_service_doctor(struct tw_service *service,
 // strings; "NaN", "Infinity"; v128 as 32 hex digits. INVALID_ARGS names the position. `args` may be NULL (no
 // arguments).
 [[nodiscard]] bool tw_args_from_json(const struct tw_signature *signature, const struct tw_json *args,
-                                     struct tw_value ret_values[TW_INVOKE_VALUES_MAX], struct tw_error *err);
+                                     struct tw_value *ret_values, struct tw_error *err);
 // null, one value, or an array of several. 64-bit integers beyond 2^53 stay numbers; NaN and infinities are
 // strings; v128 is hex.
 void tw_results_to_json(const struct tw_value *values, uint32_t count, struct tw_json_writer *writer);

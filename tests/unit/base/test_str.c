@@ -113,3 +113,14 @@ TW_TEST("UTF-8 of four bytes is judged as an independent decoder judges it") {
         }
     }
 }
+
+TW_TEST("numbers become their decimal digits") {
+    static const struct {
+        uint64_t value;
+        const char *text;
+    } cases[] = {{0, "0"}, {9, "9"}, {10, "10"}, {200, "200"}, {UINT64_MAX, "18446744073709551615"}};
+    for (size_t i = 0; i < TW_COUNT(cases); i++) {
+        char room[TW_U64_DIGITS];
+        ck_assert(tw_str_equal(tw_str_of_u64(cases[i].value, room), tw_str_from(cases[i].text)));
+    }
+}

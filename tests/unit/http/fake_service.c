@@ -181,7 +181,7 @@ static bool fill_x(struct tw_buf *out, uint64_t count) {
 
 static void fill(struct tw_service_call *call) {
     call->status = 200;
-    snprintf(call->content_type, sizeof call->content_type, "application/octet-stream");
+    call->content_type = call->is_json ? "application/json" : "application/octet-stream";
     tw_buf_init(&call->body_out, OUTPUT_MAX);
     bool ok = true;
     if (is(call, "echo") && call->is_json)
@@ -198,9 +198,9 @@ static void fill(struct tw_service_call *call) {
         tw_fail(&call->error, TW_ERR_GUEST_TRAP, "unreachable");
     } else if (is(call, "teapot")) {
         call->status = 418;
-        snprintf(call->content_type, sizeof call->content_type, "text/tea");
+        call->content_type = "text/tea";
     } else if (is(call, "inject")) {
-        snprintf(call->content_type, sizeof call->content_type, "text/plain\r\nX-Evil: 1");
+        call->content_type = "text/plain\r\nX-Evil: 1";
     } else if (is(call, "trap")) {
         tw_fail(&call->error, TW_ERR_GUEST_TRAP, "integer divide by zero");
     }
@@ -333,8 +333,14 @@ bool tw_service_invoke(struct tw_service *service, [[maybe_unused]] const struct
     return true;
 }
 
+void tw_service_call_init(struct tw_service_call *call) {
+    *call = (struct tw_service_call){};
+}
+
 void tw_service_call_cancel(struct tw_service_call *call) {
     struct tw_service *service = call->service;
+    if (!service)
+        return;
     TW_LOCK_SCOPE(&service->lock);
     struct fake_call *fake = call->state;
     if (!fake || fake->is_cancelled)
