@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -304,4 +305,14 @@ int tw_file_memfd(const char *name, struct tw_span data, struct tw_error *err) {
         return -1;
     }
     return fd;
+}
+
+// ---- how many ----
+
+uint64_t tw_file_raise_limit(void) {
+    struct rlimit limit = {};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+    return setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised.rlim_cur : limit.rlim_cur;
 }

@@ -19,6 +19,9 @@
 [[nodiscard]] bool tw_file_list(const char *path, bool (*visit)(void *context, const char *name),
                                 void *context, struct tw_error *err);
 
+// Lets the process have as many files open as it may: the soft limit becomes the hard one. How many.
+uint64_t tw_file_raise_limit(void);
+
 // A whole file mapped read-only. Frozen once made.
 struct tw_mapping {
     const uint8_t *data;

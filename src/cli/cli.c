@@ -214,6 +214,11 @@ bool cli_parse(struct cli *cli, int (*command)(int, char **), const struct cli_o
             return false;
         }
         cli->values[found - 256] = optarg ? optarg : "";
+        if (cli->given_count == CLI_GIVEN_MAX) {
+            *ret_status = cli_usage("a command takes at most %d options", CLI_GIVEN_MAX);
+            return false;
+        }
+        cli->given[cli->given_count++] = (struct cli_given){table[found - 256].name, optarg};
     }
     cli->args = argv + optind;
     cli->arg_count = argc - optind;
@@ -228,6 +233,15 @@ const char *cli_value(const struct cli *cli, const char *option) {
     for (size_t i = 0; cli->options && cli->options[i].name; i++)
         if (strcmp(cli->options[i].name, option) == 0)
             return cli->values[i];
+    return NULL;
+}
+
+const char *cli_next_value(const struct cli *cli, const char *option, size_t *position) {
+    while (*position < cli->given_count) {
+        const struct cli_given *given = &cli->given[(*position)++];
+        if (strcmp(given->option, option) == 0)
+            return given->value;
+    }
     return NULL;
 }
 

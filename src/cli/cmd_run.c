@@ -72,7 +72,51 @@ static int call_and_wait(struct tw_service *service, const struct tw_caller *cal
     return status;
 }
 
-static int run_module(const struct cli *cli, const struct tw_buf *wasm, struct tw_span body) {
+// {"args": […], "env": {…}}: a function's settings, as when it is deployed.
+static bool config_json(const struct cli *cli, struct tw_buf *out) {
+    struct tw_json_writer writer;
+    const char *value;
+    tw_json_write_init(&writer, out);
+    tw_json_write_object(&writer);
+    tw_json_write_key(&writer, "args");
+    tw_json_write_array(&writer);
+    for (size_t position = 0; (value = cli_next_value(cli, "arg", &position));)
+        tw_json_write_str(&writer, tw_str_from(value));
+    tw_json_write_end(&writer, ']');
+    tw_json_write_key(&writer, "env");
+    tw_json_write_object(&writer);
+    for (size_t position = 0; (value = cli_next_value(cli, "env", &position));) {
+        struct tw_str rest = tw_str_from(value), name = tw_str_cut(&rest, '=');
+        char *key = tw_str_dup(name);
+        tw_json_write_key(&writer, key ? key : "");
+        tw_json_write_str(&writer, rest);
+        free(key);
+    }
+    tw_json_write_end(&writer, '}');
+    tw_json_write_end(&writer, '}');
+    return tw_json_write_done(&writer);
+}
+
+// NULL when it was told what is wrong.
+static struct tw_json *read_config(const struct cli *cli) {
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
+    struct tw_error err = {};
+    const char *value;
+    for (size_t position = 0; (value = cli_next_value(cli, "env", &position));) {
+        if (!strchr(value, '=')) {
+            cli_usage("--env takes NAME=VALUE, not '%s'", value);
+            return NULL;
+        }
+    }
+    tw_buf_init(&text, CLI_BODY_MAX);
+    struct tw_json *config = config_json(cli, &text) ? tw_json_parse(tw_buf_span(&text), &err) : NULL;
+    if (!config)
+        cli_usage("--arg and --env: %s", err.code ? err.message : "too long");
+    return config;
+}
+
+static int run_module(const struct cli *cli, const struct tw_buf *wasm, const struct tw_json *config,
+                      struct tw_span body) {
     static const struct tw_caller caller = {.role = TW_ROLE_ADMIN, .token_id = "local"};
     struct tw_error err = {};
     struct tw_service *service =
@@ -81,7 +125,7 @@ static int run_module(const struct cli *cli, const struct tw_buf *wasm, struct t
         return cli_fail(&err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer;
     tw_buf_init(&answer, CLI_BODY_MAX);
-    struct tw_deploy deploy = {.name = TW_STR("run"), .wasm = tw_buf_span(wasm)};
+    struct tw_deploy deploy = {.name = TW_STR("run"), .wasm = tw_buf_span(wasm), .config = config};
     int status;
     if (tw_service_deploy(service, &caller, &deploy, &answer, &err)) {
         status = call_and_wait(service, &caller, cli, body);
@@ -113,6 +157,8 @@ int cli_run(int argc, char **argv) {
     static const struct cli_option options[] = {
         {"export", "NAME", "the export to call (default: _start, then main)"},
         {"args", "JSON", "an array of arguments; the result is printed as JSON"},
+        {"arg", "TEXT", "a WASI argument, after the name; may be repeated"},
+        {"env", "NAME=VALUE", "a variable of the WASI environment; may be repeated"},
         {"device", "NAME", "auto, cpu or cuda"},
         {"memory-backend", "NAME", "owned or pooling: where the instance has its memory"},
         {}};
@@ -131,5 +177,10 @@ int cli_run(int argc, char **argv) {
     } else if (!isatty(STDIN_FILENO) && !cli_read_file("-", &body)) {
         return CLI_USAGE;
     }
-    return run_module(&cli, &wasm, tw_buf_span(&body));
+    struct tw_json *config = read_config(&cli);
+    if (!config)
+        return CLI_USAGE;
+    status = run_module(&cli, &wasm, config, tw_buf_span(&body));
+    tw_json_free(config);
+    return status;
 }

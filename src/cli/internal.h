@@ -9,6 +9,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_NOT_OFFERED = 3 };
 
 enum {
     CLI_OPTIONS_MAX = 64,      // options of one command, the global ones included
+    CLI_GIVEN_MAX = 192,       // of a command line: those that may be repeated are lists of 64
     CLI_BODY_MAX = 512 << 20,  // bytes of an answer or a file: more than any limit of the server
     CLI_KERNEL_ARGS_MAX = 128, // as the guest ABI
 };
@@ -23,7 +24,11 @@ struct cli {
     const struct cli_command *command;
     const struct cli_option *options;    // ends with a NULL name
     const char *values[CLI_OPTIONS_MAX]; // by option; a switch that was given is ""
-    char **args;                         // what is not an option
+    struct cli_given {
+        const char *option, *value;
+    } given[CLI_GIVEN_MAX]; // in their order
+    size_t given_count;
+    char **args; // what is not an option
     int arg_count;
     const char *server, *tenant, *ca_cert, *token;
     bool is_json; // --output json
@@ -41,6 +46,8 @@ const struct cli_command *cli_command_of(int (*run)(int argc, char **argv));
 [[nodiscard]] bool cli_parse(struct cli *cli, int (*command)(int, char **), const struct cli_option *options,
                              int argc, char **argv, int min_args, int max_args, int *ret_status);
 const char *cli_value(const struct cli *cli, const char *option); // NULL: not given
+// The next value of an option that may be repeated; NULL: there are no more. `position` starts with 0.
+const char *cli_next_value(const struct cli *cli, const char *option, size_t *position);
 // A whole number in a range, or `fallback` when it was not given; a wrong one is told and false.
 [[nodiscard]] bool cli_number(const struct cli *cli, const char *option, uint64_t fallback, uint64_t min,
                               uint64_t max, uint64_t *ret_number);

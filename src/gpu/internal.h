@@ -137,6 +137,7 @@ struct gpu_tenant {
     uint32_t workers;             // device threads busy for it; guarded by the pool's lock
     struct gpu_job *first, *last; // wait for a permit
     struct gpu_tenant *ring_next; // tenants with waiting jobs
+    uint64_t turns;               // had while others waited, divided by its weight
     struct tw_series *dispatches, *latency, *failures, *memory;
 };
 struct gpu_permits;

@@ -24,6 +24,7 @@ enum {
     // Launches of all tenants that wait for a permit; beyond that the wait would outlive every deadline.
     GPU_PERMIT_QUEUE_MAX = 65'536,
     GPU_PERMITS_DEFAULT = 64,
+    GPU_TURN = 1 << 20, // a turn of a tenant of weight 1: weights go to 1,000
     // Tenants with live contexts; more than arenas there can be none.
     GPU_TENANTS_MAX = 65'536,
     GPU_KERNEL_TIMEOUT_MS_DEFAULT = 10'000,

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Permits: at most so many launches are in flight in the process. What is free is given at once; else jobs
-// wait in their tenant's queue, and permits that come back go round the tenants that wait, one each:
+// wait in their tenant's queue, and permits that come back go to the tenants that wait, each as often as its weight says:
 //
 //     ring of tenants that wait:   7 → 3 → 12        each with its own first-in-first-out queue of jobs
+//
+// The next permit is for the tenant that has had the fewest turns, divided by its weight; among equals for the one that
+// was not served for longest. Who begins to wait has had as many as who was served last: nobody saves up.
 //
 // One tenant never holds more than three quarters of them, nor more than its account allows, so another's
 // first launch finds one. Invariant: while a permit is free, every tenant in the ring holds all it may (a limit
@@ -16,6 +19,7 @@ struct gpu_permits {
     struct tw_lock lock;
     uint32_t max, tenant_max; // frozen
     uint32_t used, waiting;
+    uint64_t turns;                            // of who was served last, before it was
     struct tw_map tenants;                     // id → struct gpu_tenant
     struct gpu_tenant *ring_first, *ring_last; // those with a queue
     uint32_t ring_count;
@@ -108,6 +112,25 @@ static struct gpu_tenant *ring_pop_locked(struct gpu_permits *permits) {
     return tenant;
 }
 
+static void ring_remove_locked(struct gpu_permits *permits, struct gpu_tenant *tenant) {
+    struct gpu_tenant **link = &permits->ring_first, *before = NULL;
+    for (; *link != tenant; link = &before->ring_next)
+        before = *link;
+    *link = tenant->ring_next;
+    if (permits->ring_last == tenant)
+        permits->ring_last = before;
+    permits->ring_count--;
+}
+
+static bool may_hold(const struct gpu_permits *permits, const struct gpu_tenant *tenant) {
+    if (tenant->in_flight >= permits->tenant_max)
+        return false;
+    struct tw_account_use use = {.limit = TW_UNLIMITED};
+    if (tenant->account)
+        use = tw_account_use(tenant->account, TW_RESOURCE_LAUNCHES);
+    return use.now < use.limit;
+}
+
 // False when the tenant has all it may.
 static bool grant_locked(struct gpu_permits *permits, struct gpu_tenant *tenant, struct gpu_job *job) {
     if (tenant->in_flight >= permits->tenant_max || !tw_account_try(tenant->account, TW_RESOURCE_LAUNCHES, 1))
@@ -134,6 +157,8 @@ enum gpu_permit gpu_permit_ask(struct gpu_permits *permits, struct gpu_job *job)
         tenant->last->next_in_queue = job;
     } else {
         tenant->first = job;
+        if (tenant->turns < permits->turns)
+            tenant->turns = permits->turns;
         ring_push_locked(permits, tenant);
     }
     tenant->last = job;
@@ -148,21 +173,37 @@ static struct gpu_job *queue_pop_locked(struct gpu_permits *permits, struct gpu_
     return job;
 }
 
+// Whose turn it is among those that may hold another one; NULL: nobody's.
+static struct gpu_tenant *next_locked(const struct gpu_permits *permits) {
+    struct gpu_tenant *best = NULL;
+    for (struct gpu_tenant *tenant = permits->ring_first; tenant; tenant = tenant->ring_next) {
+        if ((!best || tenant->turns < best->turns) && may_hold(permits, tenant))
+            best = tenant;
+    }
+    return best;
+}
+
+// Its first job, with a permit; the tenant goes to the ring's end, or leaves it. NULL: its account is full.
+static struct gpu_job *serve_locked(struct gpu_permits *permits, struct gpu_tenant *tenant) {
+    struct gpu_job *job = tenant->first;
+    if (!grant_locked(permits, tenant, job))
+        return NULL;
+    permits->turns = tenant->turns;
+    tenant->turns += GPU_TURN / tw_account_weight(tenant->account);
+    (void)queue_pop_locked(permits, tenant);
+    ring_remove_locked(permits, tenant);
+    if (tenant->first)
+        ring_push_locked(permits, tenant);
+    return job;
+}
+
 struct gpu_job *gpu_permit_return(struct gpu_permits *permits, struct gpu_tenant *tenant) {
     TW_LOCK_SCOPE(&permits->lock);
     permits->used--;
     tenant->in_flight--;
     tw_account_give(tenant->account, TW_RESOURCE_LAUNCHES, 1);
-    for (uint32_t turns = permits->ring_count; turns > 0; turns--) {
-        struct gpu_tenant *next = ring_pop_locked(permits);
-        struct gpu_job *job =
-            grant_locked(permits, next, next->first) ? queue_pop_locked(permits, next) : NULL;
-        if (next->first)
-            ring_push_locked(permits, next);
-        if (job)
-            return job;
-    }
-    return NULL;
+    struct gpu_tenant *next = next_locked(permits);
+    return next ? serve_locked(permits, next) : NULL;
 }
 
 static bool is_expired(const struct gpu_job *job, int64_t now_ns) {

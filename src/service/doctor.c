@@ -106,10 +106,12 @@ static void check_files(const struct report *report) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 16384)
         tell(report, TW_FINDING_WARNING, "open files",
-             "ulimit -n 65536, or LimitNOFILE= in the service's unit",
-             "%" PRIu64 " a process; each client connection takes one", (uint64_t)limit.rlim_cur);
+             "ulimit -Hn 65536 before the start, or LimitNOFILE= in the service's unit",
+             "%" PRIu64 " a process, its hard limit; each client connection takes one",
+             (uint64_t)limit.rlim_cur);
     else
-        tell(report, TW_FINDING_OK, "open files", "", "%" PRIu64 " a process", (uint64_t)limit.rlim_cur);
+        tell(report, TW_FINDING_OK, "open files", "", "%" PRIu64 " a process, its hard limit",
+             (uint64_t)limit.rlim_cur);
 }
 
 static void check_store(const struct report *report, struct tw_service *service) {

@@ -3,11 +3,12 @@
 import json
 import os
 import re
+import resource
 import subprocess
 
 import pytest
 
-from twtest.build import GUESTS, example, kernel, wat
+from twtest.build import GUESTS, example, guest, kernel, wat
 from twtest.paths import EXAMPLES, PROGRAM, ROOT, SLOW
 from twtest.server import Server, clean_environment
 
@@ -169,6 +170,26 @@ def test_run(files):
     run("run", files / "hello.wasm", "--export", "add", "--args", "[1", status=2)
     _, err = run("run", files / "edges.wasm", data=b"P5\n", status=1)
     assert "ends within the header" in err
+
+
+def test_run_gives_arguments_and_an_environment(tmp_path):
+    module = tmp_path / "wasi.wasm"
+    module.write_bytes(guest("wasi.c"))
+    given = ["--arg", "one", "--env", "A=1", "--arg", "two=words here", "--arg", "", "--env", "B=x=\u00fc", "--env", "EMPTY="]
+    assert run("run", module, *given, data=b"args")[0] == "run\none\ntwo=words here\n\n"
+    assert sorted(run("run", module, *given, data=b"env")[0].split("\n")) == ["", "A=1", "B=x=\u00fc", "EMPTY="]
+    assert run("run", module, data=b"args")[0] == "run\n" and run("run", module, data=b"env")[0] == ""
+    for wrong, words in (["--env", "A"], "NAME=VALUE"), (["--env", "=x"], "name"), (["--env", "A=1", "--env", "A=2"], "A"), (["--arg", "x"] * 65, "64"):
+        assert words in run("run", module, *wrong, data=b"args", status=2)[1]
+
+
+def test_the_limit_of_open_files_is_raised_and_shown():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    done = subprocess.run([str(PROGRAM), "doctor", "--output", "json"], capture_output=True, env=clean_environment({}),
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)))
+    told = next(f for f in json.loads(done.stdout) if f["name"] == "open files")
+    assert told["text"].split()[0] == str(hard), told
+
 
 
 PTX = kernel("vector_add")

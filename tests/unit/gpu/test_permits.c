@@ -58,6 +58,55 @@ TW_TEST("no more permits than there are, and no tenant holds more than three qua
     gpu_permits_free(permits);
 }
 
+TW_TEST("permits that come back are shared by weight") {
+    enum { PERMITS = 8, ROUNDS = 60 };
+    static const uint32_t weights[3] = {1, 2, 3}; // none reaches three quarters
+    struct tw_error err = {};
+    struct gpu_permits *permits = gpu_permits_new(PERMITS, &err);
+    struct tw_account *accounts[3];
+    struct player *players[3];
+    struct gpu_job *running[PERMITS + ROUNDS];
+    size_t head = 0, tail = 0, granted[3] = {}, next_of[3] = {};
+    for (uint64_t i = 0; i < 3; i++) {
+        accounts[i] = tw_account_new(i, &err);
+        tw_assert_ok(accounts[i], &err);
+        tw_account_set_weight(accounts[i], weights[i]);
+        players[i] = make_player_of(permits, i, accounts[i]);
+    }
+    for (int i = 0; i < 40; i++)
+        for (int p = 0; p < 3; p++)
+            if (gpu_permit_ask(permits, &players[p]->jobs[i]) == GPU_PERMIT_GRANTED) {
+                running[tail++] = &players[p]->jobs[i];
+                next_of[p]++;
+            }
+    ck_assert_uint_eq(tail, PERMITS);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct gpu_job *job = gpu_permit_return(permits, running[head++]->context->tenant);
+        ck_assert_ptr_nonnull(job);
+        size_t p = 0;
+        while (job->context != &players[p]->context)
+            p++;
+        ck_assert_ptr_eq(job, &players[p]->jobs[next_of[p]++]); // first in, first out
+        granted[p]++;
+        running[tail++] = job;
+    }
+    for (size_t p = 0; p < 3; p++) { // 10, 20, 30
+        size_t share = ROUNDS / 6 * weights[p];
+        ck_assert_uint_ge(granted[p] + 1, share);
+        ck_assert_uint_le(granted[p], share + 1);
+    }
+    while (head < tail) {
+        struct gpu_job *job = gpu_permit_return(permits, running[head++]->context->tenant);
+        if (job)
+            running[--head] = job; // in the place of the one that ended
+    }
+    for (size_t p = 0; p < 3; p++) {
+        free_player(permits, players[p]);
+        tw_account_unref(accounts[p]);
+    }
+    gpu_permits_free(permits);
+}
+
 TW_TEST("permits go round the tenants that wait, however long one's queue is") {
     struct tw_error err = {};
     struct gpu_permits *permits = gpu_permits_new(4, &err);
