@@ -65,6 +65,31 @@ static bool compile_stage(struct tw_kir_module *module, const char *entry,
     return ok || no_room(out, err);
 }
 
+// Compiles the kernel and says how long each part took, in microseconds: "parse 120\n…".
+static bool compile_timed(struct tw_kir_module *module, const char *entry,
+                          const struct tw_compile_request *request, int64_t parse_ns, struct tw_buf *out,
+                          struct tw_error *err) {
+    struct tw_jit_result result = {};
+    int64_t begin_ns = tw_clock_ns();
+    if (!tw_jit_compile(module, entry, &request->variant, TW_JIT_OBJECT, &result, err))
+        return false;
+    int64_t compile_ns = tw_clock_ns() - begin_ns;
+    const struct tw_jit_times *times = &result.times;
+    const struct {
+        const char *name;
+        int64_t ns;
+    } parts[] = {
+        {"parse", parse_ns},           {"simplify", times->simplify_ns}, {"analyse", times->analyse_ns},
+        {"emit", times->emit_ns},      {"passes", times->passes_ns},     {"code", times->code_ns},
+        {"all", parse_ns + compile_ns}};
+    bool ok = true;
+    for (size_t i = 0; i < TW_COUNT(parts); i++)
+        ok = ok && tw_buf_printf(out, "%s %" PRId64 "\n", parts[i].name, parts[i].ns / 1000);
+    ok = ok && tw_buf_printf(out, "bytes %zu\n", result.bytes.len);
+    tw_jit_result_done(&result);
+    return ok || no_room(out, err);
+}
+
 // With a named entry that function alone is changed, without one all kernels are.
 static bool each_entry(struct tw_kir_module *module, const char *name,
                        bool (*pass)(struct tw_kir_module *, struct tw_kir_function *, struct tw_error *),
@@ -82,7 +107,7 @@ static bool each_entry(struct tw_kir_module *module, const char *name,
 
 // Stages of one kernel alone.
 static bool dump_kernel(struct tw_kir_module *module, const struct tw_compile_request *request,
-                        struct tw_buf *out, struct tw_error *err) {
+                        int64_t parse_ns, struct tw_buf *out, struct tw_error *err) {
     const char *entry;
     if (!entry_of(module, request, &entry, err))
         return false;
@@ -90,6 +115,8 @@ static bool dump_kernel(struct tw_kir_module *module, const struct tw_compile_re
         return compile_stage(module, entry, request, TW_JIT_LLVM, out, err);
     if (strcmp(request->stage, "asm") == 0)
         return compile_stage(module, entry, request, TW_JIT_ASM, out, err);
+    if (strcmp(request->stage, "time") == 0)
+        return compile_timed(module, entry, request, parse_ns, out, err);
     if (!each_entry(module, entry, tw_kir_inline, err) || !each_entry(module, entry, tw_kir_simplify, err))
         return false;
     if (strcmp(request->stage, "opt") == 0)
@@ -98,11 +125,11 @@ static bool dump_kernel(struct tw_kir_module *module, const struct tw_compile_re
     return tw_ptx_print(module, &(struct tw_ptx_options){.entry = entry, .fence = fence}, out, err);
 }
 
-static bool dump(struct tw_kir_module *module, const struct tw_compile_request *request, struct tw_buf *out,
-                 struct tw_error *err) {
+static bool dump(struct tw_kir_module *module, const struct tw_compile_request *request, int64_t parse_ns,
+                 struct tw_buf *out, struct tw_error *err) {
     bool parsed_only = strcmp(request->stage, "parse") == 0;
     if (!parsed_only && strcmp(request->stage, "ir") != 0)
-        return dump_kernel(module, request, out, err);
+        return dump_kernel(module, request, parse_ns, out, err);
     return (parsed_only || each_entry(module, request->entry, tw_kir_inline, err)) &&
            tw_kir_print(module, out, err);
 }
@@ -164,11 +191,12 @@ static bool info(const struct tw_kir_module *module, struct tw_buf *out, struct 
 static bool with_ptx(const struct tw_compile_request *request, struct tw_buf *out, struct tw_error *err) {
     struct tw_arena arena;
     struct tw_kir_module *module;
+    int64_t begin_ns = tw_clock_ns();
     bool ok = parse(&arena, request, &module, err);
     if (ok && request->kind == TW_COMPILE_PTX)
         ok = compile_stage(module, request->entry, request, TW_JIT_OBJECT, out, err);
     else if (ok && request->kind == TW_COMPILE_DUMP)
-        ok = dump(module, request, out, err);
+        ok = dump(module, request, tw_clock_ns() - begin_ns, out, err);
     else if (ok)
         ok = info(module, out, err);
     tw_arena_done(&arena);
@@ -224,7 +252,7 @@ static bool warm_up(struct tw_error *err) {
         {.kind = TW_COMPILE_PTX,
          .input = ptx,
          .entry = "warm",
-         .variant = {.lanes = 16, .x_multiple = 1, .opt_level = 1}},
+         .variant = {.lanes = 16, .x_multiple = 1, .opt_level = TW_KERNEL_FULL}},
     };
     for (size_t i = 0; i < TW_COUNT(requests); i++) {
         struct tw_buf out;

@@ -144,7 +144,10 @@ enum { LOG_MAX_BYTES = 1 << 20 }; // of what a kernel prints
 
 static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const struct kernel_args *args) {
     struct tw_error err = {};
-    struct tw_service *service = cli_local_service(NULL, cli_value(cli, "device"), NULL, &err);
+    enum tw_gpu_tier tier = TW_GPU_TIER_AUTO;
+    if (cli_value(cli, "tier") && !tw_gpu_tier_parse(cli_value(cli, "tier"), &tier))
+        return cli_usage("--tier takes auto, light or full, not '%s'", cli_value(cli, "tier"));
+    struct tw_service *service = cli_local_service(NULL, cli_value(cli, "device"), NULL, tier, &err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf log;
     tw_buf_init(&log, LOG_MAX_BYTES);
     run->log = &log;
@@ -156,8 +159,9 @@ static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const st
     if (!write_outputs(args))
         return CLI_FAILED;
     if (cli_value(cli, "time"))
-        printf("%.*s: least and median of %" PRIu32 " launches in microseconds: %.3f %.3f\n",
-               TW_STR_ARG(run->entry), run->repeat, run->least_us, run->median_us);
+        printf("%.*s (%s code): least and median of %" PRIu32 " launches in microseconds: %.3f %.3f\n",
+               TW_STR_ARG(run->entry), run->tier == TW_KERNEL_FULL ? "full" : "light", run->repeat,
+               run->least_us, run->median_us);
     return CLI_OK;
 }
 
@@ -169,6 +173,8 @@ int cli_kernel_run(int argc, char **argv) {
         {"shared", "BYTES", "dynamic shared memory"},
         {"device", "cpu|cuda", "where to run (default: auto)"},
         {"repeat", "N", "launches (default 1)"},
+        {"tier", "auto|light|full",
+         "the code to run: soon there, fast, or what is busy made fast (default: auto)"},
         {"time", NULL, "print the median microseconds of a launch as the last number"},
         {}};
     struct cli cli;
@@ -200,7 +206,7 @@ int cli_kernel_run(int argc, char **argv) {
 
 // What the compiler is asked for; NULL (told): there is no such stage.
 static const char *read_stage(const struct cli *cli) {
-    static const char *const stages[] = {"parse", "ir", "opt", "llvm", "asm", "ptx"};
+    static const char *const stages[] = {"parse", "ir", "opt", "llvm", "asm", "ptx", "time"};
     const char *stage = cli_value(cli, "stage");
     bool fence = cli_value(cli, "fence");
     for (size_t i = 0; stage && i < TW_COUNT(stages); i++) {
@@ -211,22 +217,27 @@ static const char *read_stage(const struct cli *cli) {
         cli_usage("--fence goes with --stage ptx");
         return NULL;
     }
-    cli_usage("--stage takes parse, ir, opt, llvm, asm or ptx%s%s%s", stage ? ", not '" : "",
+    cli_usage("--stage takes parse, ir, opt, llvm, asm, ptx or time%s%s%s", stage ? ", not '" : "",
               stage ? stage : "", stage ? "'" : "");
     return NULL;
 }
 
 int cli_kernel_dump(int argc, char **argv) {
     static const struct cli_option options[] = {
-        {"stage", "STAGE", "parse, ir, opt, llvm, asm or ptx"},
+        {"stage", "STAGE", "parse, ir, opt, llvm, asm, ptx, or time: microseconds that each part took"},
         {"entry", "NAME", "the kernel (needed when the file has several)"},
+        {"tier", "light|full",
+         "llvm, asm, time: as for a first launch, or as for a kernel that is busy (default)"},
         {"fence", NULL, "ptx: with every access kept inside one range of memory, as on a GPU that is shared"},
         {}};
     struct cli cli;
     int status;
     if (!cli_parse(&cli, cli_kernel_dump, options, argc, argv, 1, 1, &status))
         return status;
-    const char *stage = read_stage(&cli);
+    const char *stage = read_stage(&cli), *tier = cli_value(&cli, "tier");
+    if (tier && strcmp(tier, "light") != 0 && strcmp(tier, "full") != 0)
+        return cli_usage("--tier takes light or full, not '%s'", tier);
+    bool light = tier && strcmp(tier, "light") == 0;
     if (!stage)
         return CLI_USAGE;
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf ptx, out;
@@ -235,9 +246,10 @@ int cli_kernel_dump(int argc, char **argv) {
     if (!cli_read_file(cli.args[0], &ptx))
         return CLI_USAGE;
     struct tw_error err = {};
-    struct tw_service *service = cli_local_service(NULL, NULL, NULL, &err);
-    bool ok = service && tw_service_kernel_dump(service, tw_buf_str(&ptx),
-                                                tw_str_from(cli_value(&cli, "entry")), stage, &out, &err);
+    struct tw_service *service = cli_local_service(NULL, NULL, NULL, TW_GPU_TIER_AUTO, &err);
+    bool ok =
+        service && tw_service_kernel_dump(service, tw_buf_str(&ptx), tw_str_from(cli_value(&cli, "entry")),
+                                          stage, !light, &out, &err);
     tw_service_free(service);
     if (!ok)
         return cli_fail_at(tw_buf_str(&ptx), &err);

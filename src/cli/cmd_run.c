@@ -119,8 +119,8 @@ static int run_module(const struct cli *cli, const struct tw_buf *wasm, const st
                       struct tw_span body) {
     static const struct tw_caller caller = {.role = TW_ROLE_ADMIN, .token_id = "local"};
     struct tw_error err = {};
-    struct tw_service *service =
-        cli_local_service(NULL, cli_value(cli, "device"), cli_value(cli, "memory-backend"), &err);
+    struct tw_service *service = cli_local_service(NULL, cli_value(cli, "device"),
+                                                   cli_value(cli, "memory-backend"), TW_GPU_TIER_AUTO, &err);
     if (!service)
         return cli_fail(&err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer;

@@ -16,11 +16,14 @@ static bool is_pooled(const struct config *config) {
 }
 
 static struct tw_service_options service_options(const struct config *config) {
+    enum tw_gpu_tier tier = TW_GPU_TIER_AUTO;
+    (void)tw_gpu_tier_parse(config->texts[CONFIG_KERNEL_TIER], &tier); // checked before
     return (struct tw_service_options){
         .data_dir = config->texts[CONFIG_DATA_DIR],
         .device = config->texts[CONFIG_DEVICE],
         .dispatch_permits = (unsigned)config->numbers[CONFIG_PERMITS],
         .kernel_timeout_ms = (unsigned)config->numbers[CONFIG_KERNEL_TIMEOUT],
+        .kernel_tier = tier,
         .invoke_timeout_ms = (unsigned)config->numbers[CONFIG_INVOKE_TIMEOUT],
         .queue_target_ms = (uint32_t)config->numbers[CONFIG_QUEUE_WAIT],
         .queue_burst_ms = (uint32_t)config->numbers[CONFIG_QUEUE_BURST],
@@ -87,6 +90,11 @@ static bool check_words(const struct config *config, struct tw_error *err) {
         !check_backend(config, err) ||
         !check_word("TENSOR_WASM_LOG_FORMAT", texts[CONFIG_LOG_FORMAT], "text", "json", err))
         return false;
+    enum tw_gpu_tier tier;
+    if (!tw_gpu_tier_parse(texts[CONFIG_KERNEL_TIER], &tier))
+        return tw_fail(err, TW_ERR_INVALID_REQUEST,
+                       "TENSOR_WASM_KERNEL_TIER takes auto, light or full, not '%s'",
+                       texts[CONFIG_KERNEL_TIER]);
     bool is_json = strcmp(texts[CONFIG_LOG_FORMAT], "json") == 0;
     return tw_log_configure(texts[CONFIG_LOG], is_json ? TW_LOG_JSON : TW_LOG_TEXT, err);
 }

@@ -103,7 +103,8 @@ int cli_show_job(const struct cli *cli, const struct tw_buf *body); // a job's J
 // ---- local.c: a service inside this process, for run, kernel and doctor ----
 // `data_dir` NULL keeps nothing; `device` NULL: auto; `memory_backend` NULL: owned.
 [[nodiscard]] struct tw_service *cli_local_service(const char *data_dir, const char *device,
-                                                   const char *memory_backend, struct tw_error *err);
+                                                   const char *memory_backend, enum tw_gpu_tier tier,
+                                                   struct tw_error *err);
 
 #define TW_COMMAND(words, function, arguments, summary) int function(int argc, char **argv);
 #include "cli/commands.def"

@@ -6,7 +6,7 @@
 #include "cli/internal.h"
 
 struct tw_service *cli_local_service(const char *data_dir, const char *device, const char *memory_backend,
-                                     struct tw_error *err) {
+                                     enum tw_gpu_tier tier, struct tw_error *err) {
     bool is_pooled = memory_backend && strcmp(memory_backend, "pooling") == 0;
     if (memory_backend && !is_pooled && strcmp(memory_backend, "owned") != 0) {
         tw_fail(err, TW_ERR_INVALID_REQUEST, "--memory-backend takes owned or pooling, not '%s'",
@@ -16,6 +16,7 @@ struct tw_service *cli_local_service(const char *data_dir, const char *device, c
     struct tw_service_options options = {.data_dir = data_dir ? data_dir : ":memory:",
                                          .device = device ? device : "auto",
                                          .dispatch_permits = 64,
+                                         .kernel_tier = tier,
                                          .kernel_timeout_ms = 600000, // the user is there to press Ctrl-C
                                          .invoke_timeout_ms = 3600000,
                                          .max_instances = 64,

@@ -37,6 +37,17 @@ static bool open_devices(struct tw_gpu *gpu, const struct tw_gpu_options *option
     return open_device(gpu, &gpu_cpu_hooks, options, err);
 }
 
+bool tw_gpu_tier_parse(const char *text, enum tw_gpu_tier *ret_tier) {
+    static const char *const names[] = {"auto", "light", "full"};
+    for (unsigned i = 0; i < TW_COUNT(names); i++) {
+        if (strcmp(text, names[i]) != 0)
+            continue;
+        *ret_tier = (enum tw_gpu_tier)i;
+        return true;
+    }
+    return false;
+}
+
 struct tw_gpu *tw_gpu_new(const struct tw_gpu_options *options, struct tw_error *err) {
     struct tw_gpu *gpu = tw_alloc_zero(1, sizeof(*gpu));
     if (!gpu) {
@@ -46,7 +57,7 @@ struct tw_gpu *tw_gpu_new(const struct tw_gpu_options *options, struct tw_error 
     gpu->kernel_timeout_ms =
         options->kernel_timeout_ms ? options->kernel_timeout_ms : GPU_KERNEL_TIMEOUT_MS_DEFAULT;
     if (!(gpu->arenas = gpu_arenas_new(options->max_arenas, err)) ||
-        !(gpu->kernels = gpu_kernels_new(options->compiler, err)) ||
+        !(gpu->kernels = gpu_kernels_new(options->compiler, options->tier, err)) ||
         !(gpu->permits = gpu_permits_new(options->permits, err)) || !open_devices(gpu, options, err) ||
         !(gpu->watch = gpu_watch_new(gpu, err))) {
         tw_gpu_free(gpu);

@@ -48,12 +48,17 @@ struct tw_gpu;
 void tw_gpu_arena_give(struct tw_gpu *gpu, struct tw_gpu_arena *arena);
 
 // ---- devices ----
+// Which code kernels run: LIGHT is compiled in a few milliseconds, FULL runs faster. AUTO begins with what is there at
+// once, and compiles again in the background what is busy.
+enum tw_gpu_tier { TW_GPU_TIER_AUTO, TW_GPU_TIER_LIGHT, TW_GPU_TIER_FULL };
+[[nodiscard]] bool tw_gpu_tier_parse(const char *text, enum tw_gpu_tier *ret_tier); // "auto", "light", "full"
 struct tw_gpu_options {
     const char *device;           // "auto", "cpu", "cuda" or "cuda:N"
     struct tw_compiler *compiler; // borrowed
     unsigned cpu_threads;         // 0: one a core
     unsigned permits;             // launches in flight in the process
     unsigned kernel_timeout_ms;
+    enum tw_gpu_tier tier;
     uint32_t max_arenas;
 };
 [[nodiscard]] struct tw_gpu *tw_gpu_new(const struct tw_gpu_options *options, struct tw_error *err);
@@ -103,6 +108,8 @@ void tw_gpu_context_free(struct tw_gpu_context *context);
                                      struct tw_str entry, int64_t *ret_kernel, struct tw_error *err);
 // True when load_ptx would not have to compile (nor block).
 bool tw_gpu_ptx_is_cached(struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry);
+// The code that the kernel's last launch in this context ran: enum tw_kernel_tier. LIGHT before the first.
+enum tw_kernel_tier tw_gpu_kernel_tier(const struct tw_gpu_context *context, int64_t kernel);
 [[nodiscard]] bool tw_gpu_unload(struct tw_gpu_context *context, int64_t kernel, struct tw_error *err);
 
 // INVALID_KERNEL unless it is there.

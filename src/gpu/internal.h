@@ -58,10 +58,19 @@ struct gpu_code {
     uint8_t *bytes;
     struct tw_kernel_artifact parts; // points into either
     struct gpu_text text;
-    struct tw_counter block_ns; // time of a block lately, in 1/16 ns; 0: not known yet
-    struct tw_counter busy_ns;  // time in it
-    struct tw_flag promoted;    // a better variant was asked for
+    struct tw_counter block_ns;   // time of a block lately, in 1/16 ns; 0: not known yet
+    struct tw_counter busy_ns;    // time in it
+    struct tw_flag promoted;      // a better variant was asked for
+    const struct gpu_code *exact; // where wrong guesses go; set once, then `has_exact`
+    struct tw_state has_exact;
 };
+// NULL: not compiled yet. Any thread, signal handlers too.
+static inline const struct gpu_code *gpu_code_exact(const struct gpu_code *code) {
+    return tw_state_look(&code->has_exact) ? code->exact : NULL;
+}
+static inline tw_kernel_exact gpu_exact_entry(const struct gpu_code *exact) {
+    return (tw_kernel_exact)(uintptr_t)exact->text.entry; // its object's one function
+}
 [[nodiscard]] struct gpu_code *gpu_code_new(struct tw_artifact *artifact, struct tw_span bytes,
                                             struct tw_error *err);
 void gpu_code_free(struct gpu_code *code);
@@ -79,11 +88,11 @@ struct gpu_kernel {
     struct gpu_code *variants[GPU_VARIANTS_MAX];
     uint32_t variant_count;
     struct tw_counter generation;     // changes when a better variant came
-    struct tw_counter level;          // opt_level that launches look for first
     struct gpu_kernel *newer, *older; // of the idle ones
 };
 struct gpu_kernels;
-[[nodiscard]] struct gpu_kernels *gpu_kernels_new(struct tw_compiler *compiler, struct tw_error *err);
+[[nodiscard]] struct gpu_kernels *gpu_kernels_new(struct tw_compiler *compiler, enum tw_gpu_tier tier,
+                                                  struct tw_error *err);
 void gpu_kernels_free(struct gpu_kernels *kernels);
 // A kernel with at least one variant, counted as used; the caller gives it back.
 [[nodiscard]] struct gpu_kernel *gpu_kernel_take(struct gpu_kernels *kernels, struct tw_str ptx,
@@ -98,6 +107,10 @@ bool gpu_kernel_is_ready(struct gpu_kernels *kernels, struct tw_str ptx, struct 
 [[nodiscard]] struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
                                                const uint32_t block[3], int64_t deadline_ns,
                                                struct tw_error *err);
+// The exact version of `code`, compiled if need be.
+[[nodiscard]] const struct gpu_code *gpu_kernel_exact(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
+                                                      struct gpu_code *code, int64_t deadline_ns,
+                                                      struct tw_error *err);
 // Counts time; a kernel that has run for long is compiled again, better, in the background.
 void gpu_kernel_ran(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct gpu_code *code,
                     const uint32_t block[3], int64_t ns);

@@ -7,15 +7,16 @@
 //     after it ──▶ gone
 //                                      └── refused ──▶ BROKEN: told to those who waited, then gone
 //
-// One thread compiles, the others wait for it. A kernel starts with one variant, compiled lightly; a launch
-// whose block shape needs another compiles that one then. What has run for long is compiled again with
-// everything LLVM has, in the background; launches that start afterwards use it. Variants stay as long as
+// One thread compiles, the others wait for it. A kernel starts with one variant: the best that the artifact cache has,
+// else one compiled lightly; a launch whose block shape needs another compiles that one then. What was busy for as long
+// as that costs is compiled again with everything LLVM has, in the background; launches that start afterwards use it.
+// Variants stay as long as
 // their kernel, so a launch needs no reference of its own: its context's use of the kernel holds all of them.
 
 #include "gpu/internal.h"
 
-// A better variant pays when this much time was spent in the kernel: compiling takes 10 to 50 ms.
-#define HOT_NS (100 * TW_NS_PER_MS)
+// A better variant is compiled when this much time was spent in the kernel: what it costs for most.
+#define HOT_NS (10 * TW_NS_PER_MS)
 
 enum { KERNELS_MAX = 65'536, PROMOTIONS_QUEUED_MAX = 64, LANES_DEFAULT = 32 };
 
@@ -26,9 +27,10 @@ struct gpu_promotion {
     struct tw_kernel_variant variant;
 };
 
-// Guarded by `lock`; `compiler` is frozen.
+// Guarded by `lock`; `compiler` and `tier` are frozen.
 struct gpu_kernels {
     struct tw_compiler *compiler;
+    enum tw_gpu_tier tier;
     struct tw_pool *background;
     struct tw_lock lock;
     struct tw_cond changed;
@@ -38,7 +40,8 @@ struct gpu_kernels {
     uint64_t ptx_kept;
 };
 
-struct gpu_kernels *gpu_kernels_new(struct tw_compiler *compiler, struct tw_error *err) {
+struct gpu_kernels *gpu_kernels_new(struct tw_compiler *compiler, enum tw_gpu_tier tier,
+                                    struct tw_error *err) {
     struct gpu_kernels *kernels = tw_alloc_zero(1, sizeof(*kernels));
     if (!kernels) {
         tw_fail(err, TW_ERR_CAPACITY, "no memory for the table of kernels");
@@ -50,6 +53,7 @@ struct gpu_kernels *gpu_kernels_new(struct tw_compiler *compiler, struct tw_erro
         return NULL;
     }
     kernels->compiler = compiler;
+    kernels->tier = tier;
     tw_lock_init(&kernels->lock);
     tw_cond_init(&kernels->changed);
     tw_map_init(&kernels->table, KERNELS_MAX);
@@ -144,6 +148,34 @@ static bool translate(struct tw_error *err) {
     return false;
 }
 
+static void count_compiled(enum tw_kernel_tier tier) {
+    static const char *const names[] = {"light", "full", "exact"};
+    tw_metric_add(TW_METRIC_KERNEL_COMPILES, (struct tw_labels){.values = {names[tier]}}, 1);
+}
+
+// From the cache, where a full variant is as good as the light one that is asked for; else compiled.
+static struct tw_artifact *obtain(const struct gpu_kernels *kernels, struct tw_compile_request *request,
+                                  bool *ret_cached, struct tw_error *err) {
+    struct tw_error unused = {};
+    struct tw_artifact *artifact = NULL;
+    struct tw_kernel_variant asked = request->variant;
+    *ret_cached = true;
+    if (asked.opt_level == TW_KERNEL_LIGHT && kernels->tier == TW_GPU_TIER_AUTO) {
+        request->variant.opt_level = TW_KERNEL_FULL;
+        artifact = tw_compile_cached(kernels->compiler, request, &unused);
+        request->variant = asked;
+    }
+    if (!artifact)
+        artifact = tw_compile_cached(kernels->compiler, request, &unused);
+    if (artifact)
+        return artifact;
+    *ret_cached = false;
+    artifact = tw_compile(kernels->compiler, request, err);
+    if (artifact)
+        count_compiled((enum tw_kernel_tier)asked.opt_level);
+    return artifact;
+}
+
 static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct gpu_kernel *kernel,
                                 struct tw_kernel_variant variant, int64_t deadline_ns, bool *ret_cached,
                                 struct tw_error *err) {
@@ -156,11 +188,7 @@ static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct 
                                          .variant = variant,
                                          .deadline_ns = deadline_ns};
     memcpy(request.entry, kernel->entry, sizeof(request.entry));
-    struct tw_error unused = {};
-    struct tw_artifact *artifact = tw_compile_cached(kernels->compiler, &request, &unused);
-    *ret_cached = artifact != NULL;
-    if (!artifact)
-        artifact = tw_compile(kernels->compiler, &request, err);
+    struct tw_artifact *artifact = obtain(kernels, &request, ret_cached, err);
     if (!artifact) {
         translate(err);
         return NULL;
@@ -240,9 +268,15 @@ static struct gpu_kernel *find_or_add(struct gpu_kernels *kernels, struct tw_str
     return kernel;
 }
 
+// What is compiled when a launch waits for it.
+static uint16_t first_tier(const struct gpu_kernels *kernels) {
+    return kernels->tier == TW_GPU_TIER_FULL ? TW_KERNEL_FULL : TW_KERNEL_LIGHT;
+}
+
 static bool load_first(struct gpu_kernels *kernels, struct gpu_kernel *kernel, int64_t deadline_ns,
                        struct tw_error *err) {
-    struct tw_kernel_variant variant = {.lanes = LANES_DEFAULT, .x_multiple = LANES_DEFAULT};
+    struct tw_kernel_variant variant = {
+        .lanes = LANES_DEFAULT, .x_multiple = LANES_DEFAULT, .opt_level = first_tier(kernels)};
     bool cached = false;
     struct tw_error error = {};
     struct gpu_code *code = compile(kernels, kernel, variant, deadline_ns, &cached, &error);
@@ -385,15 +419,43 @@ struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel 
     if (!kernel->ptx)
         return kernel->variants[0];
     const struct tw_kernel_info *info = &kernel->variants[0]->parts.info; // frozen, as the first one stays
-    struct tw_kernel_variant light = tw_kernel_variant_for(info, block, 0);
-    if (tw_counter_get(&kernel->level) > 0) {
-        struct tw_kernel_variant full = tw_kernel_variant_for(info, block, 1);
+    struct tw_kernel_variant full = tw_kernel_variant_for(info, block, TW_KERNEL_FULL);
+    {
         TW_LOCK_SCOPE(&kernels->lock);
         struct gpu_code *code = find_variant_locked(kernel, &full);
         if (code)
             return code;
     }
-    return variant_for(kernels, kernel, light, deadline_ns, err);
+    struct tw_kernel_variant first = tw_kernel_variant_for(info, block, first_tier(kernels));
+    return variant_for(kernels, kernel, first, deadline_ns, err);
+}
+
+// ---- exact versions ----
+
+const struct gpu_code *gpu_kernel_exact(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
+                                        struct gpu_code *code, int64_t deadline_ns, struct tw_error *err) {
+    const struct gpu_code *there = gpu_code_exact(code);
+    if (there)
+        return there;
+    const struct tw_kernel_info *info = &code->parts.info;
+    if (!kernel->ptx) {
+        tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE,
+                "kernel '%.64s' was loaded without the text of its exact version", info->name);
+        return NULL;
+    }
+    struct tw_kernel_variant variant = info->variant;
+    variant.opt_level = TW_KERNEL_EXACT;
+    const struct gpu_code *exact = variant_for(kernels, kernel, variant, deadline_ns, err);
+    if (!exact)
+        return NULL;
+    if (exact->parts.info.spill_bytes != info->spill_bytes) {
+        tw_fail(err, TW_ERR_INTERNAL, "the two versions of kernel '%.64s' do not agree", info->name);
+        return NULL;
+    }
+    TW_LOCK_SCOPE(&kernels->lock);
+    code->exact = exact;
+    tw_state_publish(&code->has_exact, 1);
+    return exact;
 }
 
 // ---- compiling again what is hot ----
@@ -404,17 +466,16 @@ static void promote(struct tw_task *task) {
     struct gpu_kernel *kernel = promotion->kernel;
     struct tw_error unused = {};
     struct gpu_code *code = variant_for(kernels, kernel, promotion->variant, TW_NO_DEADLINE, &unused);
-    if (code) {
-        tw_counter_set(&kernel->level, 1);
+    if (code)
         tw_counter_add(&kernel->generation, 1); // contexts look again at their next launch
-    }
     free(promotion);
     gpu_kernel_give(kernels, kernel);
 }
 
 void gpu_kernel_ran(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct gpu_code *code,
                     const uint32_t block[3], int64_t ns) {
-    if (!kernel->ptx || code->parts.info.variant.opt_level > 0)
+    if (!kernel->ptx || kernels->tier != TW_GPU_TIER_AUTO ||
+        code->parts.info.variant.opt_level != TW_KERNEL_LIGHT)
         return;
     if (tw_counter_add(&code->busy_ns, ns) + ns < HOT_NS || !tw_flag_raise_first(&code->promoted))
         return;
@@ -424,7 +485,7 @@ void gpu_kernel_ran(struct gpu_kernels *kernels, struct gpu_kernel *kernel, stru
     promotion->task.run = promote;
     promotion->kernels = kernels;
     promotion->kernel = kernel;
-    promotion->variant = tw_kernel_variant_for(&kernel->variants[0]->parts.info, block, 1);
+    promotion->variant = tw_kernel_variant_for(&kernel->variants[0]->parts.info, block, TW_KERNEL_FULL);
     {
         TW_LOCK_SCOPE(&kernels->lock);
         kernel->users++;

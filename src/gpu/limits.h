@@ -38,8 +38,9 @@ enum {
     // Kernels that no context uses any more stay loaded for the next one that asks, at 8 KiB of code or so
     // each.
     GPU_IDLE_KERNELS_MAX = 256,
-    // Variants of one kernel: three lane counts, two shapes, two levels, and the first, whatever it was.
-    GPU_VARIANTS_MAX = 16,
+    // Variants of one kernel: lanes × shapes of blocks (32, 16 or 8 × as wide, 1, rows of 2, 4, 8, 16), light, full
+    // and exact.
+    GPU_VARIANTS_MAX = 48,
     // PTX text kept for compiling further variants, all kernels together, in MiB.
     GPU_PTX_KEPT_MAX_MIB = 2'048,
     // One load.

@@ -200,6 +200,13 @@ bool tw_gpu_unload(struct tw_gpu_context *context, int64_t kernel, struct tw_err
     return true;
 }
 
+enum tw_kernel_tier tw_gpu_kernel_tier(const struct tw_gpu_context *context, int64_t kernel) {
+    const struct gpu_loaded *loaded =
+        kernel > 0 ? gpu_handle_find(&context->kernels, (uint64_t)kernel) : NULL;
+    return loaded && loaded->code ? (enum tw_kernel_tier)loaded->code->parts.info.variant.opt_level
+                                  : TW_KERNEL_LIGHT;
+}
+
 bool gpu_load_artifact(struct tw_gpu_context *context, struct tw_span bytes, int64_t *ret_kernel,
                        struct tw_error *err) {
     struct gpu_kernel *kernel = tw_alloc_zero(1, sizeof(*kernel));

@@ -30,7 +30,7 @@ struct jit_flow {
 enum {
     JIT_STATE_EXACT = 0x40000000,
     JIT_STATE_POINT = 0x20000000,
-    JIT_STATE_FAILED = 0x7ffffff0, // plus an enum tw_kernel_status
+    JIT_STATE_FAILED = TW_KERNEL_EXACT_FAILED,
     JIT_STATE_ENDED = 0x7fffffff,
 };
 
@@ -55,6 +55,7 @@ struct jit_emit {
     unsigned lanes;
     bool avx512;
     struct tw_error *err;
+    struct tw_jit_times *times;
 
     // frame fields, loaded in the entry block
     LLVMValueRef frame, arena_base, arena_mask, params, param_base, shared_base, local_base, global_base,
@@ -81,7 +82,8 @@ struct jit_emit {
     bool out_of_memory;
 
     // the exact version (exact.c)
-    struct jit_emit *exact; // in the main version: the other one, NULL when nothing is guessed
+    struct jit_emit
+        *exact; // in the main version: the other one (its places only), NULL when nothing is guessed
     const struct jit_points *points;
     LLVMBasicBlockRef *point_blocks; // in the exact version: where warps come in
     LLVMValueRef current_mask;       // slot
@@ -162,7 +164,8 @@ LLVMValueRef jit_pointer_at(struct jit_emit *e, LLVMValueRef address, int64_t of
 // ---- llvm.c: the target, passes, output ----
 struct jit_output {
     enum tw_jit_stage stage;
-    unsigned opt_level;
+    enum tw_kernel_tier tier;
+    struct tw_jit_times *times;
 };
 bool jit_has_avx512(void);
 void jit_function_attributes(LLVMContextRef context, LLVMValueRef function);
@@ -185,7 +188,7 @@ void jit_jump(struct jit_emit *e, uint32_t block); // flow.c: ends the LLVM bloc
 bool jit_agreement(struct jit_emit *e, const struct jit_block *block, LLVMValueRef ret_all[2]);
 bool jit_points_find(const struct jit_code *code, struct jit_points *ret_points, struct tw_error *err);
 uint32_t jit_point_at(const struct jit_emit *e, uint32_t block, uint32_t at); // JIT_NONE: none
-LLVMValueRef jit_exact_declare(struct jit_emit *e);
+LLVMTypeRef jit_exact_type(struct jit_emit *e);
 [[nodiscard]] bool jit_exact_emit(struct jit_emit *e, const struct jit_code *main_code);
 void jit_exact_call(struct jit_emit *e, LLVMValueRef where); // ends the LLVM block
 void jit_check_guess(struct jit_emit *e, const struct tw_kir_inst *inst);

@@ -85,20 +85,13 @@ LLVMValueRef jit_saturate(struct jit_emit *e, LLVMValueRef v) {
     return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, v, one, ""), v, one, "");
 }
 
-static void allow_contraction(LLVMValueRef v) {
-    if (LLVMIsAInstruction(v) && LLVMCanValueUseFastMathFlags(v))
-        LLVMSetFastMathFlags(v, LLVMFastMathAllowContract);
-}
-
 static LLVMValueRef arithmetic(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef a,
                                LLVMValueRef b) {
-    LLVMValueRef v = inst->op == TW_KIR_ADD   ? LLVMBuildFAdd(e->b, a, b, "")
-                     : inst->op == TW_KIR_SUB ? LLVMBuildFSub(e->b, a, b, "")
-                     : inst->op == TW_KIR_MUL ? LLVMBuildFMul(e->b, a, b, "")
-                                              : LLVMBuildFDiv(e->b, a, b, "");
-    if (inst->round == TW_KIR_ROUND_DEFAULT && inst->op != TW_KIR_DIV)
-        allow_contraction(v);
-    return v;
+    // Never contracted by LLVM: kernel/contract.c has done that, the same for every tier.
+    return inst->op == TW_KIR_ADD   ? LLVMBuildFAdd(e->b, a, b, "")
+           : inst->op == TW_KIR_SUB ? LLVMBuildFSub(e->b, a, b, "")
+           : inst->op == TW_KIR_MUL ? LLVMBuildFMul(e->b, a, b, "")
+                                    : LLVMBuildFDiv(e->b, a, b, "");
 }
 
 static bool known_number(LLVMValueRef v) {

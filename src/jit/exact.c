@@ -6,6 +6,10 @@
 // its spill area, and a second version of the kernel, which guesses nothing, takes it up at that very
 // instruction and runs it to its next barrier or end. A *point* is an instruction where that may happen.
 //
+// The two versions are objects of their own: few kernels ever guess wrong, so the second one is compiled when a warp
+// first asks for it. The first calls it through frame->exact. What both must agree on (the points, and where each
+// register and mask lies in the spill area) follows from analyses that both compilations make of the same text.
+//
 //     state of a warp:  0 the beginning · 1 + n resume point n · EXACT + 1 + n the same in the exact version
 //     · POINT + n point n · ENDED
 
@@ -49,24 +53,11 @@ uint32_t jit_point_at(const struct jit_emit *e, uint32_t block, uint32_t at) {
     return JIT_NONE;
 }
 
-static LLVMTypeRef function_type(struct jit_emit *e) {
+LLVMTypeRef jit_exact_type(struct jit_emit *e) {
     LLVMTypeRef params[9] = {LLVMPointerTypeInContext(e->context, 0)};
     for (unsigned i = 1; i < 9; i++)
         params[i] = jit_int(e, 32);
     return LLVMFunctionType(jit_int(e, 32), params, 9, false);
-}
-
-LLVMValueRef jit_exact_declare(struct jit_emit *e) {
-    LLVMValueRef f = LLVMAddFunction(e->module, "exact", function_type(e));
-    LLVMSetLinkage(f, LLVMInternalLinkage);
-    jit_function_attributes(e->context, f);
-    static const char *const attributes[] = {"noinline", "cold", "optnone"};
-    for (unsigned i = 0; i < TW_COUNT(attributes); i++) {
-        unsigned kind = LLVMGetEnumAttributeKindForName(attributes[i], strlen(attributes[i]));
-        LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                                LLVMCreateEnumAttribute(e->context, kind, 0));
-    }
-    return f;
 }
 
 // Hands the warp to the exact version at `where`, and goes on to the next warp.
@@ -79,7 +70,11 @@ void jit_exact_call(struct jit_emit *e, LLVMValueRef where) {
     }
     args[4] = LLVMBuildLoad2(e->b, i32, e->warp, "");
     args[8] = where;
-    LLVMValueRef next = LLVMBuildCall2(e->b, function_type(e), e->exact->function, args, 9, "");
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0);
+    LLVMValueRef exact = LLVMBuildLoad2(
+        e->b, pointer, jit_offset_pointer(e, e->frame, jit_i64(e, offsetof(struct tw_kernel_frame, exact))),
+        "exact");
+    LLVMValueRef next = LLVMBuildCall2(e->b, jit_exact_type(e), exact, args, 9, "");
     LLVMBuildStore(e->b, next, e->next_state);
     LLVMValueRef status = LLVMBuildSub(e->b, next, jit_i32(e, JIT_STATE_FAILED), "");
     LLVMBasicBlockRef failed = jit_block_new(e, "failed");

@@ -75,7 +75,8 @@ static bool analyse(struct jit_code *code, struct tw_error *err) {
            jit_find_quiet(code, err) && jit_divergence(code, err);
 }
 
-static void fill_info(const struct jit_code *code, uint64_t spill_bytes, struct tw_kernel_info *info) {
+static void fill_info(const struct jit_code *code, uint64_t spill_bytes, bool guesses,
+                      struct tw_kernel_info *info) {
     const struct tw_kir_function *f = code->function;
     snprintf(info->name, sizeof info->name, "%s", f->name);
     info->variant = code->variant;
@@ -99,13 +100,17 @@ static void fill_info(const struct jit_code *code, uint64_t spill_bytes, struct 
     info->uses_atomics = code->uses_atomics;
     info->needs_param_copy = code->needs_param_copy;
     info->prints = code->prints;
+    info->guesses = guesses;
     info->globals_bytes = code->layout.globals_bytes;
     info->globals_align = (uint32_t)code->layout.globals_align;
 }
 
-static LLVMValueRef add_entry(struct jit_emit *e) {
+static LLVMTypeRef entry_type(struct jit_emit *e) {
     LLVMTypeRef params[3] = {LLVMPointerTypeInContext(e->context, 0), jit_int(e, 64), jit_int(e, 64)};
-    LLVMTypeRef type = LLVMFunctionType(jit_int(e, 32), params, 3, false);
+    return LLVMFunctionType(jit_int(e, 32), params, 3, false);
+}
+
+static LLVMValueRef add_function(struct jit_emit *e, LLVMTypeRef type) {
     LLVMValueRef f = LLVMAddFunction(e->module, TW_KERNEL_SYMBOL, type);
     jit_function_attributes(e->context, f);
     return f;
@@ -124,17 +129,21 @@ static bool build_spills(struct jit_emit *e) {
     return true;
 }
 
-static bool emit_versions(struct jit_emit *e) {
-    e->function = add_entry(e);
+static bool emit_version(struct jit_emit *e) {
     if (!build_spills(e))
         return false;
-    if (!e->exact)
+    if (e->code->variant.opt_level != TW_KERNEL_EXACT) {
+        e->function = add_function(e, entry_type(e));
         return jit_emit_kernel(e);
+    }
+    if (!e->exact)
+        return tw_fail(e->err, TW_ERR_INTERNAL, "kernel %.80s guesses nothing: it has no exact version",
+                       e->code->function->name);
     e->exact->context = e->context;
     e->exact->module = e->module;
     e->exact->b = e->b;
-    e->exact->function = jit_exact_declare(e);
-    return jit_emit_kernel(e) && jit_exact_emit(e->exact, e->code);
+    e->exact->function = add_function(e->exact, jit_exact_type(e->exact));
+    return jit_exact_emit(e->exact, e->code);
 }
 
 static bool emit_module(struct jit_emit *e, enum tw_jit_stage stage, struct tw_buf *out) {
@@ -142,8 +151,12 @@ static bool emit_module(struct jit_emit *e, enum tw_jit_stage stage, struct tw_b
     e->module = LLVMModuleCreateWithNameInContext(e->code->function->name, e->context);
     e->b = LLVMCreateBuilderInContext(e->context);
     jit_set_target(e->module);
-    struct jit_output output = {.stage = stage, .opt_level = e->code->variant.opt_level};
-    bool ok = emit_versions(e) && jit_finish(e->module, output, out, e->err);
+    struct jit_output output = {
+        .stage = stage, .tier = (enum tw_kernel_tier)e->code->variant.opt_level, .times = e->times};
+    int64_t begin_ns = tw_clock_ns();
+    bool ok = emit_version(e);
+    e->times->emit_ns = tw_clock_ns() - begin_ns;
+    ok = ok && jit_finish(e->module, output, out, e->err);
     LLVMDisposeBuilder(e->b);
     LLVMDisposeModule(e->module);
     LLVMContextDispose(e->context);
@@ -154,7 +167,7 @@ static bool wrap_artifact(const struct jit_emit *e, struct tw_span object, struc
     const struct jit_layout *l = &e->code->layout;
     struct tw_kernel_artifact artifact = {
         .object = object, .global_relocs = l->relocs, .global_reloc_count = l->reloc_count};
-    fill_info(e->code, e->spill_bytes, &artifact.info);
+    fill_info(e->code, e->spill_bytes, e->exact, &artifact.info);
     if (l->image)
         artifact.globals = tw_span_of(l->image, l->globals_bytes);
     return jit_object_check(object, e->err) && tw_kernel_artifact_encode(&artifact, out, e->err);
@@ -162,7 +175,8 @@ static bool wrap_artifact(const struct jit_emit *e, struct tw_span object, struc
 
 static bool produce(struct jit_emit *e, enum tw_jit_stage stage, struct tw_jit_result *ret_result) {
     struct tw_buf object [[gnu::cleanup(tw_buf_done)]] = {};
-    struct tw_jit_result result = {};
+    struct tw_jit_result result = {.times = *e->times};
+    e->times = &result.times;
     tw_buf_init(&object, MAX_OUTPUT);
     tw_buf_init(&result.bytes, 2 * (size_t)MAX_OUTPUT);
     bool text = stage != TW_JIT_OBJECT;
@@ -176,8 +190,9 @@ static bool produce(struct jit_emit *e, enum tw_jit_stage stage, struct tw_jit_r
     return ok;
 }
 
-static bool compile(struct jit_code *code, enum tw_jit_stage stage, struct tw_jit_result *ret_result,
-                    struct tw_error *err) {
+static bool compile(struct jit_code *code, enum tw_jit_stage stage, struct tw_jit_times *times,
+                    struct tw_jit_result *ret_result, struct tw_error *err) {
+    int64_t begin_ns = tw_clock_ns();
     struct jit_points points;
     struct jit_code exact_code = *code;
     if (!analyse(code, err) || !jit_points_find(code, &points, err))
@@ -187,6 +202,7 @@ static bool compile(struct jit_code *code, enum tw_jit_stage stage, struct tw_ji
                          .lanes = code->variant.lanes,
                          .avx512 = jit_has_avx512(),
                          .err = err,
+                         .times = times,
                          .points = &points};
     struct jit_emit exact = e;
     if (points.count) {
@@ -196,23 +212,30 @@ static bool compile(struct jit_code *code, enum tw_jit_stage stage, struct tw_ji
         if (!analyse(&exact_code, err))
             return false;
     }
+    times->analyse_ns = tw_clock_ns() - begin_ns;
     return produce(&e, stage, ret_result);
 }
 
 bool tw_jit_compile(struct tw_kir_module *module, const char *entry, const struct tw_kernel_variant *variant,
                     enum tw_jit_stage stage, struct tw_jit_result *ret_result, struct tw_error *err) {
     struct tw_kir_function *function = NULL;
+    struct tw_jit_times times = {};
     if (!find_entry(module, entry, &function, err))
         return false;
-    if (!tw_kir_inline(module, function, err) || !tw_kir_simplify(module, function, err))
+    int64_t begin_ns = tw_clock_ns();
+    if (!function->is_prepared &&
+        (!tw_kir_inline(module, function, err) || !tw_kir_simplify(module, function, err)))
         return false;
     if (function->param_count > TW_KERNEL_PARAMS_MAX || strlen(function->name) > TW_KERNEL_NAME_MAX)
         return tw_fail(err, TW_ERR_CUDA_ARGS_UNSUPPORTED, "kernel %.80s has %u parameters, the limit is %d",
                        function->name, function->param_count, TW_KERNEL_PARAMS_MAX);
+    times.simplify_ns = tw_clock_ns() - begin_ns;
     struct tw_arena arena;
     tw_arena_init(&arena, JIT_ARENA_BYTES);
     struct jit_code code = {.arena = &arena, .module = module, .function = function, .variant = *variant};
-    bool ok = jit_find_waiting(&code, module, err) && compile(&code, stage, ret_result, err);
+    bool ok = function->is_prepared || jit_find_waiting(&code, module, err);
+    function->is_prepared = ok;
+    ok = ok && compile(&code, stage, &times, ret_result, err);
     tw_arena_done(&arena);
     return ok;
 }

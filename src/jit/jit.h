@@ -21,12 +21,19 @@
 
 enum tw_jit_stage { TW_JIT_OBJECT, TW_JIT_LLVM, TW_JIT_ASM };
 
-// Owned by the caller. `artifact` points into `bytes`.
-struct tw_jit_result {
-    struct tw_buf bytes; // the encoded artifact (kernel/frame.h), or the text of the stage asked for
+// How long each part took: inlining and simplifying, shapes and masks, making LLVM IR, LLVM's passes, its code
+// generator.
+struct tw_jit_times {
+    int64_t simplify_ns, analyse_ns, emit_ns, passes_ns, code_ns;
 };
 
-// Compiles one entry. `module` is verified IR; the function is inlined and simplified here, in the module's
+// Owned by the caller.
+struct tw_jit_result {
+    struct tw_buf bytes; // the encoded artifact (kernel/frame.h), or the text of the stage asked for
+    struct tw_jit_times times;
+};
+
+// Compiles one entry, as `variant` says: the fast version, or the exact one that it falls back to. `module` is verified IR; the function is inlined and simplified here, in the module's
 // arena. CUDA_INVALID_KERNEL: no such entry (the message lists those there are); CUDA_MALFORMED_PTX:
 // something this back end refuses, by name.
 [[nodiscard]] bool tw_jit_compile(struct tw_kir_module *module, const char *entry,

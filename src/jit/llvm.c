@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // LLVM's side: which CPU code is made for, the passes, and getting an object, assembly or text out of a
-// module. Two pipelines, neither with LLVM's loop optimisers: a light one for the first launch of a kernel, a
-// fuller one for kernels that stay hot.
+// module. Two pipelines, neither with LLVM's loop optimisers: a light one for the first launch of a kernel (and for
+// exact versions), a fuller one for kernels that stay hot.
 
 #include "emit.h"
 
@@ -28,7 +28,47 @@ static const char *level_name(void) {
     return host.avx512 ? "x86-64-v4" : "x86-64-v3";
 }
 
+// A machine's first compile makes the tables of its CPU, which takes 1.5 ms: the next compile of the same level finds
+// them. One spare a level is kept, made before the compiler process forks.
+static struct {
+    struct tw_lock lock;
+    LLVMTargetMachineRef spare[2]; // by whether it is full
+} machines;
+
+static LLVMTargetMachineRef machine_take(bool full) {
+    {
+        TW_LOCK_SCOPE(&machines.lock);
+        LLVMTargetMachineRef machine = machines.spare[full];
+        machines.spare[full] = NULL;
+        if (machine)
+            return machine;
+    }
+    return LLVMCreateTargetMachine(host.target, host.triple, host.cpu, host.features,
+                                   full ? LLVMCodeGenLevelDefault : LLVMCodeGenLevelNone, LLVMRelocPIC,
+                                   LLVMCodeModelSmall);
+}
+
+static void machine_give(LLVMTargetMachineRef machine, bool full) {
+    LLVMTargetMachineRef more;
+    {
+        TW_LOCK_SCOPE(&machines.lock);
+        more = machines.spare[full];
+        machines.spare[full] = machine;
+    }
+    if (more)
+        LLVMDisposeTargetMachine(more);
+}
+
+static void machines_drop(void) {
+    for (unsigned i = 0; i < TW_COUNT(machines.spare); i++) {
+        if (machines.spare[i])
+            LLVMDisposeTargetMachine(machines.spare[i]);
+        machines.spare[i] = NULL;
+    }
+}
+
 void jit_set_cpu(const char *cpu, const char *features) {
+    machines_drop();
     snprintf(host.cpu, sizeof host.cpu, "%s", cpu);
     snprintf(host.features, sizeof host.features, "%s", features);
     host.avx512 = has_feature("+avx512f") && has_feature("+avx512vl") && has_feature("+avx512bw") &&
@@ -45,6 +85,7 @@ static void use_this_cpu(void) {
 bool tw_jit_init(struct tw_error *err) {
     char *message = NULL;
     unsigned major, minor, patch;
+    tw_lock_init(&machines.lock);
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
@@ -101,12 +142,6 @@ void jit_set_target(LLVMModuleRef module) {
     LLVMSetTarget(module, host.triple);
 }
 
-static LLVMTargetMachineRef machine_new(unsigned opt_level) {
-    LLVMCodeGenOptLevel level = opt_level ? LLVMCodeGenLevelDefault : LLVMCodeGenLevelLess;
-    return LLVMCreateTargetMachine(host.target, host.triple, host.cpu, host.features, level, LLVMRelocPIC,
-                                   LLVMCodeModelSmall);
-}
-
 static bool verify(LLVMModuleRef module, struct tw_error *err) {
     char *message = NULL;
     bool broken = LLVMVerifyModule(module, LLVMReturnStatusAction, &message);
@@ -118,14 +153,13 @@ static bool verify(LLVMModuleRef module, struct tw_error *err) {
 
 // The vectorising is ours already, so LLVM's loop passes have little to gain. The full pipeline adds what moves and
 // merges loads and addresses; default<O2> took half as long again and gave no faster code in any of the 8 kernels compared.
-static const char light_passes[] = "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
+static const char light_passes[] = "function(sroa,early-cse,instsimplify,simplifycfg)";
 static const char full_passes[] =
     "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(loop-rotate,licm),"
     "gvn,instcombine<no-verify-fixpoint>,simplifycfg,sink)";
 
-static bool run_passes(LLVMModuleRef module, LLVMTargetMachineRef machine, unsigned opt_level,
-                       struct tw_error *err) {
-    const char *passes = opt_level ? full_passes : light_passes;
+static bool run_passes(LLVMModuleRef module, LLVMTargetMachineRef machine, bool full, struct tw_error *err) {
+    const char *passes = full ? full_passes : light_passes;
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
     LLVMPassBuilderOptionsSetLoopVectorization(options, false);
     LLVMPassBuilderOptionsSetSLPVectorization(options, false);
@@ -170,16 +204,21 @@ static bool print_module(LLVMModuleRef module, struct tw_buf *out, struct tw_err
 bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *out, struct tw_error *err) {
     if (!verify(module, err))
         return false;
-    LLVMTargetMachineRef machine = machine_new(output.opt_level);
+    bool full = output.tier == TW_KERNEL_FULL;
+    LLVMTargetMachineRef machine = machine_take(full);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
     LLVMSetModuleDataLayout(module, layout);
     LLVMDisposeTargetData(layout);
-    bool ok = run_passes(module, machine, output.opt_level, err);
+    int64_t begin_ns = tw_clock_ns();
+    bool ok = run_passes(module, machine, full, err);
     if (ok && host.avx512)
         jit_fence_logic(module);
+    int64_t passes_ns = tw_clock_ns();
+    output.times->passes_ns = passes_ns - begin_ns;
     if (ok)
         ok = output.stage == TW_JIT_LLVM ? print_module(module, out, err)
                                          : emit_file(module, machine, output.stage, out, err);
-    LLVMDisposeTargetMachine(machine);
+    output.times->code_ns = tw_clock_ns() - passes_ns;
+    machine_give(machine, full);
     return ok;
 }

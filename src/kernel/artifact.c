@@ -73,7 +73,7 @@ static bool is_power(unsigned value) {
 
 bool tw_kernel_variant_good(const struct tw_kernel_variant *v) {
     return is_power(v->lanes) && v->lanes >= 8 && v->lanes <= 32 && is_power(v->x_multiple) &&
-           v->x_multiple <= v->lanes;
+           v->x_multiple <= v->lanes && v->opt_level <= TW_KERNEL_EXACT;
 }
 
 static bool info_good(const struct tw_kernel_info *info) {
@@ -94,8 +94,8 @@ static bool info_good(const struct tw_kernel_info *info) {
 static bool flags_good(const uint8_t *info) {
     static const size_t flags[] = {
         offsetof(struct tw_kernel_info, uses_warp_ops), offsetof(struct tw_kernel_info, uses_barriers),
-        offsetof(struct tw_kernel_info, uses_atomics), offsetof(struct tw_kernel_info, needs_param_copy),
-        offsetof(struct tw_kernel_info, prints)};
+        offsetof(struct tw_kernel_info, uses_atomics),  offsetof(struct tw_kernel_info, needs_param_copy),
+        offsetof(struct tw_kernel_info, prints),        offsetof(struct tw_kernel_info, guesses)};
     for (size_t i = 0; i < TW_COUNT(flags); i++)
         if (info[flags[i]] > 1)
             return false;

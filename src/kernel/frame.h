@@ -10,7 +10,7 @@
 //     uint32_t status = entry(&frame, first_block, block_count);   // enum tw_kernel_status
 //
 // `entry` runs blocks first_block … first_block + block_count - 1, numbered x fastest, one after the other.
-// It takes no locks, allocates nothing, calls nothing outside itself, may fault (SIGSEGV) and may be left by
+// It takes no locks, allocates nothing, calls nothing but frame->exact, may fault (SIGSEGV) and may be left by
 // siglongjmp at any instruction.
 #pragma once
 
@@ -18,7 +18,16 @@
 
 // Offsets are baked into compiled code: a change needs a new TW_KERNEL_ABI. All host pointers point outside
 // any arena.
-enum { TW_KERNEL_ABI = 3 };
+enum { TW_KERNEL_ABI = 4 };
+struct tw_kernel_frame;
+
+// The exact version of a kernel: takes one warp up where the fast version guessed wrong (`state`), and runs it to its
+// next barrier or its end; what it returns is the fast version's.
+typedef uint32_t (*tw_kernel_exact)(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t ctaid_y,
+                                    uint32_t ctaid_z, uint32_t warp, uint32_t tid_x, uint32_t tid_y,
+                                    uint32_t tid_z, uint32_t state);
+enum { TW_KERNEL_EXACT_FAILED = 0x7ffffff0 }; // plus an enum tw_kernel_status: the launch is over
+
 struct tw_kernel_frame {
     uint8_t *arena_base;   //   0
     uint64_t arena_mask;   //   8
@@ -40,6 +49,7 @@ struct tw_kernel_frame {
     uint64_t fault_site;             // 112 set by the kernel before it returns TRAP: line number in the PTX
     uint64_t shared_limit;           // 120 bytes of the shared window (static + dynamic)
     struct tw_kernel_prints *prints; // 128 this worker's, private host memory (NULL unless info->prints)
+    tw_kernel_exact exact;           // 136 of this variant (NULL unless info->guesses)
 };
 
 // What a kernel prints: records that the worker formats after each run. Kernel code adds a record as a whole,
@@ -72,6 +82,10 @@ struct tw_kernel_param {
     uint8_t is_pointer, is_float;
 };
 
+// How a kernel is compiled. LIGHT and FULL give the same results; both may guess, and need the one EXACT version of
+// their lanes and x_multiple where a guess proves wrong. Its object's entry is a tw_kernel_exact.
+enum tw_kernel_tier { TW_KERNEL_LIGHT, TW_KERNEL_FULL, TW_KERNEL_EXACT };
+
 // Which code it is: one PTX entry has one variant a shape of block. Plain value, compared bytewise: zero the
 // padding.
 struct tw_kernel_variant {
@@ -79,7 +93,7 @@ struct tw_kernel_variant {
     uint16_t
         x_multiple; // W: block.x is a multiple of it; 2 to W/2: block.x is this, and whole rows fill vectors
                     // (block.x × block.y a multiple of W); 1: any shape
-    uint16_t opt_level; // 0 light, 1 full
+    uint16_t opt_level; // enum tw_kernel_tier
     uint16_t exclusive; // 1: no masking (only for measuring the sandbox's cost; never in the server)
 };
 
@@ -98,6 +112,7 @@ struct tw_kernel_info {
     bool uses_atomics; // on global memory
     bool needs_param_copy;
     bool prints;            // has printf
+    bool guesses;           // may ask for its exact version
     uint64_t globals_bytes; // module variables: size, then image and relocations below
     uint32_t globals_align;
 };

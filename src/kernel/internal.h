@@ -60,8 +60,10 @@ bool kernel_fail_memory(struct tw_error *err);
 [[nodiscard]] bool kernel_clean_blocks(struct tw_kir_module *module, struct tw_kir_function *function,
                                        struct tw_error *err); // clean.c
 [[nodiscard]] bool kernel_split_webs(struct tw_kir_module *module, struct tw_kir_function *function,
-                                     struct tw_error *err);                                    // webs.c
-[[nodiscard]] bool kernel_propagate(struct tw_kir_function *function, struct tw_error *err);   // propagate.c
+                                     struct tw_error *err);                                  // webs.c
+[[nodiscard]] bool kernel_propagate(struct tw_kir_function *function, struct tw_error *err); // propagate.c
+[[nodiscard]] bool kernel_contract(struct tw_kir_module *module, struct tw_kir_function *function,
+                                   struct tw_error *err);                                      // contract.c
 [[nodiscard]] bool kernel_remove_dead(struct tw_kir_function *function, struct tw_error *err); // dead.c
 [[nodiscard]] bool kernel_pack_registers(struct tw_kir_function *function, struct tw_error *err); // dead.c
 [[nodiscard]] bool kernel_mend_loops(struct tw_kir_module *module, struct tw_kir_function *function,

@@ -103,6 +103,7 @@ struct tw_kir_function {
     const char *name;
     bool is_entry;
     bool is_declaration;                   // no body: only vprintf and the like
+    bool is_prepared;                      // by tw_jit_compile, which must see the same for every variant
     struct tw_kir_param *params, *results; // results: device functions only
     uint32_t param_count, result_count;
     uint32_t param_bytes;

@@ -2,7 +2,7 @@
 //
 // The order of the passes. Webs come first, since a register with one purpose is what constants and copies
 // can be followed through; blocks are cleaned before and after, since known branches leave blocks that
-// nothing reaches. Loops with several entries get one at the very end, when none of that can undo it.
+// nothing reaches. Products are fused with their sums when only what is needed is left. Loops with several entries get one at the very end, when none of that can undo it.
 
 #include "internal.h"
 
@@ -16,5 +16,7 @@ bool tw_kir_simplify(struct tw_kir_module *module, struct tw_kir_function *funct
         if (!kernel_propagate(function, err) || !kernel_remove_dead(function, err) ||
             !kernel_clean_blocks(module, function, err))
             return false;
+    if (!kernel_contract(module, function, err) || !kernel_remove_dead(function, err))
+        return false;
     return kernel_mend_loops(module, function, err) && kernel_pack_registers(function, err);
 }

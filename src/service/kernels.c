@@ -84,6 +84,7 @@ static bool launch_all(struct kernel_place *place, struct tw_kernel_run *run,
     qsort(times, repeat, sizeof *times, compare_times);
     run->median_us = (double)times[repeat / 2] / 1000.0;
     run->least_us = (double)times[0] / 1000.0;
+    run->tier = tw_gpu_kernel_tier(place->context, launch->kernel);
     free(times);
     return ok;
 }
@@ -123,10 +124,10 @@ bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run
 }
 
 bool tw_service_kernel_dump(struct tw_service *service, struct tw_str ptx, struct tw_str entry,
-                            const char *stage, struct tw_buf *out, struct tw_error *err) {
+                            const char *stage, bool full, struct tw_buf *out, struct tw_error *err) {
     struct tw_compile_request request = {.kind = TW_COMPILE_DUMP,
                                          .input = tw_span_of(ptx.data, ptx.len),
-                                         .variant = {.lanes = 32, .x_multiple = 32, .opt_level = 1},
+                                         .variant = {.lanes = 32, .x_multiple = 32, .opt_level = full},
                                          .deadline_ns = TW_NO_DEADLINE};
     if (entry.len > TW_KERNEL_NAME_MAX || strlen(stage) >= sizeof request.stage)
         return tw_fail(err, TW_ERR_INVALID_REQUEST, "the entry's name or the stage is too long");

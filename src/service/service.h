@@ -21,6 +21,7 @@ struct tw_service_options {
     const char *device;           // "auto", "cpu", "cuda[:N]"
     unsigned dispatch_permits, kernel_timeout_ms, invoke_timeout_ms;
     uint32_t queue_target_ms, queue_burst_ms; // as struct tw_engine_options'
+    enum tw_gpu_tier kernel_tier;
     uint32_t max_instances, warm_per_function, max_warm;
     uint64_t max_memory_bytes, max_code_bytes;
     unsigned workers;              // 0: one a core
@@ -248,15 +249,18 @@ struct tw_kernel_run {
     uint32_t arg_count;
     uint32_t repeat;            // launches, at least 1
     double median_us, least_us; // set: of a launch
+    enum tw_kernel_tier tier;   // set: the code that the last launch ran
     struct tw_buf *log;         // what the kernel prints is appended; NULL: dropped
 };
 // Runs one kernel on the default device, with a context of its own. Blocks. Errors are the guest ABI's.
 [[nodiscard]] bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run,
                                          struct tw_error *err);
-// The text of one stage of the kernel compiler: parse, ir, opt, llvm, asm, ptx, or fence (PTX whose accesses
-// are kept in one range). `entry` may be empty when the PTX has one entry only.
+// The text of one stage of the kernel compiler: parse, ir, opt, llvm, asm, ptx, fence (PTX whose accesses
+// are kept in one range), or time (microseconds that each part took). `full`: llvm, asm and time as for a kernel
+// that is busy. `entry` may be empty when the PTX has one entry only.
 [[nodiscard]] bool tw_service_kernel_dump(struct tw_service *service, struct tw_str ptx, struct tw_str entry,
-                                          const char *stage, struct tw_buf *out, struct tw_error *err);
+                                          const char *stage, bool full, struct tw_buf *out,
+                                          struct tw_error *err);
 
 // ---- doctor ----
 enum tw_finding_level { TW_FINDING_OK, TW_FINDING_HINT, TW_FINDING_WARNING, TW_FINDING_ERROR };

@@ -53,8 +53,11 @@ struct cpu_fault {
 };
 // Before threads start; once.
 [[nodiscard]] bool cpu_run_install(struct tw_error *err);
-enum cpu_outcome cpu_run(struct gpu_runner *runner, const struct gpu_job *job, struct tw_kernel_frame *frame,
+enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct tw_kernel_frame *frame,
                          uint64_t first, uint64_t count, struct cpu_fault *ret_fault);
+// What kernels find as frame->exact: asks for the exact version, and goes there.
+uint32_t cpu_exact(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t ctaid_y, uint32_t ctaid_z,
+                   uint32_t warp, uint32_t tid_x, uint32_t tid_y, uint32_t tid_z, uint32_t state);
 void cpu_describe_fault(const struct gpu_job *job, enum cpu_outcome outcome, const struct cpu_fault *fault,
                         uint64_t line, struct tw_error *ret_error);
 

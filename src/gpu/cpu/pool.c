@@ -79,6 +79,8 @@ static void fill_frame(const struct gpu_runner *runner, const struct gpu_job *jo
     frame->worker_count = slots;
     frame->alone = job->only && job->on_caller; // the one thread that could launch more runs this
     frame->fault_site = 0;
+    const struct gpu_code *exact = gpu_code_exact(job->code);
+    frame->exact = exact ? gpu_exact_entry(exact) : cpu_exact;
     frame->prints = NULL;
     if (job->code->parts.info.prints) { // behind the registers
         frame->prints =

@@ -8,6 +8,9 @@
 //       ├ SIGSEGV/BUS/FPE/ILL in its code, at an address of the arena → siglongjmp, CPU_FAULT
 //       └ SIGUSR2 in its code while the job is to stop  → siglongjmp, CPU_STOPPED
 //
+// Kernel code calls one thing that is ours: cpu_exact, when a guess proved wrong and the exact version is not there
+// yet. It is left by returning only.
+//
 // A fault is ours only when the program counter lies in the kernel's code and the address in its arena (or in
 // the guard of its stack); anything else is a bug of ours or another's fault and is passed on. Kernels get a
 // stack of their own, since the launching thread may be deep in a guest's.
@@ -17,11 +20,13 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+enum { EXACT_STACK_BYTES = 256 << 10 };
+
 // What this thread runs now. On the stack of cpu_run.
 struct inside {
     sigjmp_buf jump;
     const struct gpu_runner *runner;
-    const struct gpu_job *job;
+    struct gpu_job *job;
     struct cpu_fault fault;
 };
 static _Thread_local struct inside *volatile inside;
@@ -44,11 +49,15 @@ __asm__(".pushsection .text\n"
         ".size cpu_enter, . - cpu_enter\n"
         ".popsection\n");
 
+static bool is_in(const struct gpu_text *text, uintptr_t pc) {
+    return pc - (uintptr_t)text->mapping < text->code_bytes;
+}
+
 static bool is_in_code(const struct inside *here, const void *context) {
     const ucontext_t *machine = context;
     uintptr_t pc = (uintptr_t)machine->uc_mcontext.gregs[REG_RIP];
-    const struct gpu_text *text = &here->job->code->text;
-    return pc - (uintptr_t)text->mapping < text->code_bytes;
+    const struct gpu_code *code = here->job->code, *exact = gpu_code_exact(code);
+    return is_in(&code->text, pc) || (exact && is_in(&exact->text, pc));
 }
 
 // Whose address it is. False: not the kernel's.
@@ -105,7 +114,7 @@ bool cpu_run_install(struct tw_error *err) {
     return tw_signals_install(err);
 }
 
-enum cpu_outcome cpu_run(struct gpu_runner *runner, const struct gpu_job *job, struct tw_kernel_frame *frame,
+enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct tw_kernel_frame *frame,
                          uint64_t first, uint64_t count, struct cpu_fault *ret_fault) {
     struct inside here;
     here.runner = runner;
@@ -130,6 +139,28 @@ enum cpu_outcome cpu_run(struct gpu_runner *runner, const struct gpu_job *job, s
         return CPU_DEADLOCK;
     }
     return CPU_TRAP; // not one of ours
+}
+
+// On the kernel's stack, of which it needs tens of KiB.
+uint32_t cpu_exact(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t ctaid_y, uint32_t ctaid_z,
+                   uint32_t warp, uint32_t tid_x, uint32_t tid_y, uint32_t tid_z, uint32_t state) {
+    const struct gpu_runner *runner = inside->runner;
+    struct gpu_job *job = inside->job;
+    struct tw_error error = {};
+    const struct gpu_code *exact = NULL;
+    if ((uintptr_t)__builtin_frame_address(0) - (uintptr_t)runner->stack <
+        runner->guard_bytes + EXACT_STACK_BYTES)
+        tw_fail(&error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': stack overflow",
+                job->code->parts.info.name);
+    else
+        exact = gpu_kernel_exact(job->context->gpu->kernels, job->loaded->kernel, job->code, job->limit_ns,
+                                 &error);
+    if (!exact && gpu_job_stop(job, GPU_STOP_FAULT))
+        job->error = error;
+    if (tw_state_get(&job->stop) != GPU_STOP_NONE)
+        return TW_KERNEL_EXACT_FAILED + TW_KERNEL_TRAP;
+    frame->exact = gpu_exact_entry(exact);
+    return frame->exact(frame, ctaid_x, ctaid_y, ctaid_z, warp, tid_x, tid_y, tid_z, state);
 }
 
 static void describe_address(const struct gpu_job *job, const struct cpu_fault *fault,

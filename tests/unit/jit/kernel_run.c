@@ -104,14 +104,16 @@ static void relocate(const struct loading *l, const Elf64_Shdr *section) {
     }
 }
 
-static void load(struct kernel *k, struct tw_span object) {
+// The object's code, closed; its one global function is `ret_entry`.
+static void *load(struct tw_span object, size_t *ret_bytes, tw_kernel_entry *ret_entry) {
     const Elf64_Ehdr *header = (const void *)object.data;
     struct loading l = {.object = object.data,
                         .sections = (const void *)(object.data + header->e_shoff),
                         .count = header->e_shnum};
     ck_assert_uint_le(l.count, TW_COUNT(l.place));
-    k->code_bytes = place_sections(&l);
-    l.memory = mmap(NULL, k->code_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *ret_entry = NULL;
+    *ret_bytes = place_sections(&l);
+    l.memory = mmap(NULL, *ret_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(l.memory, MAP_FAILED);
     for (unsigned i = 0; i < l.count; i++)
         if (l.sections[i].sh_flags & SHF_ALLOC && l.sections[i].sh_type != SHT_NOBITS)
@@ -123,13 +125,13 @@ static void load(struct kernel *k, struct tw_span object) {
              l.sections[i].sh_type == SHT_SYMTAB && s < l.sections[i].sh_size / sizeof(Elf64_Sym); s++) {
             Elf64_Sym symbol = symbol_of(&l, &l.sections[i], s);
             if (ELF64_ST_BIND(symbol.st_info) == STB_GLOBAL && ELF64_ST_TYPE(symbol.st_info) == STT_FUNC)
-                k->entry =
+                *ret_entry =
                     (tw_kernel_entry)(uintptr_t)(l.memory + l.place[symbol.st_shndx] + symbol.st_value);
         }
     }
-    ck_assert_int_eq(mprotect(l.memory, k->code_bytes, PROT_READ | PROT_EXEC), 0);
-    k->code = l.memory;
-    ck_assert(k->entry != NULL);
+    ck_assert_int_eq(mprotect(l.memory, *ret_bytes, PROT_READ | PROT_EXEC), 0);
+    ck_assert(*ret_entry != NULL);
+    return l.memory;
 }
 
 static void place_globals(struct rig *rig, struct kernel *k, const struct tw_kernel_artifact *artifact) {
@@ -157,8 +159,18 @@ void kernel_from_module(struct rig *rig, struct kernel *k, struct tw_kir_module 
     tw_assert_ok(tw_jit_compile(module, entry, &variant, TW_JIT_OBJECT, &result, &err), &err);
     tw_assert_ok(tw_kernel_artifact_decode(tw_buf_span(&result.bytes), &artifact, &err), &err);
     *k = (struct kernel){.info = artifact.info};
-    load(k, artifact.object);
+    k->code = load(artifact.object, &k->code_bytes, &k->entry);
     place_globals(rig, k, &artifact);
+    tw_jit_result_done(&result);
+    if (!k->info.guesses)
+        return;
+    tw_kernel_entry exact;
+    variant.opt_level = TW_KERNEL_EXACT;
+    tw_assert_ok(tw_jit_compile(module, entry, &variant, TW_JIT_OBJECT, &result, &err), &err);
+    tw_assert_ok(tw_kernel_artifact_decode(tw_buf_span(&result.bytes), &artifact, &err), &err);
+    ck_assert_uint_eq(artifact.info.spill_bytes, k->info.spill_bytes);
+    k->exact_code = load(artifact.object, &k->exact_bytes, &exact);
+    k->exact = (tw_kernel_exact)(uintptr_t)exact;
     tw_jit_result_done(&result);
 }
 
@@ -197,6 +209,8 @@ void kernel_from_cu(struct rig *rig, struct kernel *k, const char *file, const c
 
 void kernel_done(struct kernel *k) {
     munmap(k->code, k->code_bytes);
+    if (k->exact_code)
+        munmap(k->exact_code, k->exact_bytes);
 }
 
 uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid[3], const uint32_t block[3],
@@ -218,6 +232,7 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
                                     .global_base = k->globals,
                                     .spill = rig->spill,
                                     .prints = &rig->prints,
+                                    .exact = k->exact,
                                     .dynamic_shared = dynamic_shared,
                                     .worker_count = 1,
                                     .shared_limit = shared};

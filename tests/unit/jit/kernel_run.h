@@ -30,6 +30,9 @@ struct kernel {
     tw_kernel_entry entry;
     void *code;
     size_t code_bytes;
+    tw_kernel_exact exact; // NULL: it guesses nothing
+    void *exact_code;
+    size_t exact_bytes;
     uint64_t globals; // arena offset of the module's variables
 };
 

@@ -252,3 +252,34 @@ TW_TEST("calls that multiply without end are stopped by the limit on instruction
     end(&w);
     tw_buf_done(&text);
 }
+TW_TEST("a product that is added, and wanted nowhere else, becomes one operation with the sum") {
+    simplified("entry k params 8\nregs b64 p\nregs b32 a b c s t u d e f\nblock x\n  p = ldparam.b64\n"
+               "  a = ld.f32.global [p]\n  b = ld.f32.global [p+4]\n  c = ld.f32.global [p+8]\n"
+               "  s = mul.f32 a, b\n  d = add.f32.sat c, s\n  t = mul.f32 a, b\n  e = sub.f32 t, c\n"
+               "  u = mul.f32 a, b\n  f = sub.f32 c, u\n  st.f32.global [p], d\n  st.f32.global [p], e\n"
+               "  st.f32.global [p], f\n  ret\nend\n",
+               "block x\n  p = ldparam.b64\n"
+               "  a = ld.f32.global [p]\n  b = ld.f32.global [p+4]\n  c = ld.f32.global [p+8]\n"
+               "  d = fma.f32.rn.sat a, b, c\n  t = neg.f32 c\n  e = fma.f32.rn a, b, t\n"
+               "  u = neg.f32 a\n  f = fma.f32.rn u, b, c\n  st.f32.global [p], d\n  st.f32.global [p], e\n"
+               "  st.f32.global [p], f\n  ret\nend\n");
+}
+
+// A rounding that is written out, another use, another kind of flushing, a product that is clamped.
+TW_TEST("products that PTX rounds on their own stay") {
+    static const char *const bodies[] = {"  c = mul.f32.rn a, b\n  d = add.f32 c, a\n",
+                                         "  c = mul.f32 a, b\n  d = add.f32.rn c, a\n",
+                                         "  c = mul.f32 a, b\n  d = add.f32 c, a\n  st.f32.global [p], c\n",
+                                         "  c = mul.f32 a, b\n  d = add.f32 c, c\n",
+                                         "  c = mul.f32.ftz a, b\n  d = add.f32 c, a\n",
+                                         "  c = mul.f32.sat a, b\n  d = add.f32 c, a\n"};
+    for (unsigned i = 0; i < TW_COUNT(bodies); i++) {
+        char text[600], whole[700];
+        snprintf(text, sizeof text,
+                 "block x\n  p = ldparam.b64\n  a = ld.f32.global [p]\n  b = ld.f32.global [p+4]\n%s"
+                 "  st.f32.global [p], d\n  ret\nend\n",
+                 bodies[i]);
+        snprintf(whole, sizeof whole, "entry k params 8\nregs b64 p\nregs b32 a b c d\n%s", text);
+        simplified(whole, text);
+    }
+}
