@@ -203,7 +203,7 @@ def test_kernel_dump(stage, wanted):
 
 def test_kernel_dump_refuses(files):
     _, err = run("kernel", "dump", PTX, "--stage", "nosuch", status=2)
-    assert "parse, ir, opt, llvm, asm or ptx, not 'nosuch'" in err
+    assert "parse, ir, opt, llvm, asm, ptx or time, not 'nosuch'" in err
     run("kernel", "dump", PTX, "--stage", "ir", "--fence", status=2)
     run("kernel", "dump", files / "text.txt", "--stage", "ir", status=1)
     for stage in ("opt", "llvm", "asm", "ptx"):  # several entries: which?
