@@ -148,9 +148,10 @@ static bool translate(struct tw_error *err) {
     return false;
 }
 
-static void count_compiled(enum tw_kernel_tier tier) {
+static void count_compiled(const struct gpu_code *code) {
     static const char *const names[] = {"light", "full", "exact"};
-    tw_metric_add(TW_METRIC_KERNEL_COMPILES, (struct tw_labels){.values = {names[tier]}}, 1);
+    const char *name = names[code->parts.info.variant.opt_level];
+    tw_metric_add(TW_METRIC_KERNEL_COMPILES, (struct tw_labels){.values = {name}}, 1);
 }
 
 // From the cache, where a full variant is as good as the light one that is asked for; else compiled.
@@ -170,10 +171,7 @@ static struct tw_artifact *obtain(const struct gpu_kernels *kernels, struct tw_c
     if (artifact)
         return artifact;
     *ret_cached = false;
-    artifact = tw_compile(kernels->compiler, request, err);
-    if (artifact)
-        count_compiled((enum tw_kernel_tier)asked.opt_level);
-    return artifact;
+    return tw_compile(kernels->compiler, request, err);
 }
 
 static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct gpu_kernel *kernel,
@@ -286,6 +284,8 @@ static bool load_first(struct gpu_kernels *kernels, struct gpu_kernel *kernel, i
     kernel->error = error;
     if (code)
         kernel->variants[kernel->variant_count++] = code;
+    if (code && !cached)
+        count_compiled(code);
     tw_cond_wake_all(&kernels->changed);
     if (code)
         return true;
@@ -411,7 +411,10 @@ static struct gpu_code *variant_for(struct gpu_kernels *kernels, struct gpu_kern
         return code;
     bool cached;
     code = compile(kernels, kernel, variant, deadline_ns, &cached, err);
-    return code ? add_variant(kernels, kernel, code, err) : NULL;
+    struct gpu_code *added = code ? add_variant(kernels, kernel, code, err) : NULL;
+    if (added && added == code && !cached) // who came second shares what the first had compiled
+        count_compiled(added);
+    return added;
 }
 
 struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel *kernel,

@@ -58,11 +58,12 @@ def host(tmp_path):
 
 def test_a_wrong_guess_has_the_exact_version_compiled_once(host):
     server = host()
+    first_and_exact = lambda: server.compiled()[::2]  # a full one may come at any time on a busy machine
     assert server.words(WRAPPING) == WRAPPED
-    assert server.compiled() == [1, 0, 1]
+    assert first_and_exact() == [1, 1]
     assert server.words(WRAPPING) == WRAPPED
     assert server.words(ptx("    st.global.u32 [%d2], %r1;")) == list(range(64))  # this one guesses right
-    assert server.compiled() == [2, 0, 1]
+    assert first_and_exact() == [2, 1]
 
 
 @pytest.mark.parametrize("tier, wanted", [("light", [1, 0, 1]), ("full", [0, 1, 1])])
@@ -77,7 +78,7 @@ def test_a_busy_kernel_is_compiled_again_and_stays_so_over_a_restart(host):
     server = host()
     assert server.words(BUSY) == wanted
     assert server.compiled()[0] == 1
-    eventually(lambda: server.words(BUSY) == wanted and server.compiled() == [1, 1, 0], 60 * SLOW, "the full version")
+    eventually(lambda: server.words(BUSY) == wanted and server.compiled()[:2] == [1, 1], 60 * SLOW, "the full version")
     assert server.words(BUSY) == wanted
     artifacts = lambda: len(list(server.data.glob("artifacts/*/*.sig")))
     eventually(lambda: artifacts() >= 3, 20 * SLOW, "the guest's code and both versions in the cache")
