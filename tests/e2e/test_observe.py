@@ -132,7 +132,7 @@ def test_every_line_about_a_request_has_its_trace_id(own):
 
 
 def test_a_folder_has_the_level_that_is_said(tmp_path):
-    with Server(tmp_path, ["--log", "error,cli=info"]) as server:
+    with Server(tmp_path, ["--log", "error,cli=info", "--audit-log", "none"]) as server:
         assert server.client.get("/functions").status == 200
         assert " INFO  cli: listening" in server.log and "request" not in server.log
     assert "moon" in run("serve", "--data-dir", str(tmp_path / "x"), "--log", "moon", status=2).stderr
