@@ -23,6 +23,9 @@
 // Number of elements of a true array.
 #define TW_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+// A large local array of which only what is written is read: not filled with zeros first.
+#define TW_UNINITIALIZED __attribute__((uninitialized))
+
 // Our own bugs only: nothing a guest, a tenant, a peer or a file can cause may reach it.
 #define TW_ASSERT(condition) ((condition) ? (void)0 : tw_assert_failed(#condition, __FILE__, __LINE__))
 

@@ -98,7 +98,7 @@ static void clean(struct http_exchange *x) {
     x->is_encoded = x->has_begun = x->is_events = x->is_streaming = x->head_done = x->is_whole =
         x->expects_continue = x->close_after = x->is_http10 = x->was_aborted = false;
     x->body_seen = 0;
-    x->body_charged = x->body_ns = 0;
+    x->body_charged = x->body_ns = x->ended_ns = 0;
     x->sent = x->header_bytes = 0;
     x->path_at = x->path_len = x->authority_at = x->authority_len = 0;
     x->caller = (struct tw_caller){};

@@ -145,9 +145,9 @@ struct http_exchange {
     uint64_t content_length;                                 // UINT64_MAX: not said
     uint64_t body_seen;                                      // bytes, kept or thrown away
     int64_t body_charged;                                    // of the server's body memory
-    int64_t started_ns, body_ns, progress_ns;
-    struct tw_buf out_head; // the answer's status line and header section
-    struct tw_span out[4];  // what is still to be written (HTTP/1)
+    int64_t started_ns, body_ns, progress_ns, ended_ns;      // ended_ns 0: its answer is not written
+    struct tw_buf out_head;                                  // the answer's status line and header section
+    struct tw_span out[4];                                   // what is still to be written (HTTP/1)
     unsigned out_count;
     size_t sent;         // of the body (HTTP/2)
     struct tw_buf chunk; // the stream's bytes being written

@@ -50,7 +50,8 @@ void http_meter_answer(struct http_exchange *x) {
         loop->durations[cell] = tw_series_get(TW_METRIC_HTTP_DURATION, labels);
     }
     tw_series_add(loop->requests[cell], 1);
-    tw_series_observe(loop->durations[cell], (double)(tw_clock_ns() - x->started_ns) / 1e9);
+    x->ended_ns = tw_clock_ns();
+    tw_series_observe(loop->durations[cell], (double)(x->ended_ns - x->started_ns) / 1e9);
 }
 
 void http_meter_collect(void *context) {

@@ -59,8 +59,10 @@ static bool parse_traceparent(struct tw_str text, char ret_trace_id[33],
 static void make_trace_id(struct http_exchange *x, struct tw_trace_context *ret_context) {
     const uint64_t halves[] = {next_random(x->loop) | 1, next_random(x->loop)};
     *ret_context = (struct tw_trace_context){};
-    for (unsigned i = 0; i < 16; i++)
-        ret_context->trace_id[i] = (uint8_t)(halves[i / 8] >> (56 - 8 * (i % 8)));
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t big_endian = __builtin_bswap64(halves[i]);
+        memcpy(ret_context->trace_id + 8 * i, &big_endian, sizeof big_endian);
+    }
     hex64(halves[0], x->trace_id);
     hex64(halves[1], x->trace_id + 16);
     x->trace_id[32] = '\0';
@@ -87,27 +89,24 @@ void http_trace_end(struct http_exchange *x) {
         x->trace.tracer = NULL;
         return;
     }
-    char name[128];
-    const char *route = x->route ? x->route->template : "other";
-    snprintf(name, sizeof name, "%s %s", http_method_name(x->method), route);
     struct tw_trace_root root = {
-        .name = name,
         .method = http_method_name(x->method),
-        .route = route,
+        .route = x->route ? x->route->template : "other",
         .function = x->route ? x->params[0] : (struct tw_str){},
         .request_id = x->request_id,
         .tenant = x->caller.tenant,
         .status = x->reply.status,
         .code = x->outcome,
     };
-    tw_trace_end(&x->trace, &root, tw_clock_ns());
+    tw_trace_end(&x->trace, &root, x->ended_ns ? x->ended_ns : tw_clock_ns());
 }
 
 bool http_trace_parent(const struct http_exchange *x, char ret_text[HTTP_TRACEPARENT_SIZE]) {
     if (!tw_trace_is_on(&x->trace))
         return false;
-    char span_id[17];
-    hex64(x->trace.span_id, span_id);
-    snprintf(ret_text, HTTP_TRACEPARENT_SIZE, "00-%.32s-%.16s-01", x->trace_id, span_id);
+    static const char form[HTTP_TRACEPARENT_SIZE] = "00-................................-................-01";
+    memcpy(ret_text, form, sizeof form);
+    memcpy(ret_text + 3, x->trace_id, 32);
+    hex64(x->trace.span_id, ret_text + 36);
     return true;
 }

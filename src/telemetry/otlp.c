@@ -6,113 +6,120 @@
 //                                                    2: ScopeSpans { 1: InstrumentationScope  2: Span … } } }
 //     Span { 1 trace_id  2 span_id  4 parent_span_id  5 name  6 kind  7 start  8 end  9 attributes  15 status }
 //
-// A length whose message is still to come is written as a varint of fixed width (its upper groups may be
-// zeros), so that nothing is measured before it is written.
+// Every request that is traced comes through here, so nothing is measured twice and nothing is looked for: texts have
+// a maximum below 128 bytes, hence their lengths are one byte and those around them two (a varint's upper group may be
+// zeros); names and keys are constants whose lengths the compiler knows. What a trace can have at most fits the
+// caller's buffer (see the assertions), so nothing is checked on the way.
 
 #include "telemetry/trace.h"
 
+// Names are copied with what stands behind them, so that the copy is of a constant length.
+enum { NAME_ROOM = 24 };
 static const struct {
-    const char *name, *amount;
+    char name[NAME_ROOM];
+    const char *amount;
+    uint8_t name_len, amount_len;
     bool in_call;
 } table[TW_SPAN_COUNT] = {
 #define ROOT                              false
 #define CALL                              true
-#define TW_SPAN(id, name, parent, amount) {name, amount, parent},
+#define TW_SPAN(id, name, parent, amount) {name, amount, sizeof(name) - 1, sizeof(amount) - 1, parent},
 #include "telemetry/spans.def"
 #undef TW_SPAN
 #undef CALL
 #undef ROOT
 };
 
-// ---- protocol buffers ----
+// ---- protocol buffers. Each writes at `at` and returns where it ends ----
 
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2 };
-enum { LENGTH_MAX = (1 << 14) - 1 }; // of a nested message here
-_Static_assert((int)TELEMETRY_TRACE_BYTES_MAX <= (int)LENGTH_MAX,
-               "every nested length fits two groups of seven bits");
+#define TAG(field, wire) ((uint8_t)((field) << 3 | (wire)))
 
-// Appends into a buffer whose size the callers' bounds guarantee; what would not fit is left out whole.
-struct writer {
-    uint8_t *data;
-    size_t len, max;
-};
-
-static bool has_room(const struct writer *out, size_t len) {
-    return len <= out->max - out->len;
+static uint8_t *put_bytes(uint8_t *at, const void *data, size_t len) {
+    memcpy(at, data, len);
+    return at + len;
 }
 
-static void put_byte(struct writer *out, uint8_t byte) {
-    if (has_room(out, 1))
-        out->data[out->len++] = byte;
-}
-
-static void put_varint(struct writer *out, uint64_t value) {
+static uint8_t *put_varint(uint8_t *at, uint64_t value) {
     for (; value >= 0x80; value >>= 7)
-        put_byte(out, (uint8_t)(value | 0x80));
-    put_byte(out, (uint8_t)value);
+        *at++ = (uint8_t)(value | 0x80);
+    *at++ = (uint8_t)value;
+    return at;
 }
 
-static void put_tag(struct writer *out, unsigned field, unsigned wire) {
-    put_varint(out, field << 3 | wire);
+static uint8_t *put_len2(uint8_t *at, size_t len) {
+    at[0] = (uint8_t)(len | 0x80);
+    at[1] = (uint8_t)(len >> 7);
+    return at + 2;
 }
 
-static void put_bytes(struct writer *out, unsigned field, const void *data, size_t len) {
-    put_tag(out, field, WIRE_BYTES);
-    put_varint(out, len);
-    if (!has_room(out, len))
-        return;
-    memcpy(out->data + out->len, data, len);
-    out->len += len;
+// Opens a message whose length is still to come: at most 16,383 bytes. `close_message` gets what it returns.
+static uint8_t *open_message(uint8_t *at, unsigned field) {
+    *at = TAG(field, WIRE_BYTES);
+    return at + 3;
 }
 
-static void put_text(struct writer *out, unsigned field, struct tw_str text) {
-    put_bytes(out, field, text.data, text.len < TELEMETRY_TEXT_MAX ? text.len : TELEMETRY_TEXT_MAX);
+static uint8_t *close_message(uint8_t *begin, uint8_t *end) {
+    put_len2(begin - 2, (size_t)(end - begin));
+    return end;
 }
 
-static void put_number(struct writer *out, unsigned field, uint64_t value) {
-    put_tag(out, field, WIRE_VARINT);
-    put_varint(out, value);
+static struct tw_str cut(struct tw_str text) {
+    return tw_str_of(text.data, text.len < TELEMETRY_TEXT_MAX ? text.len : TELEMETRY_TEXT_MAX);
 }
 
-static void put_fixed64(struct writer *out, unsigned field, uint64_t value) {
-    put_tag(out, field, WIRE_FIXED64);
-    for (int i = 0; i < 8; i++, value >>= 8)
-        put_byte(out, (uint8_t)value);
+static uint8_t *put_short(uint8_t *at, unsigned field, struct tw_str text) {
+    *at++ = TAG(field, WIRE_BYTES);
+    *at++ = (uint8_t)text.len;
+    return text.len ? put_bytes(at, text.data, text.len) : at;
 }
 
-// Opens a nested message; the result goes to `close_message`.
-static size_t open_message(struct writer *out, unsigned field) {
-    put_tag(out, field, WIRE_BYTES);
-    put_byte(out, 0x80);
-    put_byte(out, 0);
-    return out->len;
+static uint8_t *put_fixed64(uint8_t *at, unsigned field, int64_t value) {
+    *at++ = TAG(field, WIRE_FIXED64);
+    return put_bytes(at, &value, sizeof value); // little-endian, as every machine we run on
 }
 
-static void close_message(struct writer *out, size_t at) {
-    size_t len = out->len - at;
-    out->data[at - 2] = (uint8_t)(len | 0x80);
-    out->data[at - 1] = (uint8_t)(len >> 7);
+// An id: its highest byte first.
+static uint8_t *put_id(uint8_t *at, unsigned field, uint64_t id) {
+    *at++ = TAG(field, WIRE_BYTES);
+    *at++ = sizeof id;
+    id = __builtin_bswap64(id);
+    return put_bytes(at, &id, sizeof id);
 }
 
 // ---- attributes: KeyValue { 1 key  2 AnyValue { 1 string  3 int } } ----
 
-static void put_text_attribute(struct writer *out, unsigned field, const char *key, struct tw_str value) {
-    size_t pair = open_message(out, field);
-    put_text(out, 1, tw_str_from(key));
-    size_t any = open_message(out, 2);
-    put_text(out, 1, value);
-    close_message(out, any);
-    close_message(out, pair);
+enum { VARINT_MAX = 10 };
+
+// `value_len`: of the AnyValue.
+[[gnu::always_inline]] static inline uint8_t *put_key(uint8_t *at, unsigned field, const char *key,
+                                                      size_t key_len, size_t value_len) {
+    *at++ = TAG(field, WIRE_BYTES);
+    at = put_len2(at, 2 + key_len + 3 + value_len);
+    *at++ = TAG(1, WIRE_BYTES);
+    *at++ = (uint8_t)key_len;
+    at = put_bytes(at, key, key_len);
+    *at++ = TAG(2, WIRE_BYTES);
+    return put_len2(at, value_len);
 }
 
-static void put_number_attribute(struct writer *out, unsigned field, const char *key, int64_t value) {
-    size_t pair = open_message(out, field);
-    put_text(out, 1, tw_str_from(key));
-    size_t any = open_message(out, 2);
-    put_number(out, 3, (uint64_t)value);
-    close_message(out, any);
-    close_message(out, pair);
+[[gnu::always_inline]] static inline uint8_t *put_text_pair(uint8_t *at, unsigned field, const char *key,
+                                                            size_t key_len, struct tw_str value) {
+    value = cut(value);
+    return put_short(put_key(at, field, key, key_len, 2 + value.len), 1, value);
 }
+
+[[gnu::always_inline]] static inline uint8_t *put_number_pair(uint8_t *at, unsigned field, const char *key,
+                                                              size_t key_len, int64_t value) {
+    uint8_t number[VARINT_MAX];
+    size_t len = (size_t)(put_varint(number, (uint64_t)value) - number);
+    at = put_key(at, field, key, key_len, 1 + len);
+    *at++ = TAG(3, WIRE_VARINT);
+    return put_bytes(at, number, len);
+}
+
+#define put_text(at, field, key, value)   put_text_pair(at, field, key, sizeof(key) - 1, value)
+#define put_number(at, field, key, value) put_number_pair(at, field, key, sizeof(key) - 1, value)
 
 // ---- spans ----
 
@@ -120,6 +127,18 @@ enum { SPAN_FIELD = 2 }; // of ScopeSpans
 enum { ATTRIBUTES = 9, STATUS = 15 };
 enum { KIND_INTERNAL = 1, KIND_SERVER = 2 };
 enum { STATUS_ERROR = 2 };
+enum { METHOD_MAX = 32 }; // the longest one that is registered has 17
+// What a span takes at most: ids, times and name; an attribute (its key has at most 40 bytes); the status.
+enum {
+    PLAIN_MAX = 3 + 18 + 10 + 10 + 2 + TELEMETRY_TEXT_MAX + 2 + 9 + 9,
+    PAIR_MAX = 3 + 2 + 40 + 3 + 2 + TELEMETRY_TEXT_MAX,
+    STATUS_MAX = PAIR_MAX + 3 + 2 + TELEMETRY_TEXT_MAX + 2,
+    CHILD_MAX = PLAIN_MAX - TELEMETRY_TEXT_MAX + NAME_ROOM + 3 + 2 + 40 + 3 + 1 + VARINT_MAX + 100,
+    ROOT_MAX = PLAIN_MAX + 7 * PAIR_MAX + STATUS_MAX,
+};
+_Static_assert((int)ROOT_MAX + (int)TW_TRACE_SPANS_MAX * (int)CHILD_MAX <= (int)TELEMETRY_TRACE_BYTES_MAX,
+               "the fullest trace fits");
+_Static_assert((int)TELEMETRY_TEXT_MAX < 128, "a text's length is one byte");
 
 // A child's id: the root's, stirred with its number (splitmix64's last steps: Steele, Lea, Flood, 2014).
 static uint64_t child_id(uint64_t root, uint64_t number) {
@@ -129,118 +148,144 @@ static uint64_t child_id(uint64_t root, uint64_t number) {
     return (z ^ (z >> 31)) | 1;
 }
 
-static void put_id(struct writer *out, unsigned field, uint64_t id) {
-    uint8_t bytes[8];
-    for (int i = 7; i >= 0; i--, id >>= 8)
-        bytes[i] = (uint8_t)id;
-    put_bytes(out, field, bytes, sizeof bytes);
-}
-
-static void put_status(struct writer *out, enum tw_code code) {
+static uint8_t *put_status(uint8_t *at, enum tw_code code) {
     if (code == TW_OK)
-        return;
-    put_text_attribute(out, ATTRIBUTES, "error.type", tw_str_from(tw_code_name(code)));
-    size_t status = open_message(out, STATUS);
-    put_text(out, 2, tw_str_from(tw_code_name(code)));
-    put_number(out, 3, STATUS_ERROR);
-    close_message(out, status);
+        return at;
+    struct tw_str name = cut(tw_str_from(tw_code_name(code)));
+    at = put_text(at, ATTRIBUTES, "error.type", name);
+    uint8_t *status = open_message(at, STATUS);
+    at = put_short(status, 2, name);
+    *at++ = TAG(3, WIRE_VARINT);
+    *at++ = STATUS_ERROR;
+    return close_message(status, at);
 }
 
-static uint64_t id_of(const struct tw_trace *trace, uint32_t index) {
-    // The call has an id that its children know although it is recorded after them.
-    bool is_call = trace->spans[index].span == TW_SPAN_CALL;
-    return child_id(trace->span_id, is_call ? 1 : 2 + (uint64_t)index);
+static uint8_t *put_trace_id(uint8_t *at, const struct tw_trace *trace) {
+    *at++ = TAG(1, WIRE_BYTES);
+    *at++ = sizeof trace->context.trace_id;
+    return put_bytes(at, trace->context.trace_id, sizeof trace->context.trace_id);
 }
 
-static void put_child(struct writer *out, const struct tw_trace *trace, uint32_t index,
-                      int64_t wall_offset_ns) {
+static uint8_t *put_times(uint8_t *at, unsigned kind, int64_t start_ns, int64_t end_ns) {
+    *at++ = TAG(6, WIRE_VARINT);
+    *at++ = (uint8_t)kind;
+    return put_fixed64(put_fixed64(at, 7, start_ns), 8, end_ns);
+}
+
+static uint8_t *put_child(uint8_t *at, const struct tw_trace *trace, uint32_t index, uint64_t call_id,
+                          int64_t wall_offset_ns) {
     const struct tw_trace_record *record = &trace->spans[index];
-    size_t span = open_message(out, SPAN_FIELD);
-    put_bytes(out, 1, trace->context.trace_id, sizeof trace->context.trace_id);
-    put_id(out, 2, id_of(trace, index));
-    put_id(out, 4, table[record->span].in_call ? child_id(trace->span_id, 1) : trace->span_id);
-    put_text(out, 5, tw_str_from(table[record->span].name));
-    put_number(out, 6, KIND_INTERNAL);
-    put_fixed64(out, 7, (uint64_t)(record->start_ns + wall_offset_ns));
-    put_fixed64(out, 8, (uint64_t)(record->end_ns + wall_offset_ns));
-    if (table[record->span].amount[0])
-        put_number_attribute(out, ATTRIBUTES, table[record->span].amount, record->amount);
-    put_status(out, (enum tw_code)record->code);
-    close_message(out, span);
+    // The call has an id that its children know although it is recorded after them.
+    uint64_t id = record->span == TW_SPAN_CALL ? call_id : child_id(trace->span_id, 2 + (uint64_t)index);
+    uint8_t *span = open_message(at, SPAN_FIELD);
+    at = put_trace_id(span, trace);
+    at = put_id(at, 2, id);
+    at = put_id(at, 4, table[record->span].in_call ? call_id : trace->span_id);
+    *at++ = TAG(5, WIRE_BYTES);
+    *at++ = table[record->span].name_len;
+    memcpy(at, table[record->span].name, NAME_ROOM);
+    at += table[record->span].name_len;
+    at = put_times(at, KIND_INTERNAL, record->start_ns + wall_offset_ns, record->end_ns + wall_offset_ns);
+    if (table[record->span].amount_len)
+        at = put_number_pair(at, ATTRIBUTES, table[record->span].amount, table[record->span].amount_len,
+                             record->amount);
+    return close_message(span, put_status(at, (enum tw_code)record->code));
 }
 
-static void put_root_attributes(struct writer *out, const struct tw_trace *trace,
-                                const struct tw_trace_root *root) {
-    char tenant[21];
-    int tenant_len = snprintf(tenant, sizeof tenant, "%" PRIu64, root->tenant); // beyond an int64
+// "GET /functions", or what is traced is no request.
+static uint8_t *put_name(uint8_t *at, const struct tw_trace_root *root, struct tw_str method,
+                         struct tw_str route) {
+    if (!root->method)
+        return put_short(at, 5, cut(tw_str_from(root->name)));
+    size_t len = method.len + 1 + route.len;
+    *at++ = TAG(5, WIRE_BYTES);
+    uint8_t *begin = at + 1;
+    uint8_t *end = put_bytes(begin, method.data, method.len);
+    *end++ = ' ';
+    put_bytes(end, route.data, len > TELEMETRY_TEXT_MAX ? TELEMETRY_TEXT_MAX - method.len - 1 : route.len);
+    *at = (uint8_t)(len > TELEMETRY_TEXT_MAX ? TELEMETRY_TEXT_MAX : len);
+    return begin + *at;
+}
+
+static uint8_t *put_root_attributes(uint8_t *at, const struct tw_trace *trace,
+                                    const struct tw_trace_root *root, struct tw_str method,
+                                    struct tw_str route) {
     if (root->method) {
-        put_text_attribute(out, ATTRIBUTES, "http.request.method", tw_str_from(root->method));
-        put_text_attribute(out, ATTRIBUTES, "http.route", tw_str_from(root->route));
-        put_number_attribute(out, ATTRIBUTES, "http.response.status_code", root->status);
+        at = put_text(at, ATTRIBUTES, "http.request.method", method);
+        at = put_text(at, ATTRIBUTES, "http.route", route);
+        at = put_number(at, ATTRIBUTES, "http.response.status_code", root->status);
     }
-    put_text_attribute(out, ATTRIBUTES, "tensor_wasm.tenant", tw_str_of(tenant, (size_t)tenant_len));
+    char digits[20]; // as a text: beyond an int64
+    size_t from = sizeof digits;
+    uint64_t tenant = root->tenant;
+    do
+        digits[--from] = (char)('0' + tenant % 10);
+    while (tenant /= 10);
+    at = put_text(at, ATTRIBUTES, "tensor_wasm.tenant", tw_str_of(digits + from, sizeof digits - from));
     if (root->function.len)
-        put_text_attribute(out, ATTRIBUTES, "tensor_wasm.function", root->function);
+        at = put_text(at, ATTRIBUTES, "tensor_wasm.function", root->function);
     if (root->request_id)
-        put_text_attribute(out, ATTRIBUTES, "tensor_wasm.request_id", tw_str_from(root->request_id));
+        at = put_text(at, ATTRIBUTES, "tensor_wasm.request_id", tw_str_from(root->request_id));
     if (trace->dropped)
-        put_number_attribute(out, ATTRIBUTES, "tensor_wasm.spans_dropped", trace->dropped);
+        at = put_number(at, ATTRIBUTES, "tensor_wasm.spans_dropped", trace->dropped);
+    return at;
 }
 
 size_t telemetry_otlp_spans(const struct tw_trace *trace, const struct tw_trace_root *root, int64_t end_ns,
                             int64_t wall_offset_ns, uint8_t ret_bytes[TELEMETRY_TRACE_BYTES_MAX]) {
     static const uint8_t none[sizeof trace->context.parent_id];
-    struct writer out = {.data = ret_bytes, .max = TELEMETRY_TRACE_BYTES_MAX};
-    size_t span = open_message(&out, SPAN_FIELD);
-    put_bytes(&out, 1, trace->context.trace_id, sizeof trace->context.trace_id);
-    put_id(&out, 2, trace->span_id);
+    struct tw_str method = tw_str_of(root->method, root->method ? strnlen(root->method, METHOD_MAX) : 0);
+    struct tw_str route = cut(tw_str_from(root->route ? root->route : ""));
+    uint8_t *span = open_message(ret_bytes, SPAN_FIELD), *at = put_trace_id(span, trace);
+    at = put_id(at, 2, trace->span_id);
     if (memcmp(trace->context.parent_id, none, sizeof none) != 0)
-        put_bytes(&out, 4, trace->context.parent_id, sizeof trace->context.parent_id);
-    put_text(&out, 5, tw_str_from(root->name));
-    put_number(&out, 6, root->method ? KIND_SERVER : KIND_INTERNAL);
-    put_fixed64(&out, 7, (uint64_t)(trace->start_ns + wall_offset_ns));
-    put_fixed64(&out, 8, (uint64_t)(end_ns + wall_offset_ns));
-    put_root_attributes(&out, trace, root);
+        at = put_short(at, 4, tw_str_of((const char *)trace->context.parent_id, sizeof none));
+    at = put_name(at, root, method, route);
+    at = put_times(at, root->method ? KIND_SERVER : KIND_INTERNAL, trace->start_ns + wall_offset_ns,
+                   end_ns + wall_offset_ns);
+    at = put_root_attributes(at, trace, root, method, route);
     // A client's mistake is no error of the server's span (OpenTelemetry's conventions for HTTP).
-    put_status(&out, !root->method || root->status >= 500 ? root->code : TW_OK);
-    close_message(&out, span);
+    at = close_message(span, put_status(at, !root->method || root->status >= 500 ? root->code : TW_OK));
+    uint64_t call_id = child_id(trace->span_id, 1);
     for (uint32_t i = 0; i < trace->count; i++)
-        put_child(&out, trace, i, wall_offset_ns);
-    return out.len;
+        at = put_child(at, trace, i, call_id, wall_offset_ns);
+    return (size_t)(at - ret_bytes);
 }
 
 // ---- what stands around them ----
 
 static size_t varint_len(size_t value) {
-    size_t len = 1;
-    while (value >>= 7)
-        len++;
-    return len;
+    uint8_t bytes[VARINT_MAX];
+    return (size_t)(put_varint(bytes, value) - bytes);
+}
+
+// service.name and such.
+static size_t write_resource(const char *instance, uint8_t *begin) {
+    uint8_t *inner = open_message(begin, 1);
+    uint8_t *at = put_text(inner, 1, "service.name", TW_STR("tensor-wasm"));
+    at = put_text(at, 1, "service.version", TW_STR(TW_VERSION));
+    at = put_text(at, 1, "service.instance.id", tw_str_from(instance));
+    return (size_t)(close_message(inner, at) - begin);
+}
+
+static size_t write_scope(uint8_t *begin) {
+    uint8_t *inner = open_message(begin, 1);
+    uint8_t *at = put_short(put_short(inner, 1, TW_STR("tensor-wasm")), 2, TW_STR(TW_VERSION));
+    return (size_t)(close_message(inner, at) - begin);
 }
 
 size_t telemetry_otlp_head(const char *instance, size_t span_bytes,
                            uint8_t ret_bytes[TELEMETRY_OTLP_HEAD_MAX]) {
-    uint8_t resource_bytes[512], scope_bytes[128];
-    struct writer resource = {.data = resource_bytes, .max = sizeof resource_bytes};
-    size_t inner = open_message(&resource, 1);
-    put_text_attribute(&resource, 1, "service.name", TW_STR("tensor-wasm"));
-    put_text_attribute(&resource, 1, "service.version", TW_STR(TW_VERSION));
-    put_text_attribute(&resource, 1, "service.instance.id", tw_str_from(instance));
-    close_message(&resource, inner);
-    struct writer scope = {.data = scope_bytes, .max = sizeof scope_bytes};
-    inner = open_message(&scope, 1);
-    put_text(&scope, 1, TW_STR("tensor-wasm"));
-    put_text(&scope, 2, TW_STR(TW_VERSION));
-    close_message(&scope, inner);
-
-    struct writer out = {.data = ret_bytes, .max = TELEMETRY_OTLP_HEAD_MAX};
-    size_t scope_spans = scope.len + span_bytes;
-    put_tag(&out, 1, WIRE_BYTES);
-    put_varint(&out, resource.len + 1 + varint_len(scope_spans) + scope_spans);
-    memcpy(out.data + out.len, resource_bytes, resource.len);
-    out.len += resource.len;
-    put_tag(&out, 2, WIRE_BYTES);
-    put_varint(&out, scope_spans);
-    memcpy(out.data + out.len, scope_bytes, scope.len);
-    return out.len + scope.len;
+    enum { RESOURCE_MAX = 512, SCOPE_MAX = 128 }; // three attributes of at most 180 bytes; two short texts
+    uint8_t resource[RESOURCE_MAX], scope[SCOPE_MAX];
+    size_t resource_len = write_resource(instance, resource), scope_len = write_scope(scope);
+    size_t scope_spans = scope_len + span_bytes;
+    uint8_t *at = ret_bytes;
+    *at++ = TAG(1, WIRE_BYTES);
+    at = put_varint(at, resource_len + 1 + varint_len(scope_spans) + scope_spans);
+    at = put_bytes(at, resource, resource_len);
+    *at++ = TAG(2, WIRE_BYTES);
+    at = put_varint(at, scope_spans);
+    at = put_bytes(at, scope, scope_len);
+    return (size_t)(at - ret_bytes);
 }

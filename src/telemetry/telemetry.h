@@ -128,7 +128,7 @@ static inline bool tw_trace_is_on(const struct tw_trace *trace) {
 void tw_trace_span(struct tw_trace *trace, enum tw_trace_span span, int64_t start_ns, int64_t end_ns,
                    enum tw_code code, int64_t amount);
 struct tw_trace_root {
-    const char *name;           // "POST /functions/:id/invoke"
+    const char *name;           // of what is no request; a request's is its method and route
     const char *method, *route; // NULL: what is traced is no request, and has no status
     struct tw_str function;     // empty: none
     const char *request_id;     // may be NULL

@@ -14,10 +14,9 @@ static bool has_parent(const struct tw_trace_context *context) {
 }
 
 static uint64_t low_56_bits(const uint8_t trace_id[16]) {
-    uint64_t value = 0;
-    for (int i = 9; i < 16; i++)
-        value = value << 8 | trace_id[i];
-    return value;
+    uint64_t value;
+    memcpy(&value, trace_id + 8, sizeof value);
+    return __builtin_bswap64(value) & ((1ULL << 56) - 1);
 }
 
 static bool is_sampled(const struct tw_tracer *tracer, const struct tw_trace_context *context) {
@@ -68,8 +67,9 @@ void tw_trace_span(struct tw_trace *trace, enum tw_trace_span span, int64_t star
 void tw_trace_end(struct tw_trace *trace, const struct tw_trace_root *root, int64_t end_ns) {
     if (!tw_trace_is_on(trace))
         return;
-    uint8_t bytes[TELEMETRY_TRACE_BYTES_MAX];
-    size_t len = telemetry_otlp_spans(trace, root, end_ns, tw_clock_wall_ns() - tw_clock_ns(), bytes);
+    TW_UNINITIALIZED uint8_t bytes[TELEMETRY_TRACE_BYTES_MAX]; // some hundred are used
+    size_t len =
+        telemetry_otlp_spans(trace, root, end_ns, telemetry_tracer_wall_offset(trace->tracer), bytes);
     telemetry_tracer_put(trace->tracer, tw_span_of(bytes, len), trace->count + 1);
     trace->tracer = NULL;
 }

@@ -9,8 +9,8 @@
 #include "telemetry/telemetry.h"
 
 enum {
-    TELEMETRY_TEXT_MAX = 128,            // of an attribute's value; longer ones are cut
-    TELEMETRY_TRACE_BYTES_MAX = 8 << 10, // a root of at most 900 bytes and 24 children of at most 200
+    TELEMETRY_TEXT_MAX = 127,            // of an attribute's value; longer ones are cut. One byte of length
+    TELEMETRY_TRACE_BYTES_MAX = 8 << 10, // a root of at most 1,700 bytes and 24 children of at most 260
     TELEMETRY_BATCH_MAX = 4 << 20,       // spans that wait: about 20,000; gRPC receivers take 4 MiB a message
     TELEMETRY_BATCH_SEND = 512 << 10,    // as many are sent before the interval is over
     TELEMETRY_BATCH_MS = 1000,           // how long a span waits at most when all is well
@@ -45,5 +45,7 @@ void telemetry_collector_hurry(struct telemetry_collector *collector);
 
 // ---- tracer.c ----
 uint64_t telemetry_tracer_threshold(const struct tw_tracer *tracer);
+int64_t
+telemetry_tracer_wall_offset(const struct tw_tracer *tracer); // the wall clock's, at most a second old
 // Any thread; never waits for more than a copy.
 void telemetry_tracer_put(struct tw_tracer *tracer, struct tw_span bytes, uint32_t spans);

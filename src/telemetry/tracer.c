@@ -20,6 +20,7 @@ struct tw_tracer {
     struct tw_cond some;
     struct tw_buf filling;
     uint32_t filling_spans;
+    struct tw_counter wall_offset_ns; // any thread reads it
     bool stopping;
     bool started;
     pthread_t thread;
@@ -32,6 +33,14 @@ struct tw_tracer {
 
 uint64_t telemetry_tracer_threshold(const struct tw_tracer *tracer) {
     return tracer->threshold;
+}
+
+int64_t telemetry_tracer_wall_offset(const struct tw_tracer *tracer) {
+    return tw_counter_get(&tracer->wall_offset_ns);
+}
+
+static void note_clocks(struct tw_tracer *tracer) {
+    tw_counter_set(&tracer->wall_offset_ns, tw_clock_wall_ns() - tw_clock_ns());
 }
 
 static void count(enum tw_metric metric, const char *result, uint32_t spans) {
@@ -110,8 +119,10 @@ static void send_batch(struct tw_tracer *tracer, bool is_last) {
 
 static void run(void *context) {
     struct tw_tracer *tracer = context;
-    while (take_batch(tracer))
+    while (take_batch(tracer)) {
+        note_clocks(tracer);
         send_batch(tracer, false);
+    }
     send_batch(tracer, true);
 }
 
@@ -132,6 +143,7 @@ struct tw_tracer *tw_tracer_new(const struct tw_tracer_options *options, struct 
     tw_cond_init(&tracer->some);
     tw_buf_init(&tracer->filling, TELEMETRY_BATCH_MAX);
     tw_buf_init(&tracer->sending, TELEMETRY_BATCH_MAX);
+    note_clocks(tracer);
     tracer->threshold = (uint64_t)(options->ratio * (double)(1ULL << 56));
     tracer->instance = tw_str_dup(tw_str_from(options->instance));
     tracer->collector = telemetry_collector_new(options, err);
