@@ -59,7 +59,8 @@ enum engine_taken engine_executor_take(struct tw_executor *executor, struct engi
         return ENGINE_FOR_WORKERS;
     struct engine_share *share = engine_fair_get(&state->ready, invoke->tenant, engine_weight_of(invoke));
     int64_t wait_ns, now_ns = invoke->times.queued_ns;
-    if (!invoke->is_patient &&
+    // So few brief ones wait here that none is refused, even where the loop itself has to wait for a processor.
+    if (!invoke->is_patient && state->mean_ns >= ENGINE_BRIEF_NS &&
         !engine_crowd_admits(&state->ready, share, &state->engine->sched.patience, now_ns, &wait_ns)) {
         engine_crowd_refuse(&state->ready, share, wait_ns, err);
         return ENGINE_REFUSED;

@@ -57,8 +57,10 @@ enum {
     ENGINE_SHARES_MAX = 65'536,  // with calls at once
     ENGINE_RETRY_MAX_S = 30,     // the longest Retry-After
     ENGINE_BURST_MS_DEFAULT = 100, // CoDel's interval: some round trips
+    ENGINE_BRIEF_NS =
+        250'000, // calls of an event loop that take less are never refused: 64 of them are 16 ms
     ENGINE_SHORT_TARGETS =
-        10, // calls of less than a tick may wait so many targets: HTTP is what takes their time
+        20, // calls of less than a tick may wait so many targets: HTTP is what takes their time
     ENGINE_CALM_BURSTS = 10, // without a refusal, before bursts are let in again
     ENGINE_GAP_SAMPLES = 8,  // that an average looks back on
 };
