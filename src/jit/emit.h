@@ -186,6 +186,10 @@ void jit_jump(struct jit_emit *e, uint32_t block); // flow.c: ends the LLVM bloc
 // agree.c: whether scalars can tell that all lanes, all W of them there, take the varying branch of `block` the
 // same way: i1 for all true and for all false.
 bool jit_agreement(struct jit_emit *e, const struct jit_block *block, LLVMValueRef ret_all[2]);
+// serial.c: loops whose lanes are better run one after the other.
+bool jit_is_serial(const struct jit_code *code, uint32_t block);
+[[nodiscard]] bool jit_emit_serial(struct jit_emit *e, uint32_t block);
+void jit_jump_out(struct jit_emit *e, uint32_t loop_block, uint32_t to); // flow.c: all its lanes, for good
 bool jit_points_find(const struct jit_code *code, struct jit_points *ret_points, struct tw_error *err);
 uint32_t jit_point_at(const struct jit_emit *e, uint32_t block, uint32_t at); // JIT_NONE: none
 LLVMTypeRef jit_exact_type(struct jit_emit *e);

@@ -49,7 +49,7 @@ static bool has_wide_access(const struct jit_emit *e, uint32_t block) {
 // Blocks that are worth a second version for warps with all lanes there, or that lie in a loop with such a one.
 static bool wants_full_version(const struct jit_emit *e, uint32_t block) {
     const struct jit_code *code = e->code;
-    if (code->exact || code->blocks[block].count > FULL_VERSION_MAX ||
+    if (code->exact || jit_is_serial(code, block) || code->blocks[block].count > FULL_VERSION_MAX ||
         (!e->flow.masks[block] && LLVMIsConstant(e->start_mask)))
         return false;
     if (has_wide_access(e, block))
@@ -248,6 +248,22 @@ static void jump_yielding(struct jit_emit *e, uint32_t block, uint64_t *set) {
     e->mask_full = full;
 }
 
+void jit_jump_out(struct jit_emit *e, uint32_t loop_block, uint32_t to) {
+    uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.node_count));
+    if (!set) {
+        e->out_of_memory = true;
+        LLVMBuildBr(e->b, e->warp_end);
+        return;
+    }
+    candidates(e, loop_block, set);
+    jit_bit_clear(set, e->flow.end_node[e->code->blocks[loop_block].loop]); // nobody is left in the loop
+    if (to < e->code->count) {
+        hand_on(e, to, e->mask);
+        jit_bit_set(set, node_towards(e, loop_block, to));
+    }
+    go_first(e, set, to < e->code->count);
+}
+
 void jit_jump(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
     uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.node_count));
@@ -331,6 +347,8 @@ static bool emit_body(struct jit_emit *e, uint32_t block) {
         if (b->pending)
             LLVMBuildStore(e->b, LLVMConstNull(LLVMTypeOf(e->mask)), slot);
     }
+    if (jit_is_serial(e->code, block))
+        return jit_emit_serial(e, block);
     if (e->flow.fulls[block])
         branch_to_full(e, block);
     if (!emit_insts(e, block))
