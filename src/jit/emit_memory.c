@@ -137,9 +137,27 @@ static LLVMValueRef load_vector(struct jit_emit *e, const struct access *a, LLVM
     return masked_call(e, "llvm.masked.load", overloads, args, 3, 0);
 }
 
+// Where a loop leaps over what lies next to this warp's, asks for what the warp after the next will read: by then it has
+// come, and unlike the next round's it is known to be wanted.
+static void prefetch(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
+    enum { WARPS_AHEAD = 2, LINE_BYTES = 64, FOR_READING = 0, INTO_L2 = 2, DATA = 1 };
+    uint64_t bytes = (uint64_t)a->count * a->bytes * e->lanes;
+    int64_t moved = e->active_full ? jit_step(e->code, e->at_block, &a->inst->src[0]) : 0;
+    if (moved <= (int64_t)bytes && moved >= -(int64_t)bytes)
+        return;
+    LLVMTypeRef type = LLVMTypeOf(pointer);
+    for (uint64_t at = 0; at < bytes; at += LINE_BYTES) {
+        LLVMValueRef args[4] = {step(e, pointer, WARPS_AHEAD * bytes + at), jit_i32(e, FOR_READING),
+                                jit_i32(e, INTO_L2), jit_i32(e, DATA)};
+        (void)jit_intrinsic(e, "llvm.prefetch", &type, 1, args, 4);
+    }
+}
+
 static void load_contiguous(struct jit_emit *e, const struct access *a) {
     LLVMTypeRef type = LLVMVectorType(a->element, a->count * e->lanes);
-    LLVMValueRef all = load_vector(e, a, pointer_of(e, a->inst, false), type);
+    LLVMValueRef pointer = pointer_of(e, a->inst, false);
+    prefetch(e, a, pointer);
+    LLVMValueRef all = load_vector(e, a, pointer, type);
     for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
         unsigned indices[JIT_MAX_LANES];
         for (unsigned lane = 0; lane < e->lanes; lane++)

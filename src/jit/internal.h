@@ -161,6 +161,11 @@ static inline bool jit_is_uniform(struct jit_shape s) {
 }
 bool jit_reg_uniform(const struct jit_code *code, uint32_t reg);
 
+// How far an address moves in a round of the innermost loop around `block` (stride.c). WIDE: by a number of the launch;
+// 0: not at all, or not known.
+#define JIT_STEP_WIDE INT64_MAX
+int64_t jit_step(const struct jit_code *code, uint32_t block, const struct tw_kir_operand *address);
+
 // Which registers and constants never are a signalling NaN, as floats of 32 bits (quiet.c).
 [[nodiscard]] bool jit_find_quiet(struct jit_code *code, struct tw_error *err);
 bool jit_is_quiet(const struct jit_code *code, const struct tw_kir_operand *operand);

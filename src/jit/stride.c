@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How far an address moves from one round of its innermost loop to the next. Where a warp leaps over what other warps
+// read (loops that go on by the size of the block or of the grid), the processor's own prefetching finds no pattern;
+// the next warps' lines can be asked for while this one runs.
+
+#include "internal.h"
+
+enum { DEPTH_MAX = 12 }; // instructions from the address back to the counter
+
+// Confined: one search.
+struct search {
+    const struct jit_code *code;
+    uint32_t loop;
+};
+
+// The one instruction of the loop that writes the register. `ret_count`: how many there are.
+static const struct tw_kir_inst *writer(const struct search *s, uint32_t reg, unsigned *ret_count) {
+    const struct tw_kir_inst *found = NULL;
+    *ret_count = 0;
+    for (uint32_t b = s->code->loops[s->loop].header; b <= s->code->loops[s->loop].last; b++)
+        for (uint32_t i = 0; i < s->code->blocks[b].count; i++)
+            for (unsigned d = 0; d < s->code->blocks[b].insts[i].dst_count; d++)
+                if (s->code->blocks[b].insts[i].dst[d] == reg) {
+                    found = &s->code->blocks[b].insts[i];
+                    ++*ret_count;
+                }
+    return found;
+}
+
+static int64_t scaled(int64_t step, uint64_t factor) {
+    int64_t result;
+    if (step == JIT_STEP_WIDE || step == 0)
+        return step;
+    return __builtin_mul_overflow(step, (int64_t)factor, &result) ? JIT_STEP_WIDE : result;
+}
+
+static int64_t step_of(const struct search *s, const struct tw_kir_operand *operand, unsigned depth);
+
+// reg = reg + something: what it counts up by.
+static int64_t count_of(const struct search *s, const struct tw_kir_operand *by, unsigned bits) {
+    unsigned writers;
+    if (by->is_imm)
+        return bits == 32 ? (int32_t)by->bits : (int64_t)by->bits;
+    (void)writer(s, by->reg, &writers);
+    return writers == 0 && jit_reg_uniform(s->code, by->reg) ? JIT_STEP_WIDE : 0;
+}
+
+static int64_t sum_of(const struct search *s, const struct tw_kir_inst *inst, unsigned depth) {
+    for (unsigned i = 0; i < 2; i++)
+        if (!inst->src[i].is_imm && inst->src[i].reg == inst->dst[0])
+            return count_of(s, &inst->src[!i], tw_kir_type_bits(inst->type));
+    int64_t a = step_of(s, &inst->src[0], depth), b = step_of(s, &inst->src[1], depth), sum;
+    if (a == JIT_STEP_WIDE || b == JIT_STEP_WIDE)
+        return JIT_STEP_WIDE;
+    return __builtin_add_overflow(a, b, &sum) ? JIT_STEP_WIDE : sum;
+}
+
+static int64_t step_of(const struct search *s, const struct tw_kir_operand *operand, unsigned depth) {
+    unsigned writers;
+    if (operand->is_imm || depth == 0)
+        return 0;
+    const struct tw_kir_inst *inst = writer(s, operand->reg, &writers);
+    if (writers != 1 || inst->guard != TW_KIR_NO_REG)
+        return 0;
+    switch ((int)inst->op) {
+    case TW_KIR_ADD:
+        return sum_of(s, inst, depth - 1);
+    case TW_KIR_MOV:
+    case TW_KIR_CVT:
+        return step_of(s, &inst->src[0], depth - 1);
+    case TW_KIR_MUL:
+    case TW_KIR_MULWIDE:
+        return inst->src[1].is_imm ? scaled(step_of(s, &inst->src[0], depth - 1), inst->src[1].bits) : 0;
+    case TW_KIR_SHL:
+        return inst->src[1].is_imm && inst->src[1].bits < 32
+                   ? scaled(step_of(s, &inst->src[0], depth - 1), UINT64_C(1) << inst->src[1].bits)
+                   : 0;
+    default:
+        return 0;
+    }
+}
+
+int64_t jit_step(const struct jit_code *code, uint32_t block, const struct tw_kir_operand *address) {
+    struct search s = {.code = code, .loop = code->blocks[block].loop};
+    return s.loop == JIT_NONE ? 0 : step_of(&s, address, DEPTH_MAX);
+}
