@@ -49,6 +49,8 @@ static bool pass_on(const struct jit_emit *e, uint32_t from, uint64_t *to) {
     bool grew = false;
     if (b->term == JIT_BARRIER && !jit_is_yield(b)) {
         for (unsigned d = 0; d < b->last->dst_count; d++) {
+            if (b->last->dst[d] == TW_KIR_NO_REG)
+                continue; // nobody wants what the barrier counted
             grew |= !jit_bit(to, b->last->dst[d]);
             jit_bit_set(to, b->last->dst[d]);
         }

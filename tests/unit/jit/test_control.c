@@ -289,6 +289,20 @@ static uint32_t want_reductions(uint32_t t) {
     return odd + 1000 * all + 2000 * any + 10000 * of_block;
 }
 
+static uint32_t want_nothing(uint32_t t) {
+    return t + 7;
+}
+
+TW_TEST("a barrier whose reduction nobody looks at is a barrier") {
+    static const char text[] =
+        ENTRY REGS PLACE "add.u32 %r1, %r9, 7;\nsetp.eq.u32 %p1, %r9, 1;\n"
+                         "bar.red.popc.u32 %r2, 0, %p1;\nst.global.u32 [%rd9], %r1;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    check_words(run_text(&rig, text, 32, 32, 1, 64, 0, TW_KERNEL_OK), 64, want_nothing);
+    rig_done(&rig);
+}
+
 TW_TEST("reductions at several barriers, with counts, are each those of the threads that meet there") {
     static const char text[] = ENTRY REGS PLACE
         "shr.u32 %r1, %r9, 6;\nadd.u32 %r1, %r1, 1;\nrem.u32 %r2, %r9, 3;\nsetp.eq.u32 %p1, %r2, 1;\n"
