@@ -248,6 +248,9 @@ LLVMValueRef jit_avx512_min_max(struct jit_emit *e, bool min, LLVMValueRef *src,
 LLVMValueRef jit_avx512_fraction(struct jit_emit *e, LLVMValueRef x);
 LLVMValueRef jit_avx512_scale(struct jit_emit *e, LLVMValueRef y, LLVMValueRef n);
 [[nodiscard]] bool jit_emit_cvt(struct jit_emit *e, const struct tw_kir_inst *inst);
+// To and from pairs of eight-bit floats, whole registers. NULL: not supported.
+[[nodiscard]] LLVMValueRef jit_emit_to_fp8(struct jit_emit *e, const struct tw_kir_inst *inst, bool vector);
+[[nodiscard]] LLVMValueRef jit_emit_from_fp8(struct jit_emit *e, const struct tw_kir_inst *inst, bool vector);
 // Rounded toward zero, down or up. NULL: not supported.
 [[nodiscard]] LLVMValueRef jit_emit_rounded(struct jit_emit *e, const struct tw_kir_inst *inst,
                                             LLVMValueRef *src);

@@ -92,26 +92,76 @@ static LLVMValueRef correct(struct jit_emit *e, unsigned round, LLVMValueRef nea
     return LLVMBuildBitCast(e->b, bits, narrow, "");
 }
 
+static LLVMValueRef magnitude_of(struct jit_emit *e, LLVMValueRef v, bool sign) {
+    if (!sign)
+        return v;
+    return LLVMBuildSelect(e->b, LLVMBuildICmp(e->b, LLVMIntSLT, v, LLVMConstNull(LLVMTypeOf(v)), ""),
+                           LLVMBuildNeg(e->b, v, ""), v, "");
+}
+
+static LLVMValueRef with_sign_of(struct jit_emit *e, LLVMValueRef size, LLVMValueRef v, bool sign) {
+    if (!sign)
+        return size;
+    LLVMValueRef negative = LLVMBuildICmp(e->b, LLVMIntSLT, v, LLVMConstNull(LLVMTypeOf(v)), "");
+    return LLVMBuildSelect(e->b, negative, LLVMBuildFNeg(e->b, size, ""), size, "");
+}
+
+// A 64-bit integer as a double that rounds on to anything of at most 40 bits as the integer itself would: where it is
+// too long its last bit says whether any bit below was set.
+static LLVMValueRef sticky_double(struct jit_emit *e, LLVMValueRef v, bool sign, LLVMTypeRef f64) {
+    LLVMTypeRef type = LLVMTypeOf(v);
+    LLVMValueRef size = magnitude_of(e, v, sign), zero = LLVMConstNull(type);
+    LLVMValueRef is_long = LLVMBuildICmp(e->b, LLVMIntUGE, size, jit_const(type, UINT64_C(1) << 53), "");
+    LLVMValueRef below =
+        LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildAnd(e->b, size, jit_const(type, 0x7ff), ""), zero, "");
+    LLVMValueRef cut = LLVMBuildOr(e->b, LLVMBuildLShr(e->b, size, jit_const(type, 11), ""),
+                                   LLVMBuildZExt(e->b, below, type, ""), "");
+    LLVMValueRef real = LLVMBuildUIToFP(e->b, LLVMBuildSelect(e->b, is_long, cut, size, ""), f64, "");
+    LLVMValueRef scaled = LLVMBuildFMul(e->b, real, jit_fconst(f64, 2048), "");
+    return with_sign_of(e, LLVMBuildSelect(e->b, is_long, scaled, real, ""), v, sign);
+}
+
+// A 64-bit integer to a double, toward zero, down or up: the bits that fit, and the next number where that is wanted.
+static LLVMValueRef directed_double(struct jit_emit *e, unsigned round, LLVMValueRef v, bool sign,
+                                    LLVMTypeRef f64) {
+    LLVMTypeRef type = LLVMTypeOf(v);
+    LLVMValueRef size = magnitude_of(e, v, sign), zero = LLVMConstNull(type);
+    LLVMValueRef args[2] = {size, LLVMConstNull(jit_int(e, 1))};
+    LLVMValueRef zeros = jit_intrinsic(e, "llvm.ctlz", &type, 1, args, 2);
+    LLVMValueRef more = jit_binary(e, "llvm.usub.sat", jit_const(type, 11), zeros);
+    LLVMValueRef ones = LLVMConstAllOnes(type);
+    LLVMValueRef kept = LLVMBuildAnd(e->b, size, LLVMBuildShl(e->b, ones, more, ""), "");
+    LLVMValueRef bits = LLVMBuildBitCast(e->b, LLVMBuildUIToFP(e->b, kept, f64, ""), type, "");
+    LLVMValueRef away = LLVMBuildICmp(e->b, LLVMIntNE, kept, size, "");
+    LLVMValueRef negative =
+        sign ? LLVMBuildICmp(e->b, LLVMIntSLT, v, zero, "") : LLVMConstNull(LLVMTypeOf(away));
+    if (round == TW_KIR_RZ)
+        away = LLVMConstNull(LLVMTypeOf(away));
+    else
+        away = LLVMBuildAnd(e->b, away, round == TW_KIR_RM ? negative : LLVMBuildNot(e->b, negative, ""), "");
+    bits = LLVMBuildAdd(e->b, bits, LLVMBuildZExt(e->b, away, type, ""), "");
+    return with_sign_of(e, LLVMBuildBitCast(e->b, bits, f64, ""), v, sign);
+}
+
+static LLVMValueRef narrow(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef v, uint8_t to,
+                           bool vector);
+
 static LLVMValueRef from_integer(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef v,
                                  bool vector) {
-    LLVMTypeRef type = lane_type(e, inst->type, vector), f64 = lane_type(e, TW_KIR_F64, vector),
-                f32 = lane_type(e, TW_KIR_F32, vector);
-    bool sign = tw_kir_type_is_signed(inst->type2),
-         small = inst->type == TW_KIR_F16 || inst->type == TW_KIR_BF16;
+    LLVMTypeRef f64 = lane_type(e, TW_KIR_F64, vector), f32 = lane_type(e, TW_KIR_F32, vector);
+    bool sign = tw_kir_type_is_signed(inst->type2);
     unsigned from = tw_kir_type_bits(inst->type2);
     bool exact_f64 = from <= 32;
     if (inst->type == TW_KIR_F64 && (exact_f64 || !directed(inst)))
         return sign ? LLVMBuildSIToFP(e->b, v, f64, "") : LLVMBuildUIToFP(e->b, v, f64, "");
     if (inst->type == TW_KIR_F32 && !directed(inst))
         return sign ? LLVMBuildSIToFP(e->b, v, f32, "") : LLVMBuildUIToFP(e->b, v, f32, "");
-    if (!exact_f64)
-        return NULL;
-    LLVMValueRef exact = sign ? LLVMBuildSIToFP(e->b, v, f64, "") : LLVMBuildUIToFP(e->b, v, f64, "");
-    if (inst->type == TW_KIR_F32)
-        return correct(e, inst->round, LLVMBuildFPTrunc(e->b, exact, f32, ""), exact);
-    if (!small || directed(inst))
-        return NULL;
-    return jit_from_f32(e, jit_round_to_odd(e, exact), type);
+    if (inst->type == TW_KIR_F64)
+        return directed_double(e, inst->round, v, sign, f64);
+    LLVMValueRef exact = !exact_f64 ? sticky_double(e, v, sign, f64)
+                         : sign     ? LLVMBuildSIToFP(e->b, v, f64, "")
+                                    : LLVMBuildUIToFP(e->b, v, f64, "");
+    return narrow(e, inst, exact, inst->type, vector);
 }
 
 static LLVMValueRef to_integer(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef v,
@@ -146,6 +196,22 @@ static LLVMValueRef to_tf32(struct jit_emit *e, const struct tw_kir_inst *inst, 
     return LLVMBuildBitCast(e->b, LLVMBuildSelect(e->b, special, bits, sum, ""), type, "");
 }
 
+// A float to a bfloat, toward zero, down or up: its upper half, or the next one.
+static LLVMValueRef directed_bfloat(struct jit_emit *e, unsigned round, LLVMValueRef v, LLVMTypeRef type) {
+    LLVMTypeRef i32 = jit_like_int(e, LLVMTypeOf(v));
+    LLVMValueRef bits = LLVMBuildBitCast(e->b, v, i32, ""), zero = LLVMConstNull(i32);
+    LLVMValueRef upper = LLVMBuildLShr(e->b, bits, jit_const(i32, 16), "");
+    if (round != TW_KIR_RZ) {
+        LLVMValueRef low = LLVMBuildAnd(e->b, bits, jit_const(i32, 0xffff), "");
+        LLVMValueRef side = LLVMBuildICmp(e->b, round == TW_KIR_RM ? LLVMIntSLT : LLVMIntSGE, bits, zero, "");
+        LLVMValueRef away = LLVMBuildAnd(e->b, side, LLVMBuildICmp(e->b, LLVMIntNE, low, zero, ""), "");
+        upper = LLVMBuildAdd(e->b, upper, LLVMBuildZExt(e->b, away, i32, ""), "");
+    }
+    LLVMValueRef nan = LLVMBuildFCmp(e->b, LLVMRealUNO, v, v, "");
+    upper = LLVMBuildSelect(e->b, nan, jit_const(i32, 0x7fff), upper, "");
+    return LLVMBuildBitCast(e->b, LLVMBuildTrunc(e->b, upper, jit_resize(e, i32, 16), ""), type, "");
+}
+
 // Floats to one narrower type, with the direction.
 static LLVMValueRef narrow(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef v, uint8_t to,
                            bool vector) {
@@ -161,11 +227,7 @@ static LLVMValueRef narrow(struct jit_emit *e, const struct tw_kir_inst *inst, L
         return jit_from_f32(e, v, type);
     if (to == TW_KIR_F16)
         return correct(e, inst->round, LLVMBuildFPTrunc(e->b, v, type, ""), v);
-    if (inst->round != TW_KIR_RZ)
-        return NULL;
-    LLVMTypeRef i32 = jit_like_int(e, LLVMTypeOf(v)); // bfloat toward zero: the upper half
-    LLVMValueRef upper = LLVMBuildLShr(e->b, LLVMBuildBitCast(e->b, v, i32, ""), jit_const(i32, 16), "");
-    return LLVMBuildBitCast(e->b, LLVMBuildTrunc(e->b, upper, jit_resize(e, i32, 16), ""), type, "");
+    return directed_bfloat(e, inst->round, v, type);
 }
 
 static LLVMValueRef limit(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef v) {
@@ -214,16 +276,27 @@ static bool is_pair(uint8_t type) {
     return type == TW_KIR_F16X2 || type == TW_KIR_BF16X2;
 }
 
+static bool is_fp8(uint8_t type) {
+    return type == TW_KIR_E4M3X2 || type == TW_KIR_E5M2X2;
+}
+
 static LLVMValueRef convert(struct jit_emit *e, const struct tw_kir_inst *inst, bool vector) {
+    if (is_fp8(inst->type))
+        return jit_emit_to_fp8(e, inst, vector);
+    if (is_fp8(inst->type2))
+        return jit_emit_from_fp8(e, inst, vector);
     if (inst->src_count == 2)
         return is_pair(inst->type) && inst->type2 == TW_KIR_F32 ? pack_halves(e, inst, vector) : NULL;
     if (is_pair(inst->type) || is_pair(inst->type2) || inst->type >= TW_KIR_E4M3X2 ||
         inst->type2 >= TW_KIR_E4M3X2)
         return NULL;
     LLVMValueRef v = jit_read_typed(e, &inst->src[0], inst->type2, vector);
-    if (is_float(inst->type))
-        return is_float(inst->type2) ? between_floats(e, inst, v, inst->type, vector)
-                                     : from_integer(e, inst, v, vector);
+    if (is_float(inst->type) && is_float(inst->type2))
+        return between_floats(e, inst, v, inst->type, vector);
+    if (is_float(inst->type)) {
+        v = from_integer(e, inst, v, vector);
+        return inst->mods & TW_KIR_SAT ? jit_saturate(e, v) : v;
+    }
     return is_float(inst->type2) ? to_integer(e, inst, v, vector) : between_integers(e, inst, v, vector);
 }
 
