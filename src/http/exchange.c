@@ -195,7 +195,7 @@ static bool authorise(struct http_exchange *x, struct tw_error *err) {
         return authorise_scrape(x, err);
     if (x->route->access != HTTP_TOKEN)
         return true;
-    return check_tenant_header(x, err) &&
+    return http_headers_are_single(x, err) && check_tenant_header(x, err) &&
            tw_tenants_authorise(x->loop->http->options.tenants, http_header_find(x, TW_STR("authorization")),
                                 http_header_find(x, TW_STR("x-tensorwasm-tenant")), &x->caller, err) &&
            tw_caller_may(&x->caller, x->route->role, err);

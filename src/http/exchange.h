@@ -161,6 +161,8 @@ struct tw_service *http_service(const struct http_exchange *x);
 // The first header of that name (lower case), empty when there is none.
 struct tw_str http_header_find(const struct http_exchange *x, struct tw_str name);
 bool http_header_has(const struct http_exchange *x, struct tw_str name);
+// INVALID_REQUEST when one that may decide who asks, or what for, is there twice.
+[[nodiscard]] bool http_headers_are_single(const struct http_exchange *x, struct tw_error *err);
 // A query parameter, decoded, in the arena; empty when absent. INVALID_REQUEST for a bad escape.
 [[nodiscard]] bool http_query_find(struct http_exchange *x, struct tw_str name, struct tw_str *ret_value,
                                    struct tw_error *err);

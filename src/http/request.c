@@ -15,6 +15,28 @@ static const struct http_field *find(const struct http_exchange *x, struct tw_st
     return NULL;
 }
 
+// Each says one thing: of two, whoever stands before us may have believed the other one.
+bool http_headers_are_single(const struct http_exchange *x, struct tw_error *err) {
+    static const struct tw_str names[] = {
+        {"authorization", 13},   {"x-tensorwasm-tenant", 19}, {"x-tensorwasm-deadline-ms", 24},
+        {"idempotency-key", 15}, {"content-type", 12},
+    };
+    const char *head = (const char *)x->head.data;
+    unsigned seen = 0;
+    for (unsigned i = 0; i < x->field_count; i++) {
+        struct tw_str name = tw_str_of(head + x->fields[i].name_at, x->fields[i].name_len);
+        for (unsigned k = 0; k < TW_COUNT(names); k++) {
+            if (!tw_str_equal(name, names[k]))
+                continue;
+            if (seen & 1U << k)
+                return tw_fail(err, TW_ERR_INVALID_REQUEST, "the header %s is there twice; send it once",
+                               names[k].data);
+            seen |= 1U << k;
+        }
+    }
+    return true;
+}
+
 struct tw_str http_header_find(const struct http_exchange *x, struct tw_str name) {
     const struct http_field *field = find(x, name);
     return field ? tw_str_of((const char *)x->head.data + field->value_at, field->value_len) : TW_STR("");

@@ -215,13 +215,8 @@ static uint8_t *put_root_attributes(uint8_t *at, const struct tw_trace *trace,
         at = put_text(at, ATTRIBUTES, "http.route", route);
         at = put_number(at, ATTRIBUTES, "http.response.status_code", root->status);
     }
-    char digits[20]; // as a text: beyond an int64
-    size_t from = sizeof digits;
-    uint64_t tenant = root->tenant;
-    do
-        digits[--from] = (char)('0' + tenant % 10);
-    while (tenant /= 10);
-    at = put_text(at, ATTRIBUTES, "tensor_wasm.tenant", tw_str_of(digits + from, sizeof digits - from));
+    char digits[TW_U64_DIGITS]; // as a text: beyond an int64
+    at = put_text(at, ATTRIBUTES, "tensor_wasm.tenant", tw_str_of_u64(root->tenant, digits));
     if (root->function.len)
         at = put_text(at, ATTRIBUTES, "tensor_wasm.function", root->function);
     if (root->request_id)

@@ -179,9 +179,13 @@ static bool parse_tenant(const struct tw_tenants *tenants, struct tw_str text, u
         return true;
     if (text.len == 0)
         return tw_fail(err, TW_ERR_INVALID_TENANT, "this server wants the header X-TensorWasm-Tenant");
-    if (!tw_str_u64(text, ret_tenant))
+    // One spelling each: others that compare texts must not be deceived by 07.
+    bool is_plain = text.len == 1 || text.data[0] != '0';
+    if (!is_plain || !tw_str_u64(text, ret_tenant))
         return tw_fail(err, TW_ERR_INVALID_TENANT,
-                       "X-TensorWasm-Tenant takes a decimal number from 0 to %" PRIu64, UINT64_MAX);
+                       "X-TensorWasm-Tenant takes a decimal number from 0 to %" PRIu64
+                       ", without zeros before it",
+                       UINT64_MAX);
     return true;
 }
 

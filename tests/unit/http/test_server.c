@@ -82,6 +82,33 @@ TW_TEST("errors are problem bodies with the headers their status asks for") {
     gateway_stop(&gateway);
 }
 
+TW_TEST("a header that decides who asks, or what for, is there once and has one spelling") {
+    static const char *const twice[] = {"Authorization: Bearer wrong",
+                                        "authorization: Bearer sixteen-or-more-chars",
+                                        "X-TensorWasm-Tenant: 7",
+                                        "x-tensorwasm-tenant: 8",
+                                        "X-TensorWasm-Deadline-Ms: 5\r\nX-TensorWasm-Deadline-Ms: 6",
+                                        "Idempotency-Key: a\r\nIdempotency-Key: a",
+                                        "Content-Type: text/plain\r\nContent-Type: application/json"};
+    struct gateway gateway;
+    char request[512];
+    gateway_start(&gateway, NULL, "sixteen-or-more-chars:tenant=*:role=invoke");
+    static const char *const form = INVOKE("echo") "Authorization: Bearer sixteen-or-more-chars\r\n"
+                                                   "X-TensorWasm-Tenant: %s\r\n%s\r\n\r\n";
+    for (size_t i = 0; i < TW_COUNT(twice); i++) {
+        snprintf(request, sizeof request, form, "7", twice[i]);
+        client_expect(&gateway, request, 400, "invalid_request");
+    }
+    static const char *const spellings[] = {"07", "00", "+7", "7.0", "7,8"};
+    for (size_t i = 0; i < TW_COUNT(spellings); i++) {
+        snprintf(request, sizeof request, form, spellings[i], "Accept: */*");
+        client_expect(&gateway, request, 400, "invalid_tenant");
+    }
+    snprintf(request, sizeof request, form, "0", "Accept: */*\r\nAccept: text/plain");
+    client_expect(&gateway, request, 200, NULL);
+    gateway_stop(&gateway);
+}
+
 TW_TEST("the functions' routes hand over what the request says") {
     struct gateway gateway;
     gateway_start(&gateway, NULL, NULL);
