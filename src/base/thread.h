@@ -46,6 +46,12 @@ static inline void tw_lock_give_scope(struct tw_lock **lock) {
 [[nodiscard]] bool tw_thread_start(pthread_t *ret_thread, const char *name, void (*run)(void *),
                                    void *context, struct tw_error *err);
 void tw_thread_join(pthread_t thread);
+// The calling thread's number in the kernel.
+pid_t tw_thread_id(void);
+// A thread that computes for long stands back: it asks for long turns, so that whoever wakes meanwhile gets the processor
+// from it at once and not at the end of a usual turn. What it gets in all stays the same. For Linux's EEVDF scheduler,
+// from 6.12 on, without any privilege; older kernels take no notice.
+void tw_thread_stand_back(pid_t thread, bool on);
 // CPU time that a thread, which runs, has used, in ns.
 int64_t tw_thread_cpu_ns(pthread_t thread);
 

@@ -109,6 +109,7 @@ void engine_runner_join(struct tw_engine *engine, struct engine_runner *runner) 
     TW_LOCK_SCOPE(&sched->lock);
     runner->engine = engine;
     runner->thread = pthread_self();
+    runner->thread_id = tw_thread_id();
     runner->next = sched->runners;
     if (runner->next)
         runner->next->prev = runner;
@@ -179,6 +180,7 @@ static void leave_managed(struct engine_runner *runner) {
         runner->was_managed = true;
         tw_counter_add(&sched->held, -1);
         sched->busy += runner->is_worker;
+        tw_thread_stand_back(runner->thread_id, false);
         engine_fair_unbar(&sched->fair);
         engine_sched_call_worker_locked(sched);
     }
@@ -233,6 +235,7 @@ static bool manage(struct engine_sched *sched, struct engine_runner *runner, uin
     bool is_cancelled = tw_state_look(&call->cancelled);
     if (!is_cancelled && invoke->deadline_ns > now_ns)
         tw_counter_set(&invoke->module->long_calls, ENGINE_LONG_CALLS);
+    tw_thread_stand_back(runner->thread_id, true);
     runner->charged_ns = call->entered_ns;
     charge(runner, now_ns);
     runner->turn_ns = now_ns - ENGINE_SLICE_NS; // the turn it has begun in was not given to it

@@ -134,6 +134,7 @@ struct engine_runner {
 
     struct engine_runner *next, *prev;
     pthread_t thread;
+    pid_t thread_id;
     uint32_t seen; // the word at the last tick
     // When that word was seen first, on the clock and in the thread's CPU time.
     int64_t seen_ns, seen_cpu_ns;

@@ -2,7 +2,10 @@
 //
 // Locks, conditions, threads and their signal masks.
 
+#include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "harness/test.h"
 
@@ -97,4 +100,17 @@ TW_TEST("without memory no thread is started") {
     tw_fault_configure(NULL);
     ck_assert(!started);
     ck_assert_int_eq(err.code, TW_ERR_CAPACITY);
+}
+
+TW_TEST("a thread that stood back is as it was") {
+    ck_assert_int_eq(tw_thread_id(), getpid()); // a test's only thread
+    int policy = sched_getscheduler(0), niceness = getpriority(PRIO_PROCESS, 0);
+    for (int i = 0; i < 3; i++) {
+        tw_thread_stand_back(tw_thread_id(), true);
+        ck_assert_int_ge(getpriority(PRIO_PROCESS, 0), niceness);
+        tw_thread_stand_back(tw_thread_id(), false);
+        ck_assert_int_eq(sched_getscheduler(0), policy);
+        ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), niceness);
+    }
+    tw_thread_stand_back(INT32_MAX, true); // a thread that is not there: nothing happens
 }
