@@ -246,6 +246,7 @@ bool jit_avx512_takes(const struct jit_emit *e, LLVMValueRef v);
 // `quiet`: the source is never a signalling NaN.
 LLVMValueRef jit_avx512_min_max(struct jit_emit *e, bool min, LLVMValueRef *src, const bool *quiet);
 LLVMValueRef jit_avx512_fraction(struct jit_emit *e, LLVMValueRef x);
+LLVMValueRef jit_avx512_rsqrt(struct jit_emit *e, LLVMValueRef x);
 LLVMValueRef jit_avx512_scale(struct jit_emit *e, LLVMValueRef y, LLVMValueRef n);
 [[nodiscard]] bool jit_emit_cvt(struct jit_emit *e, const struct tw_kir_inst *inst);
 // To and from pairs of eight-bit floats, whole registers. NULL: not supported.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Float operations for which AVX-512 has an instruction of its own, where portable IR takes five to twenty: the smaller
-// and the greater number with PTX's rules for NaN and zeros (vrange), and 2^x (vreduce, vscalef). Vectors of any length
+// and the greater number with PTX's rules for NaN and zeros (vrange), 2^x (vreduce, vscalef) and 1/√x (vrsqrt14). Vectors of any length
 // are done in pieces of a register. Sources: Intel's Software Developer's Manual, volume 2, of these instructions.
 
 #include "emit.h"
@@ -32,12 +32,13 @@ static LLVMValueRef cut(struct jit_emit *e, LLVMValueRef v, struct piece p, unsi
     return jit_shuffle(e, v, NULL, indices, p.lanes);
 }
 
-// Confined: one instruction, `llvm.x86.avx512.mask.NAME.ps.BITS`. `immediate` stands behind the sources; `carry`: they
-// are followed by what lanes without a mask bit keep.
+// Confined: one instruction, `llvm.x86.avx512.NAME.ps.BITS`. `immediate` stands behind the sources; `carry`: they are
+// followed by what lanes without a mask bit keep.
 struct machine_op {
     const char *name;
     int immediate; // -1: none
     bool carry;
+    bool estimates; // and does not round
 };
 
 static LLVMValueRef one_piece(struct jit_emit *e, const struct machine_op *op, const LLVMValueRef *sources,
@@ -45,7 +46,7 @@ static LLVMValueRef one_piece(struct jit_emit *e, const struct machine_op *op, c
     char name[64];
     LLVMValueRef args[8];
     unsigned n = 0;
-    snprintf(name, sizeof name, "llvm.x86.avx512.mask.%s.ps.%u", op->name, p.bits);
+    snprintf(name, sizeof name, "llvm.x86.avx512.%s.ps.%u", op->name, p.bits);
     for (unsigned i = 0; i < count; i++)
         args[n++] = sources[i];
     if (op->immediate >= 0)
@@ -53,7 +54,7 @@ static LLVMValueRef one_piece(struct jit_emit *e, const struct machine_op *op, c
     if (op->carry)
         args[n++] = LLVMConstNull(LLVMTypeOf(sources[0]));
     args[n++] = LLVMConstAllOnes(jit_int(e, p.lanes < 8 ? 8 : p.lanes));
-    if (p.bits == 512)
+    if (p.bits == 512 && !op->estimates)
         args[n++] = jit_i32(e, 4); // rounds as the control register says
     return jit_intrinsic(e, name, NULL, 0, args, n);
 }
@@ -98,8 +99,9 @@ bool jit_avx512_takes(const struct jit_emit *e, LLVMValueRef v) {
 // vrange gives the number beside a quiet NaN, but a signalling one wins; so a signalling one is replaced by the other
 // source before (vfixupimm: a table of what each class of float becomes; 1: itself, 0: the other).
 LLVMValueRef jit_avx512_min_max(struct jit_emit *e, bool min, LLVMValueRef *src, const bool *quiet) {
-    static const struct machine_op range[2] = {{"range", 5, true}, {"range", 4, true}};
-    static const struct machine_op fix = {"fixupimm", 0, false};
+    static const struct machine_op range[2] = {{.name = "mask.range", .immediate = 5, .carry = true},
+                                               {.name = "mask.range", .immediate = 4, .carry = true}};
+    static const struct machine_op fix = {.name = "mask.fixupimm"};
     LLVMValueRef clean[2];
     for (unsigned i = 0; i < 2; i++)
         clean[i] = quiet[i] ? src[i]
@@ -110,12 +112,27 @@ LLVMValueRef jit_avx512_min_max(struct jit_emit *e, bool min, LLVMValueRef *src,
 
 // x - round(x), 0 for infinities.
 LLVMValueRef jit_avx512_fraction(struct jit_emit *e, LLVMValueRef x) {
-    static const struct machine_op reduce = {"reduce", 8, true};
+    static const struct machine_op reduce = {.name = "mask.reduce", .immediate = 8, .carry = true};
     return apply(e, &reduce, &x, 1);
 }
 
 // y × 2^n, rounded once; n is an integer or infinite.
 LLVMValueRef jit_avx512_scale(struct jit_emit *e, LLVMValueRef y, LLVMValueRef n) {
-    static const struct machine_op scale = {"scalef", -1, true};
+    static const struct machine_op scale = {.name = "mask.scalef", .immediate = -1, .carry = true};
     return apply(e, &scale, (LLVMValueRef[]){y, n}, 2);
+}
+
+// 1 / √x: an estimate y to 2^-14 and one step of Newton's, y + y/2 × (1 - x y²), which leaves less than 2^-23. The step
+// makes NaN of the infinity and the zero that 0 and infinity have; these stay as they are.
+LLVMValueRef jit_avx512_rsqrt(struct jit_emit *e, LLVMValueRef x) {
+    static const struct machine_op estimate = {
+        .name = "rsqrt14", .immediate = -1, .carry = true, .estimates = true};
+    LLVMTypeRef type = LLVMTypeOf(x);
+    LLVMValueRef y = apply(e, &estimate, &x, 1), product = LLVMBuildFMul(e->b, x, y, "");
+    LLVMValueRef left =
+        jit_intrinsic(e, "llvm.fma", &type, 1,
+                      (LLVMValueRef[]){LLVMBuildFNeg(e->b, product, ""), y, jit_fconst(type, 1)}, 3);
+    LLVMValueRef half = LLVMBuildFMul(e->b, y, jit_fconst(type, 0.5), "");
+    LLVMValueRef better = jit_intrinsic(e, "llvm.fma", &type, 1, (LLVMValueRef[]){half, left, y}, 3);
+    return LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealORD, left, left, ""), better, y, "");
 }

@@ -156,6 +156,8 @@ static LLVMValueRef min_max(struct jit_emit *e, const struct tw_kir_inst *inst, 
 }
 
 static LLVMValueRef reciprocal(struct jit_emit *e, LLVMValueRef a, bool root) {
+    if (root && jit_avx512_takes(e, a))
+        return jit_avx512_rsqrt(e, a);
     if (root)
         a = jit_unary(e, "llvm.sqrt", a);
     return LLVMBuildFDiv(e->b, jit_fconst(LLVMTypeOf(a), 1), a, "");

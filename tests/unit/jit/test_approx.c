@@ -69,7 +69,7 @@ static bool accepts_rcp(uint64_t got, uint64_t a, [[maybe_unused]] uint64_t b, [
 
 static bool accepts_rsqrt(uint64_t got, uint64_t a, [[maybe_unused]] uint64_t b,
                           [[maybe_unused]] uint64_t c) {
-    return close_to(got, 1 / sqrt((double)f_of(a)), 0x1p-22, 0);
+    return close_to(got, 1 / sqrt((double)f_of(a)), 0x1.125p-23, 0);
 }
 
 static bool accepts_sqrt(uint64_t got, uint64_t a, [[maybe_unused]] uint64_t b, [[maybe_unused]] uint64_t c) {
