@@ -142,8 +142,10 @@ void tw_log_stop(void) {
         while (tw_state_get(&writer.state) != ENDED &&
                tw_cond_wait(&writer.changed, &writer.lock, deadline_ns))
             ;
-        if (tw_state_get(&writer.state) != ENDED)
-            return; // it hangs in a write until the process ends; what is logged meanwhile is dropped
+        if (tw_state_get(&writer.state) != ENDED) {
+            pthread_detach(writer.thread); // it hangs in a write until the process ends
+            return;                        // and what is logged meanwhile finds no room
+        }
     }
     tw_thread_join(writer.thread);
     tw_state_set(&writer.state, OFF);

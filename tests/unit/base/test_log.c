@@ -106,3 +106,83 @@ TW_TEST("a line that is too long is cut, says so, and is still whole") {
     check_long(TW_LOG_JSON);
     check_long(TW_LOG_TEXT);
 }
+
+// ---- the thread that writes ----
+
+static char *drained; // what the reader got
+static size_t drained_len;
+
+static void *drain(void *context) {
+    (void)context;
+    enum { DRAIN_MAX = 8 << 20 };
+    drained = malloc(DRAIN_MAX);
+    ssize_t count;
+    while ((count = read(reading_end, drained + drained_len, DRAIN_MAX - 1 - drained_len)) > 0)
+        drained_len += (size_t)count;
+    drained[drained_len] = '\0';
+    return NULL;
+}
+
+// Stops the log's thread and gives what was written since capture().
+static void stop_and_drain(void) {
+    pthread_t reader;
+    ck_assert_int_eq(pthread_create(&reader, NULL, drain, NULL), 0);
+    tw_log_stop();
+    dup2(saved_stderr, STDERR_FILENO); // closes the pipe's last writing end
+    close(saved_stderr);
+    pthread_join(reader, NULL);
+    close(reading_end);
+}
+
+TW_TEST("with a thread that writes, lines come whole and in order, and the last ones before its end too") {
+    enum { LINES = 300 };
+    struct tw_error err = {};
+    capture();
+    tw_assert_ok(tw_log_start(&err), &err);
+    for (int i = 0; i < LINES; i++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", i);
+        tw_log(TW_LOG_INFO, "cli", "numbered", "n", number, NULL);
+    }
+    stop_and_drain();
+    ck_assert_uint_eq(tw_log_lost(), 0);
+    const char *at = drained;
+    for (int i = 0; i < LINES; i++) {
+        char wanted[64];
+        snprintf(wanted, sizeof wanted, " INFO  cli: numbered n=%d\n", i);
+        ck_assert_ptr_nonnull(at);
+        ck_assert_int_eq(strncmp(at + 24, wanted, strlen(wanted)), 0);
+        at = strchr(at, '\n') + 1;
+    }
+    ck_assert_str_eq(at, "");
+    free(drained);
+}
+
+TW_TEST("while nobody reads, nobody who logs waits; what is lost is counted and told") {
+    enum { LINES = 20'000 }; // some megabytes: more than the pipe and both buffers take
+    char text[200];
+    struct tw_error err = {};
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    capture();
+    tw_assert_ok(tw_log_start(&err), &err);
+    for (int i = 0; i < LINES; i++)
+        tw_log(TW_LOG_INFO, "cli", "filler", "text", text, NULL);
+    uint64_t lost = tw_log_lost();
+    ck_assert_uint_gt(lost, 0);
+    stop_and_drain();
+    ck_assert_uint_eq(tw_log_lost(), lost);
+    unsigned fillers = 0;
+    uint64_t told = 0;
+    for (const char *at = drained; *at; at = strchr(at, '\n') + 1) {
+        const char *count = strstr(at, "count=");
+        if (strncmp(at + 24, " INFO  cli: filler", 18) == 0)
+            fillers++;
+        else
+            told += strtoull(count + 6, NULL, 10);
+    }
+    ck_assert_uint_eq(told, lost);
+    ck_assert_uint_eq(fillers + lost, LINES);
+    free(drained);
+    tw_log(TW_LOG_INFO, "cli", "whoever logs writes again", NULL);
+}
