@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How long a guest goes on after its deadline, and after it was cancelled: from that moment to when it has left, for
+// guests that spend their time in every kind of way. Moments are spread over the clock's ticks. Figures in microseconds.
+
+#include <wasmtime.h>
+
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/engine.h"
+
+enum { ROUNDS = 200, RUN_US_MIN = 2000, RUN_US_SPREAD = 3000 };
+
+#define FOREVER                                                                                              \
+    ".version 7.0 .target sm_70 .address_size 64 .visible .entry k() { .reg .b32 %r<1>; mov.u32 %r0, 0; L: " \
+    "add.u32 %r0, %r0, 1; bra L; }"
+
+static const struct guest {
+    const char *name, *wat; // exports f
+} guests[] = {
+    {"spin", "(module (func (export \"f\") (loop (br 0))))"},
+    {"spin on memory",
+     "(module (memory (export \"memory\") 1) (func (export \"f\") (loop (i32.store (i32.const 0) (i32.add "
+     "(i32.load (i32.const 0)) (i32.const 1))) (br 0))))"},
+    {"mutual recursion",
+     "(module (func $a (param i32) (result i32) (i32.add (call $b (i32.add (local.get 0) (i32.const 1))) "
+     "(i32.const 1))) (func $b (param i32) (result i32) (if (result i32) (i32.gt_u (local.get 0) "
+     "(i32.const 1000)) (then (i32.const 0)) (else (i32.add (call $a (i32.add (local.get 0) (i32.const "
+     "1))) (call $a (i32.add (local.get 0) (i32.const 1))))))) (func (export \"f\") (drop (call $a "
+     "(i32.const 0)))))"},
+    {"memory.fill of 1 GiB",
+     "(module (memory (export \"memory\") 16384) (func (export \"f\") (loop (memory.fill (i32.const "
+     "0) (i32.const 1) (i32.const 0x40000000)) (br 0))))"},
+    {"memory.copy of 512 MiB",
+     "(module (memory (export \"memory\") 16384) (func (export \"f\") (loop (memory.copy (i32.const "
+     "0x20000000) (i32.const 0) (i32.const 0x20000000)) (br 0))))"},
+    {"table.fill of 1,000,000",
+     "(module (table $t 1000000 funcref) (elem declare func $g) (func $g) (func (export \"f\") "
+     "(loop (table.fill $t (i32.const 0) (ref.func $g) (i32.const 1000000)) (br 0))))"},
+    {"table.copy of 500,000",
+     "(module (table $t 1000000 funcref) (elem declare func $g) (func $g) (func (export \"f\") "
+     "(table.fill $t (i32.const 0) (ref.func $g) (i32.const 1000000)) (loop (table.copy $t $t "
+     "(i32.const 500000) (i32.const 0) (i32.const 500000)) (br 0))))"},
+    {"array.fill of 64 MiB",
+     "(module (type $a (array (mut i32))) (func (export \"f\") (local $x (ref $a)) (local.set $x "
+     "(array.new_default $a (i32.const 16000000))) (loop (array.fill $a (local.get $x) (i32.const 0) "
+     "(i32.const 7) (i32.const 16000000)) (br 0))))"},
+    {"array.copy of 32 MiB",
+     "(module (type $a (array (mut i32))) (func (export \"f\") (local $x (ref $a)) (local.set $x "
+     "(array.new_default $a (i32.const 16000000))) (loop (array.copy $a $a (local.get $x) (i32.const "
+     "8000000) (local.get $x) (i32.const 0) (i32.const 8000000)) (br 0))))"},
+    {"array.new of 64 MiB",
+     "(module (type $a (array (mut i32))) (func (export \"f\") (loop (drop (array.new $a (i32.const 7) "
+     "(i32.const 16000000))) (br 0))))"},
+    {"small objects",
+     "(module (type $s (struct (field (mut (ref null $s))))) (global $keep (mut (ref null $s)) (ref.null "
+     "$s)) "
+     "(func (export \"f\") (local $n i32) (loop $l (global.set $keep (struct.new $s (global.get $keep))) "
+     "(if (i32.eq (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 200000)) (then (local.set "
+     "$n (i32.const 0)) (global.set $keep (ref.null $s)))) (br $l))))"},
+    {"wait in poll_oneoff",
+     "(module (import \"wasi_snapshot_preview1\" \"poll_oneoff\" (func $poll (param i32 i32 i32 i32) "
+     "(result i32))) (memory (export \"memory\") 1) (func (export \"f\") (i32.store (i32.const 16) "
+     "(i32.const 1)) (i64.store (i32.const 24) (i64.const 60000000000)) (drop (call $poll (i32.const 0) "
+     "(i32.const 100) (i32.const 1) (i32.const 200)))))"},
+    {"kernel",
+     "(module (import \"wasi_cuda\" \"load_ptx\" (func $load (param i32 i32 i32 i32) (result i64))) (import "
+     "\"wasi_cuda\" \"launch\" (func $launch (param i64 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32))) "
+     "(memory "
+     "(export \"memory\") 1) (data (i32.const 1024) \"" FOREVER
+     "\") (data (i32.const 8) \"k\") (func (export "
+     "\"f\") (drop (call $launch (call $load (i32.const 1024) (i32.const 131) (i32.const 8) (i32.const 1)) "
+     "(i32.const "
+     "1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 0) (i32.const 0) "
+     "(i32.const "
+     "0)))))"},
+};
+
+[[gnu::noreturn]] static void die(const char *what, const char *why) {
+    fprintf(stderr, "bench_stop: %s: %s\n", what, why);
+    exit(1);
+}
+
+// ---- one call ----
+
+struct stopped {
+    struct tw_invoke invoke;
+    struct tw_state over;
+};
+
+static void on_done(struct tw_invoke *invoke) {
+    struct stopped *call = invoke->context;
+    tw_state_set(&call->over, 1);
+    tw_state_wake(&call->over);
+}
+
+// Microseconds that the guest went on.
+static double stop_once(struct tw_engine *engine, struct tw_module *module, bool by_cancel,
+                        const char *name) {
+    static uint32_t random = 1;
+    random = random * 1664525 + 1013904223;
+    int64_t run_ns = (RUN_US_MIN + (random >> 8) % RUN_US_SPREAD) * 1000LL, now_ns = tw_clock_ns();
+    struct stopped call = {};
+    struct tw_error err = {};
+    call.invoke.module = module;
+    call.invoke.export = "f";
+    call.invoke.context = &call;
+    call.invoke.done = on_done;
+    int64_t stop_ns = now_ns + run_ns;
+    call.invoke.deadline_ns = by_cancel ? now_ns + 60 * TW_NS_PER_S : stop_ns;
+    if (!tw_engine_submit(engine, &call.invoke, &err))
+        die(name, err.message);
+    if (by_cancel) {
+        struct timespec until = {.tv_sec = stop_ns / TW_NS_PER_S, .tv_nsec = stop_ns % TW_NS_PER_S};
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+        stop_ns = tw_clock_ns();
+        tw_invoke_cancel(&call.invoke);
+    }
+    while (tw_state_get(&call.over) == 0)
+        tw_state_wait(&call.over, 0, -1);
+    if (call.invoke.error.code != (by_cancel ? TW_ERR_CANCELLED : TW_ERR_TIMEOUT))
+        die(name, call.invoke.error.code ? call.invoke.error.message : "it ended by itself");
+    double us = (double)(call.invoke.times.ended_ns - stop_ns) * 1e-3;
+    tw_buf_done(&call.invoke.output);
+    tw_buf_done(&call.invoke.stderr_text);
+    tw_buf_done(&call.invoke.backtrace);
+    return us;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+// ---- the result ----
+
+static void write_machine(FILE *json) {
+    struct utsname name;
+    char date[16];
+    time_t now = time(NULL);
+    struct tm parts;
+    uname(&name);
+    strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&now, &parts));
+    fprintf(json,
+            "{\"name\": \"stop\",\n \"machine\": {\"cores\": %ld, \"kernel\": \"%.*s\", \"date\": \"%s\"},\n "
+            "\"guests\": [\n",
+            sysconf(_SC_NPROCESSORS_ONLN), (int)strcspn(name.release, "-"), name.release, date);
+}
+
+static void report(FILE *json, struct tw_engine *engine, const struct guest *guest, struct tw_module *module,
+                   bool last) {
+    static const char *const causes[2] = {"deadline", "cancel"};
+    for (int by_cancel = 0; by_cancel < 2; by_cancel++) {
+        double us[ROUNDS];
+        (void)stop_once(engine, module, by_cancel, guest->name); // warms it
+        for (int i = 0; i < ROUNDS; i++)
+            us[i] = stop_once(engine, module, by_cancel, guest->name);
+        qsort(us, ROUNDS, sizeof(*us), by_value);
+        printf("%-26s %-9s %8.0f %8.0f %8.0f\n", guest->name, causes[by_cancel], us[ROUNDS / 2],
+               us[ROUNDS * 99 / 100], us[ROUNDS - 1]);
+        fflush(stdout);
+        if (json)
+            fprintf(json,
+                    "  {\"guest\": \"%s\", \"cause\": \"%s\", \"p50_us\": %.1f, \"p99_us\": %.1f, "
+                    "\"max_us\": %.1f}%s\n",
+                    guest->name, causes[by_cancel], us[ROUNDS / 2], us[ROUNDS * 99 / 100], us[ROUNDS - 1],
+                    last && by_cancel ? "" : ",");
+    }
+}
+
+static struct tw_module *new_module(struct tw_engine *engine, const struct guest *guest) {
+    struct tw_error err = {};
+    struct tw_module_limits limits = {.memory_bytes = 1ULL << 30};
+    wasm_byte_vec_t bytes;
+    struct tw_buf image;
+    wasmtime_error_t *error = wasmtime_wat2wasm(guest->wat, strlen(guest->wat), &bytes);
+    if (error)
+        die(guest->name, "its text is wrong");
+    tw_buf_init(&image, 64 << 20);
+    struct tw_module *module =
+        tw_module_build(engine, tw_span_of(bytes.data, bytes.size), &limits, NULL, &image, &err);
+    tw_buf_done(&image);
+    wasm_byte_vec_delete(&bytes);
+    if (!module)
+        die(guest->name, err.message);
+    return module;
+}
+
+int main([[maybe_unused]] int argc, char **argv) {
+    struct tw_error err = {};
+    char program[4096];
+    snprintf(program, sizeof(program) - 64, "%s", argv[0]);
+    char *slash = strrchr(program, '/');
+    snprintf(slash ? slash : program, 64, "/../bin/tensor-wasm-compiler");
+    struct tw_compiler_options compiler_options = {.program = program, .processes = 1};
+    struct tw_compiler *compiler = tw_compiler_new(&compiler_options, &err);
+    struct tw_gpu_options gpu_options = {.device = "cpu", .compiler = compiler, .max_arenas = 100};
+    struct tw_gpu *gpu = compiler ? tw_gpu_new(&gpu_options, &err) : NULL;
+    struct tw_engine_options options = {.compiler = compiler, .gpu = gpu, .warm_per_function = 2};
+    struct tw_engine *engine = gpu ? tw_engine_new(&options, &err) : NULL;
+    if (!engine)
+        die("the engine", err.message);
+    // Compiled already, so that each call is in its kernel when it is stopped.
+    if (!tw_gpu_prepare(gpu, tw_str_from(FOREVER), TW_STR("k"), TW_NO_DEADLINE, &err))
+        die("the kernel", err.message);
+    mkdir("bench/results", 0755);
+    FILE *json = fopen("bench/results/stop.json", "w");
+    if (json)
+        write_machine(json);
+    printf("microseconds from the deadline, or from cancelling, to the guest's end; %d times each\n", ROUNDS);
+    printf("%-26s %-9s %8s %8s %8s\n", "guest", "cause", "p50", "p99", "max");
+    for (size_t i = 0; i < TW_COUNT(guests); i++) {
+        struct tw_module *module = new_module(engine, &guests[i]);
+        report(json, engine, &guests[i], module, i + 1 == TW_COUNT(guests));
+        tw_module_unref(module);
+    }
+    if (json) {
+        fprintf(json, " ]}\n");
+        fclose(json);
+    }
+    tw_engine_free(engine);
+    tw_gpu_free(gpu);
+    tw_compiler_free(compiler);
+    return 0;
+}
