@@ -3,9 +3,10 @@
 // Instructions that few machines have and the IR does not: operations on packed bytes and halfwords (vadd4,
 // vabsdiff2, …) and fns. They become sequences of plain ones, slow but right.
 //
-//     vop4.dtype.atype.btype[.sat | .add] d, a, b, c;   vset4.atype.btype.cmp[.add] d, a, b, c;
+//     vop4.dtype.atype.btype[.sat | .add] d[.mask], a[.asel], b[.bsel], c;   vset4.atype.btype.cmp[.add] …
 //
-// Masks of lanes and selectors of lanes (d.b3, a.b7654) are not offered.
+// A mask (.b210) names the lanes of the result; the others come from c, or do not count in the sum. A selector (.b7531)
+// names a lane of a (0 to 3) or b (4 to 7) for each, from the top.
 
 #include "sequence.h"
 
@@ -17,6 +18,9 @@ struct packed {
     unsigned lanes, width;
     uint8_t result, a, b; // u32 or s32
     bool adds, saturates;
+    struct tw_kir_operand sources[3];
+    bool masked[4];         // lanes of the result
+    uint8_t selected[2][4]; // lanes that go into a's and b's
 };
 
 static struct tw_kir_operand lane_of(struct ptx_sequence *s, struct tw_kir_operand word, uint8_t type,
@@ -38,10 +42,12 @@ static struct tw_kir_operand lane_result(struct ptx_sequence *s, const struct pa
     switch ((int)p->inst->row->op) {
     case TW_KIR_SAD: // the distance
         return ptx_unary(s, TW_KIR_ABS, TW_KIR_S32, ptx_binary(s, TW_KIR_SUB, TW_KIR_S32, a, b));
-    case TW_KIR_SHR: { // the rounded average
+    case TW_KIR_SHR: { // the average, halves away from zero
         struct tw_kir_operand sum = ptx_binary(s, TW_KIR_ADD, TW_KIR_S32, a, b);
-        return ptx_binary(s, TW_KIR_SHR, TW_KIR_S32,
-                          ptx_binary(s, TW_KIR_ADD, TW_KIR_S32, sum, ptx_number(1)), ptx_number(1));
+        struct tw_kir_operand sign = ptx_binary(s, TW_KIR_SHR, TW_KIR_S32, sum, ptx_number(31));
+        sign = ptx_binary(s, TW_KIR_ADD, TW_KIR_S32, sign, ptx_number(1));
+        return ptx_binary(s, TW_KIR_SHR, TW_KIR_S32, ptx_binary(s, TW_KIR_ADD, TW_KIR_S32, sum, sign),
+                          ptx_number(1));
     }
     case TW_KIR_SETP:
         return ptx_choose(s, TW_KIR_B32, ptx_test(s, p->inst->values[PTX_G_CMP], TW_KIR_S32, a, b),
@@ -67,35 +73,82 @@ static bool describe(struct ptx_parser *parser, const struct ptx_inst *inst, str
             return ptx_fail(parser, &inst->token, "'%.*s' takes .u32 and .s32", TW_STR_ARG(inst->name));
     if (p.adds && (p.saturates || inst->values[PTX_G_REDUCE] != TW_KIR_RED_ADD))
         return ptx_fail(parser, &inst->token, "'%.*s': either .sat or .add", TW_STR_ARG(inst->name));
-    if (inst->row->op == TW_KIR_SHR && (p.a == TW_KIR_S32 || p.b == TW_KIR_S32))
-        return ptx_fail(parser, &inst->token,
-                        "instruction '%.*s' is not supported: averages are offered of .u32 only",
-                        TW_STR_ARG(inst->name));
     *ret_packed = p;
     return true;
+}
+
+static bool wrong_lanes(struct ptx_parser *parser, const struct packed *p, const struct ptx_token *at) {
+    return ptx_fail(parser, at, "'%.*s' does not have such lanes", TW_STR_ARG(p->inst->name));
+}
+
+static bool read_mask(struct ptx_parser *parser, struct packed *p) {
+    struct ptx_token at = parser->token;
+    struct ptx_selector mask;
+    if (!ptx_selector_read(parser, &mask))
+        return false;
+    for (unsigned i = 0; i < p->lanes; i++)
+        p->masked[i] = !mask.letter;
+    if (mask.letter && mask.letter != (p->lanes == 4 ? 'b' : 'h'))
+        return wrong_lanes(parser, p, &at);
+    for (unsigned i = 0; i < mask.count; i++) {
+        if (mask.places[i] >= p->lanes || p->masked[mask.places[i]])
+            return wrong_lanes(parser, p, &at);
+        p->masked[mask.places[i]] = true;
+    }
+    return true;
+}
+
+static bool read_source(struct ptx_parser *parser, struct packed *p, unsigned index) {
+    struct ptx_operand operand;
+    struct ptx_selector selector;
+    if (!ptx_operand(parser, &operand) ||
+        !ptx_source(parser, &operand.items[0], TW_KIR_B32, &p->sources[index]))
+        return false;
+    if (index == 2)
+        return true;
+    struct ptx_token at = parser->token;
+    if (!ptx_selector_read(parser, &selector))
+        return false;
+    if (selector.letter && (selector.letter != (p->lanes == 4 ? 'b' : 'h') || selector.count != p->lanes))
+        return wrong_lanes(parser, p, &at);
+    for (unsigned i = 0; i < p->lanes; i++) {
+        p->selected[index][i] = selector.letter ? selector.places[i] : (uint8_t)(index * p->lanes + i);
+        if (p->selected[index][i] >= 2 * p->lanes)
+            return wrong_lanes(parser, p, &at);
+    }
+    return ptx_expect(parser, ',');
+}
+
+static struct tw_kir_operand source_lane(struct ptx_sequence *s, const struct packed *p, unsigned index,
+                                         unsigned lane) {
+    unsigned from = p->selected[index][lane];
+    return lane_of(s, p->sources[from / p->lanes], index ? p->b : p->a, from % p->lanes * p->width, p->width);
 }
 
 bool ptx_lower_packed(struct ptx_parser *parser, struct ptx_inst *inst) {
     struct ptx_sequence s = {.parser = parser};
     struct packed p = {};
-    struct tw_kir_operand sources[3], all;
-    if (!describe(parser, inst, &p) || !ptx_results(parser, inst, 1) || !ptx_operands(parser, inst, 3, 3))
+    struct ptx_operand d;
+    if (!describe(parser, inst, &p) || !ptx_operand(parser, &d) || !read_mask(parser, &p) ||
+        !ptx_expect(parser, ','))
         return false;
     for (unsigned i = 0; i < 3; i++)
-        if (!ptx_source(parser, &inst->src[i].items[0], TW_KIR_B32, &sources[i]))
+        if (!read_source(parser, &p, i))
             return false;
-    all = p.adds ? sources[2] : ptx_number(0);
+    struct tw_kir_operand all = p.sources[2];
     for (unsigned i = 0; i < p.lanes; i++) {
-        unsigned at = i * p.width;
-        struct tw_kir_operand v = lane_result(&s, &p, lane_of(&s, sources[0], p.a, at, p.width),
-                                              lane_of(&s, sources[1], p.b, at, p.width));
+        if (!p.masked[i])
+            continue;
+        struct tw_kir_operand v = lane_result(&s, &p, source_lane(&s, &p, 0, i), source_lane(&s, &p, 1, i));
         if (p.saturates)
             v = clamped(&s, &p, v);
-        all = p.adds ? ptx_binary(&s, TW_KIR_ADD, TW_KIR_U32, all, v)
-                     : ptx_step(&s, TW_KIR_BFI, TW_KIR_B32, 32,
-                                (struct tw_kir_operand[]){v, all, ptx_number(at), ptx_number(p.width)}, 4);
+        all = p.adds
+                  ? ptx_binary(&s, TW_KIR_ADD, TW_KIR_U32, all, v)
+                  : ptx_step(&s, TW_KIR_BFI, TW_KIR_B32, 32,
+                             (struct tw_kir_operand[]){v, all, ptx_number(i * p.width), ptx_number(p.width)},
+                             4);
     }
-    return ptx_finish(&s, &inst->dst[0].items[0], all);
+    return ptx_finish(&s, &d.items[0], all);
 }
 
 // ---- fns: where the n-th set bit lies, counted from `base` up, or down for n < 0 ----

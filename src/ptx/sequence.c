@@ -56,6 +56,23 @@ struct tw_kir_operand ptx_convert(struct ptx_sequence *s, uint8_t from, uint8_t 
     return d;
 }
 
+bool ptx_selector_read(struct ptx_parser *parser, struct ptx_selector *ret_selector) {
+    *ret_selector = (struct ptx_selector){};
+    if (parser->token.kind != PTX_DOT || parser->token.spaced)
+        return true;
+    struct tw_str text = parser->token.text;
+    bool good = text.len >= 2 && text.len <= 5 && (text.data[0] == 'b' || text.data[0] == 'h');
+    for (size_t i = 1; good && i < text.len; i++)
+        good = text.data[i] >= '0' && text.data[i] <= '7';
+    if (!good)
+        return ptx_fail(parser, &parser->token, "'.%.*s' names no bytes or halfwords", TW_STR_ARG(text));
+    ret_selector->letter = text.data[0];
+    ret_selector->count = (unsigned)text.len - 1;
+    for (unsigned i = 0; i < ret_selector->count; i++)
+        ret_selector->places[i] = (uint8_t)(text.data[text.len - 1 - i] - '0');
+    return ptx_next(parser);
+}
+
 bool ptx_finish(struct ptx_sequence *s, const struct ptx_scalar *target, struct tw_kir_operand value) {
     uint32_t reg;
     if (s->failed || !ptx_target(s->parser, target, TW_KIR_B32, &reg))

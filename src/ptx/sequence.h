@@ -34,6 +34,15 @@ struct tw_kir_operand ptx_test(struct ptx_sequence *s, uint8_t cmp, uint8_t type
 struct tw_kir_operand ptx_choose(struct ptx_sequence *s, uint8_t type, struct tw_kir_operand p,
                                  struct tw_kir_operand yes, struct tw_kir_operand no);
 struct tw_kir_operand ptx_convert(struct ptx_sequence *s, uint8_t from, uint8_t to, struct tw_kir_operand a);
+
+// Parts of a word behind an operand: .b0, .h10, .b7531. Without one the letter is 0.
+struct ptx_selector {
+    char letter; // b, h
+    unsigned count;
+    uint8_t places[4]; // the rightmost, lowest first; each below 8
+};
+[[nodiscard]] bool ptx_selector_read(struct ptx_parser *parser, struct ptx_selector *ret_selector);
+
 // The value goes to the 32-bit register that the statement names, under its guard.
 [[nodiscard]] bool ptx_finish(struct ptx_sequence *s, const struct ptx_scalar *target,
                               struct tw_kir_operand value);
