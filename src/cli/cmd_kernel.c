@@ -228,6 +228,7 @@ int cli_kernel_dump(int argc, char **argv) {
         {"entry", "NAME", "the kernel (needed when the file has several)"},
         {"tier", "light|full",
          "llvm, asm, time: as for a first launch, or as for a kernel that is busy (default)"},
+        {"block", "X[,Y[,Z]]", "as made for hot launches with blocks of this shape"},
         {"fence", NULL, "ptx: with every access kept inside one range of memory, as on a GPU that is shared"},
         {}};
     struct cli cli;
@@ -238,7 +239,8 @@ int cli_kernel_dump(int argc, char **argv) {
     if (tier && strcmp(tier, "light") != 0 && strcmp(tier, "full") != 0)
         return cli_usage("--tier takes light or full, not '%s'", tier);
     bool light = tier && strcmp(tier, "light") == 0;
-    if (!stage)
+    uint32_t block[3] = {};
+    if (!stage || (cli_value(&cli, "block") && !parse_dims("block", cli_value(&cli, "block"), block)))
         return CLI_USAGE;
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf ptx, out;
     tw_buf_init(&ptx, CLI_BODY_MAX);
@@ -249,7 +251,7 @@ int cli_kernel_dump(int argc, char **argv) {
     struct tw_service *service = cli_local_service(NULL, NULL, NULL, TW_GPU_TIER_AUTO, &err);
     bool ok =
         service && tw_service_kernel_dump(service, tw_buf_str(&ptx), tw_str_from(cli_value(&cli, "entry")),
-                                          stage, !light, &out, &err);
+                                          stage, !light, block, &out, &err);
     tw_service_free(service);
     if (!ok)
         return cli_fail_at(tw_buf_str(&ptx), &err);

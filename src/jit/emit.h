@@ -44,6 +44,13 @@ struct jit_points {
     uint32_t count;
 };
 
+// What scalars know of all lanes of a register (agree.c): slots. NULL: nothing is kept.
+struct jit_hint {
+    LLVMValueRef low, high; // bounds; of a predicate: i1 true for all lanes, i1 false for all
+    LLVMValueRef certain;   // i1: the bounds hold; NULL for predicates
+    bool is_predicate, sign;
+};
+
 // Confined: one function being emitted.
 struct jit_emit {
     const struct jit_code *code;
@@ -74,6 +81,7 @@ struct jit_emit {
     LLVMBasicBlockRef warp_end, leave; // the warp has nothing more to run now; the launch ends at once
 
     LLVMValueRef *regs;              // slots by register
+    struct jit_hint *hints;          // by register
     uint64_t *spill_at, spill_bytes; // by register: its place in a warp's part of the spill area
     uint64_t **changed; // by block: registers whose copies in the spill area may be old at its end
     uint64_t table_at;  // place of named barriers' counters in the spill area
@@ -126,6 +134,17 @@ LLVMValueRef jit_read_typed(struct jit_emit *e, const struct tw_kir_operand *ope
                             bool vector);
 LLVMValueRef jit_reg_slot(struct jit_emit *e, uint32_t reg);
 bool jit_operand_varies(const struct jit_emit *e, const struct tw_kir_operand *operand); // not even uniform
+// How a register is kept: one value that stands for all lanes, one a group of lanes, one a lane (compact.c).
+enum jit_form { JIT_ONE, JIT_FIRSTS, JIT_LANES };
+enum jit_form jit_form_of(const struct jit_code *code, struct jit_shape s);
+unsigned jit_form_count(const struct jit_code *code, struct jit_shape s); // of values
+// The operand's values in the form of shape `like`: for lane 0, each group's first lane, or every lane.
+LLVMValueRef jit_firsts(struct jit_emit *e, const struct tw_kir_operand *operand, unsigned bits,
+                        struct jit_shape like);
+LLVMValueRef jit_spread(struct jit_emit *e, LLVMValueRef value, struct jit_shape shape);    // to all lanes
+LLVMValueRef jit_gather_up(struct jit_emit *e, LLVMValueRef lanes, struct jit_shape shape); // and back
+// Emits an instruction whose result is kept compactly; false: it is not.
+bool jit_emit_compact(struct jit_emit *e, const struct tw_kir_inst *inst);
 // Writes result `index`: `value` is a scalar (lane 0 of shape `shape`) or a vector; blends where the block
 // must.
 void jit_write(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned index, LLVMValueRef value,
@@ -140,7 +159,9 @@ LLVMValueRef jit_unary(struct jit_emit *e, const char *name,
                        LLVMValueRef a); // an intrinsic overloaded on its type
 LLVMValueRef jit_binary(struct jit_emit *e, const char *name, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef jit_any(struct jit_emit *e, LLVMValueRef mask);       // i1
+LLVMValueRef jit_all(struct jit_emit *e, LLVMValueRef mask);       // i1: of all W
 LLVMValueRef jit_mask_bits(struct jit_emit *e, LLVMValueRef mask); // iW
+unsigned jit_mask_bytes(const struct jit_emit *e);                 // a mask in memory
 LLVMBasicBlockRef jit_block_new(struct jit_emit *e, const char *name);
 LLVMValueRef jit_full_mask(struct jit_emit *e);
 LLVMValueRef jit_frame_field(struct jit_emit *e, size_t offset, LLVMTypeRef type, const char *name);
@@ -184,7 +205,10 @@ void jit_fence_logic(LLVMModuleRef module);
 [[nodiscard]] bool jit_emit_blocks(struct jit_emit *e); // flow.c: all blocks of the thread's code
 void jit_jump(struct jit_emit *e, uint32_t block); // flow.c: ends the LLVM block by the terminator of `block`
 // agree.c: whether scalars can tell that all lanes, all W of them there, take the varying branch of `block` the
-// same way: i1 for all true and for all false.
+// same way: i1 for all true and for all false. Hints are noted behind each instruction.
+[[nodiscard]] bool jit_hints_build(struct jit_emit *e);
+void jit_reset_hints(struct jit_emit *e);
+void jit_note_hint(struct jit_emit *e, const struct tw_kir_inst *inst);
 bool jit_agreement(struct jit_emit *e, const struct jit_block *block, LLVMValueRef ret_all[2]);
 // serial.c: loops whose lanes are better run one after the other.
 bool jit_is_serial(const struct jit_code *code, uint32_t block);
@@ -206,7 +230,7 @@ LLVMValueRef jit_spill_pointer(struct jit_emit *e);                    // this w
 // To and from this warp's part of the spill area, in the layout of `layout`; `value` has that version's
 // shape.
 void jit_spill_store(struct jit_emit *e, const struct jit_emit *layout, uint32_t reg, LLVMValueRef value);
-LLVMValueRef jit_spill_load(struct jit_emit *e, uint32_t reg, bool vector);
+LLVMValueRef jit_spill_load(struct jit_emit *e, uint32_t reg, struct jit_shape shape);
 void jit_emit_resumes(struct jit_emit *e, LLVMValueRef sw, uint32_t first_state);
 void jit_enter(struct jit_emit *e); // emit_kernel.c: from the beginning
 [[nodiscard]] bool jit_region_build(struct jit_emit *e);
@@ -232,6 +256,7 @@ void jit_emit_round_end(struct jit_emit *e, LLVMValueRef alive, LLVMBasicBlockRe
 void jit_emit_dispatch(struct jit_emit *e,
                        LLVMBasicBlockRef skip);            // a warp to where it stood; ended ones to `skip`
 void jit_emit_barrier(struct jit_emit *e, uint32_t block); // region.c: the warp stops here for the others
+void jit_pass_barrier(struct jit_emit *e, uint32_t block); // there are no others
 [[nodiscard]] bool jit_flow_build(struct jit_emit *e);
 [[nodiscard]] bool jit_emit_inst(struct jit_emit *e, const struct tw_kir_inst *inst);
 [[nodiscard]] LLVMValueRef jit_emit_int(struct jit_emit *e, const struct tw_kir_inst *inst,

@@ -6,7 +6,7 @@
 
 #include "emit.h"
 
-enum { GROUPS_MAX = 16 };
+enum { GROUPS_MAX = 32 };
 
 // Confined: one access.
 struct grouped {
@@ -37,12 +37,21 @@ static bool describe(struct jit_emit *e, const struct tw_kir_inst *inst, struct 
     return true;
 }
 
+// The address of each group's first lane.
+static LLVMValueRef addresses_of(struct jit_emit *e, const struct tw_kir_inst *inst, struct jit_shape shape) {
+    shape.compact = true;
+    shape.known = false;
+    return jit_firsts(e, &inst->src[0], 64, shape);
+}
+
 // Groups at known distances need one address between them.
 static LLVMValueRef pointer_of(const struct grouped *g, const struct tw_kir_inst *inst, unsigned group) {
     struct jit_emit *e = g->e;
     bool fixed = g->shape.known && g->shape.across >= 0 && g->shape.across <= JIT_OFFSET_MAX / GROUPS_MAX;
-    unsigned from = fixed ? 0 : group * g->lanes;
-    LLVMValueRef address = LLVMBuildExtractElement(e->b, g->addresses, jit_i32(e, from), "");
+    unsigned from = fixed ? 0 : group;
+    LLVMValueRef address = jit_is_vector(g->addresses)
+                               ? LLVMBuildExtractElement(e->b, g->addresses, jit_i32(e, from), "")
+                               : g->addresses;
     LLVMValueRef pointer = jit_pointer_at(e, address, inst->offset);
     LLVMValueRef at = jit_i64(e, fixed ? group * (uint64_t)g->shape.across : 0);
     return fixed && group ? LLVMBuildGEP2(e->b, jit_int(e, 8), pointer, &at, 1, "") : pointer;
@@ -114,7 +123,7 @@ bool jit_load_groups(struct jit_emit *e, const struct tw_kir_inst *inst) {
     struct grouped g;
     if (!describe(e, inst, &g))
         return false;
-    g.addresses = jit_read(e, &inst->src[0], 64, true);
+    g.addresses = addresses_of(e, inst, g.shape);
     bool dense = g.shape.known && g.shape.across == (int64_t)(g.count * g.bytes);
     (g.shape.stride != 0 || dense ? load_rows : load_splats)(&g, inst);
     return true;
@@ -130,7 +139,7 @@ void jit_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMVa
     unsigned indices[4 * JIT_MAX_LANES];
     if (!describe(e, inst, &g))
         return;
-    g.addresses = jit_read(e, &inst->src[0], 64, true);
+    g.addresses = addresses_of(e, inst, g.shape);
     unsigned width = g.lanes * g.count, groups = e->lanes / g.lanes; // where they meet the last one wins
     for (unsigned k = 0; k < groups; k++) {
         for (unsigned i = 0; i < width; i++)

@@ -116,6 +116,7 @@ void jit_begin_warp(struct jit_emit *e, LLVMValueRef *tid_base) {
 
 void jit_reset_slots(struct jit_emit *e) {
     LLVMBuildStore(e->b, jit_i32(e, 0), e->rounds);
+    jit_reset_hints(e);
     for (uint32_t r = 0; r < e->code->function->reg_count; r++)
         if (e->regs[r])
             LLVMBuildStore(e->b, LLVMConstNull(LLVMGetAllocatedType(e->regs[r])), e->regs[r]);
@@ -161,7 +162,7 @@ static void emit_entry(struct jit_emit *e, struct skeleton *s) {
 
 static void emit_block_loop(struct jit_emit *e, struct skeleton *s) {
     LLVMPositionBuilderAtEnd(e->b, s->block_head);
-    if (e->code->uses_barriers)
+    if (e->code->turns)
         jit_emit_states_reset(e);
     LLVMBuildBr(e->b, s->round_head);
     LLVMPositionBuilderAtEnd(e->b, s->round_head);
@@ -182,7 +183,7 @@ static void count_up_rows(struct jit_emit *e, const struct skeleton *s) {
 
 static void emit_after_warp(struct jit_emit *e, struct skeleton *s) {
     LLVMPositionBuilderAtEnd(e->b, e->warp_end);
-    if (e->code->uses_barriers)
+    if (e->code->turns)
         jit_emit_state_store(e, s->alive);
     LLVMBuildBr(e->b, s->warp_next);
     LLVMPositionBuilderAtEnd(e->b, s->warp_next);
@@ -195,7 +196,7 @@ static void emit_after_warp(struct jit_emit *e, struct skeleton *s) {
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, next, e->warp_count, ""), s->warp_head,
                     s->round_end);
     LLVMPositionBuilderAtEnd(e->b, s->round_end);
-    if (e->code->uses_barriers)
+    if (e->code->turns)
         jit_emit_round_end(e, load(e, s->alive), s->round_head, s->block_next);
     else
         LLVMBuildBr(e->b, s->block_next);
@@ -230,7 +231,7 @@ bool jit_emit_kernel(struct jit_emit *e) {
         return false;
     LLVMPositionBuilderAtEnd(e->b, reset);
     jit_reset_slots(e);
-    if (e->code->uses_barriers) {
+    if (e->code->turns) {
         jit_emit_dispatch(e, s.warp_next);
     } else {
         jit_enter(e);

@@ -11,6 +11,8 @@
 
 #include "emit.h"
 
+enum { WARP = 32 };
+
 // Confined: one kind of product being emitted.
 struct product {
     const struct tw_kir_inst *inst;
@@ -65,10 +67,10 @@ static LLVMValueRef element(struct jit_emit *e, const struct product *p, LLVMVal
 // The lanes' values moved: lane i gets that of lane from[i].
 static LLVMValueRef moved(struct jit_emit *e, LLVMValueRef values,
                           unsigned (*from)(unsigned lane, unsigned step), unsigned step) {
-    unsigned lanes[JIT_MAX_LANES];
-    for (unsigned i = 0; i < JIT_MAX_LANES; i++)
+    unsigned lanes[WARP];
+    for (unsigned i = 0; i < WARP; i++)
         lanes[i] = from(i, step);
-    return jit_shuffle(e, values, NULL, lanes, JIT_MAX_LANES);
+    return jit_shuffle(e, values, NULL, lanes, WARP);
 }
 
 // Rows of a stay in their group of four lanes; `step` is the lane of the group.
@@ -228,10 +230,10 @@ static unsigned odd_row_lane(unsigned lane, unsigned first) {
 
 // Places of `bytes` times lane % 4, or times lane / 4, behind the rows' addresses.
 static LLVMValueRef behind(struct jit_emit *e, LLVMValueRef rows, unsigned bytes, bool transposed) {
-    LLVMValueRef parts[JIT_MAX_LANES];
-    for (unsigned i = 0; i < JIT_MAX_LANES; i++)
+    LLVMValueRef parts[WARP];
+    for (unsigned i = 0; i < WARP; i++)
         parts[i] = jit_i64(e, (uint64_t)bytes * (transposed ? i / 4 : i % 4));
-    return jit_pointer(e, LLVMBuildAdd(e->b, rows, LLVMConstVector(parts, JIT_MAX_LANES), ""));
+    return jit_pointer(e, LLVMBuildAdd(e->b, rows, LLVMConstVector(parts, WARP), ""));
 }
 
 // Lanes 8i … 8i + 7 hold the addresses of the rows of matrix i.
@@ -262,12 +264,12 @@ static unsigned transposed_even(unsigned lane, unsigned step) {
 static bool emit_transpose(struct jit_emit *e, const struct tw_kir_inst *inst) {
     LLVMValueRef words = jit_read(e, &inst->src[0], 32, true), halves[2];
     LLVMTypeRef type = LLVMTypeOf(words);
-    LLVMValueRef upper[JIT_MAX_LANES];
-    for (unsigned i = 0; i < JIT_MAX_LANES; i++)
+    LLVMValueRef upper[WARP];
+    for (unsigned i = 0; i < WARP; i++)
         upper[i] = jit_i32(e, i / 4 % 2 ? 16 : 0);
     for (unsigned i = 0; i < 2; i++) {
         LLVMValueRef from = moved(e, words, transposed_even, 4 * i);
-        from = LLVMBuildLShr(e->b, from, LLVMConstVector(upper, JIT_MAX_LANES), "");
+        from = LLVMBuildLShr(e->b, from, LLVMConstVector(upper, WARP), "");
         halves[i] = LLVMBuildAnd(e->b, from, jit_const(type, 0xffff), "");
     }
     jit_write(e, inst, 0,

@@ -89,17 +89,20 @@ void jit_exact_call(struct jit_emit *e, LLVMValueRef where) {
 // place after the last: lanes may wait for its next iteration meanwhile.
 static LLVMValueRef mask_pointer(struct jit_emit *e, uint32_t block) {
     const struct jit_emit *exact = e->exact ? e->exact : e;
-    return jit_offset_pointer(e, jit_spill_pointer(e), jit_i64(e, exact->mask_at + 8 * (uint64_t)block));
+    return jit_offset_pointer(e, jit_spill_pointer(e),
+                              jit_i64(e, exact->mask_at + jit_mask_bytes(e) * (uint64_t)block));
 }
 
 static void store_mask(struct jit_emit *e, uint32_t block, LLVMValueRef mask) {
-    LLVMBuildStore(e->b, LLVMBuildZExt(e->b, jit_mask_bits(e, mask), jit_int(e, 64), ""),
-                   mask_pointer(e, block));
+    LLVMValueRef bits =
+        LLVMBuildZExtOrBitCast(e->b, jit_mask_bits(e, mask), jit_int(e, 8 * jit_mask_bytes(e)), "");
+    LLVMSetAlignment(LLVMBuildStore(e->b, bits, mask_pointer(e, block)), 8);
 }
 
 static LLVMValueRef load_mask(struct jit_emit *e, uint32_t block) {
-    LLVMValueRef bits = LLVMBuildLoad2(e->b, jit_int(e, 64), mask_pointer(e, block), "");
-    return LLVMBuildBitCast(e->b, LLVMBuildTrunc(e->b, bits, jit_int(e, e->lanes), ""),
+    LLVMValueRef bits = LLVMBuildLoad2(e->b, jit_int(e, 8 * jit_mask_bytes(e)), mask_pointer(e, block), "");
+    LLVMSetAlignment(bits, 8);
+    return LLVMBuildBitCast(e->b, LLVMBuildTruncOrBitCast(e->b, bits, jit_int(e, e->lanes), ""),
                             jit_vec(e, jit_int(e, 1)), "");
 }
 
@@ -126,7 +129,12 @@ static LLVMValueRef group_wraps(struct jit_emit *e, LLVMValueRef v, struct jit_s
              span = ((UINT64_C(1) << s.group) - 1) * (uint64_t)s.stride;
     LLVMValueRef edge = jit_const(LLVMTypeOf(v), span < top ? top - span : 0);
     LLVMValueRef wrong = LLVMBuildICmp(e->b, sign ? LLVMIntSGT : LLVMIntUGT, v, edge, "");
-    return jit_any(e, e->mask_full ? wrong : LLVMBuildAnd(e->b, wrong, e->mask, ""));
+    if (jit_is_vector(wrong) && LLVMGetVectorSize(LLVMTypeOf(wrong)) == e->lanes)
+        return jit_any(e, e->mask_full ? wrong : LLVMBuildAnd(e->b, wrong, e->mask, ""));
+    if (!jit_is_vector(wrong))
+        return wrong;
+    LLVMTypeRef word = jit_int(e, LLVMGetVectorSize(LLVMTypeOf(wrong)));
+    return LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildBitCast(e->b, wrong, word, ""), LLVMConstNull(word), "");
 }
 
 // i1: some lane of the affine value `base` + lane × stride leaves the range it is widened from.
@@ -153,7 +161,14 @@ void jit_check_guess(struct jit_emit *e, const struct tw_kir_inst *inst) {
     uint8_t type = inst->op == TW_KIR_CVT ? inst->type2 : inst->type;
     struct jit_shape shape = jit_operand_shape(e->code, source, bits);
     int64_t stride = shape.stride;
-    LLVMValueRef base = jit_read(e, source, bits, shape.kind == JIT_VARYING), wrong;
+    // Where all lanes take part each group's first one speaks for it.
+    struct jit_shape firsts = shape;
+    firsts.compact = true;
+    firsts.known = false;
+    LLVMValueRef base = shape.kind != JIT_VARYING ? jit_read(e, source, bits, false)
+                        : e->mask_full            ? jit_firsts(e, source, bits, firsts)
+                                                  : jit_read(e, source, bits, true);
+    LLVMValueRef wrong;
     if (shape.kind == JIT_VARYING) {
         wrong = group_wraps(e, base, shape, bits, tw_kir_type_is_signed(type));
     } else if (inst->op == TW_KIR_AND) {
@@ -186,10 +201,13 @@ void jit_enter_point(struct jit_emit *e) {
 
 // A register as the main version left it, in this version's shape.
 static LLVMValueRef arriving(struct jit_emit *e, const struct jit_code *main_code, uint32_t reg) {
-    struct jit_shape shape = main_code->shapes[reg];
-    LLVMValueRef value = jit_spill_load(e, reg, shape.kind == JIT_VARYING);
-    bool spread = shape.kind != JIT_VARYING && e->code->shapes[reg].kind == JIT_VARYING;
-    return spread ? jit_expand(e, value, shape) : value;
+    struct jit_shape shape = main_code->shapes[reg], own = e->code->shapes[reg];
+    LLVMValueRef value = jit_spill_load(e, reg, shape);
+    if (own.kind != JIT_VARYING)
+        return value;
+    value = jit_is_vector(value) || shape.kind == JIT_VARYING ? jit_spread(e, value, shape)
+                                                              : jit_expand(e, value, shape);
+    return jit_form_of(e->code, own) == JIT_LANES ? value : jit_gather_up(e, value, own);
 }
 
 // Takes a warp up at a point; `waits` of the main version say which masks came with it.

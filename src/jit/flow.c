@@ -63,7 +63,7 @@ static bool wants_full_version(const struct jit_emit *e, uint32_t block) {
 bool jit_flow_build(struct jit_emit *e) {
     struct jit_flow *f = &e->flow;
     uint32_t n = e->code->count;
-    if (!number_nodes(e))
+    if (!number_nodes(e) || !jit_hints_build(e))
         return false;
     f->bodies = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, n);
     f->guards = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, f->node_count);
@@ -277,7 +277,7 @@ void jit_jump(struct jit_emit *e, uint32_t block) {
     else if (jit_is_yield(b))
         jump_yielding(e, block, set);
     else if (b->term == JIT_BARRIER)
-        jit_emit_barrier(e, block);
+        (e->code->turns ? jit_emit_barrier : jit_pass_barrier)(e, block);
     else if (b->branched) {
         jump_together(e, block);
         jump_varying(e, block, set);
@@ -311,6 +311,7 @@ static bool emit_insts(struct jit_emit *e, uint32_t block) {
         jit_enter_point(e);
         if (!jit_emit_inst(e, &b->insts[i]))
             return false;
+        jit_note_hint(e, &b->insts[i]);
     }
     return true;
 }
@@ -318,9 +319,7 @@ static bool emit_insts(struct jit_emit *e, uint32_t block) {
 // Its lanes are all there: goes to the version for that, else on in this one.
 static void branch_to_full(struct jit_emit *e, uint32_t block) {
     LLVMBasicBlockRef part = jit_block_new(e, "part");
-    LLVMValueRef bits = jit_mask_bits(e, e->mask);
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, bits, LLVMConstAllOnes(LLVMTypeOf(bits)), "all"),
-                    e->flow.fulls[block], part);
+    LLVMBuildCondBr(e->b, jit_all(e, e->mask), e->flow.fulls[block], part);
     LLVMPositionBuilderAtEnd(e->b, part);
 }
 

@@ -27,8 +27,37 @@ LLVMValueRef jit_mask_bits(struct jit_emit *e, LLVMValueRef mask) {
     return LLVMBuildBitCast(e->b, mask, jit_int(e, e->lanes), "");
 }
 
+unsigned jit_mask_bytes(const struct jit_emit *e) {
+    return e->lanes <= 64 ? 8 : e->lanes / 8;
+}
+
+// The lanes' bits in one word of at most 64, where more than that are and'ed or or'ed: LLVM takes wider masks apart
+// bit by bit.
+static LLVMValueRef fold_bits(struct jit_emit *e, LLVMValueRef mask, bool all) {
+    if (e->lanes <= 64)
+        return jit_mask_bits(e, mask);
+    LLVMValueRef found = NULL;
+    for (unsigned at = 0; at < e->lanes; at += 64) {
+        unsigned indices[64];
+        for (unsigned i = 0; i < 64; i++)
+            indices[i] = at + i;
+        LLVMValueRef word =
+            LLVMBuildBitCast(e->b, jit_shuffle(e, mask, NULL, indices, 64), jit_int(e, 64), "");
+        found = !found ? word
+                : all  ? LLVMBuildAnd(e->b, found, word, "")
+                       : LLVMBuildOr(e->b, found, word, "");
+    }
+    return found;
+}
+
 LLVMValueRef jit_any(struct jit_emit *e, LLVMValueRef mask) {
-    return LLVMBuildICmp(e->b, LLVMIntNE, jit_mask_bits(e, mask), LLVMConstNull(jit_int(e, e->lanes)), "any");
+    LLVMValueRef bits = fold_bits(e, mask, false);
+    return LLVMBuildICmp(e->b, LLVMIntNE, bits, LLVMConstNull(LLVMTypeOf(bits)), "any");
+}
+
+LLVMValueRef jit_all(struct jit_emit *e, LLVMValueRef mask) {
+    LLVMValueRef bits = fold_bits(e, mask, true);
+    return LLVMBuildICmp(e->b, LLVMIntEQ, bits, LLVMConstAllOnes(LLVMTypeOf(bits)), "all");
 }
 
 LLVMBasicBlockRef jit_block_new(struct jit_emit *e, const char *name) {

@@ -263,6 +263,8 @@ static bool emit_effect(struct jit_emit *e, const struct tw_kir_inst *inst) {
 
 static bool emit_op(struct jit_emit *e, const struct tw_kir_inst *inst) {
     jit_check_guess(e, inst);
+    if (jit_emit_compact(e, inst))
+        return true;
     switch (inst->op) {
     case TW_KIR_SREG:
         return jit_emit_sreg(e, inst);

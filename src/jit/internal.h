@@ -9,7 +9,7 @@
 
 enum {
     JIT_NONE = 0xffffffff,
-    JIT_MAX_LANES = 32,
+    JIT_MAX_LANES = TW_KERNEL_LANES_MAX,
     JIT_MAX_BLOCKS = 8'192,  // the tables of waits are quadratic: 8 MiB at this many
     JIT_MAX_INSTS = 400'000, // LLVM needs about 5 KiB for each
     JIT_ARENA_BYTES = 1 << 30
@@ -33,14 +33,15 @@ static inline void jit_bit_clear(uint64_t *set, size_t i) {
 // What is known of a register's W values: nothing yet; value(lane) = base + lane × stride (stride 0: uniform)
 // with base a multiple of 1 << align; or only that of every 1 << group lanes that follow one another (a row of
 // the block, say): value(lane) = first(lane >> group) + (lane mod 1 << group) × stride, each first a multiple of
-// 1 << align. `known`: the firsts are `across` apart. Group 0: anything. Only affine registers are kept as scalars.
+// 1 << align. `known`: the firsts are `across` apart. Group 0: anything. `compact`: the claim holds for lanes that
+// do not take part too, as every write follows from other such registers; then only the firsts are kept (compact.c).
 enum jit_shape_kind { JIT_BOTTOM, JIT_AFFINE, JIT_VARYING };
 struct jit_shape {
     uint8_t kind;  // enum jit_shape_kind
     uint8_t align; // log2, at most 63
     uint8_t group; // VARYING: log2 of lanes, at most that of W
     uint8_t below; // all lanes' values are less than 1 << below, and nothing wrapped on the way; 0: not known
-    bool known;
+    bool known, compact;
     int64_t stride, across;
 };
 
@@ -100,6 +101,7 @@ struct jit_code {
     struct jit_shape *shapes; // by register
     uint64_t *loud;           // registers that may hold a signalling NaN (quiet.c)
     struct jit_layout layout;
+    bool turns; // warps of a block run in turn from barrier to barrier: there are several of them
     bool uses_warp_ops, uses_barriers, uses_atomics, needs_param_copy, named_barriers, prints;
     bool reduces; // has bar.red
 };
@@ -134,6 +136,7 @@ void jit_live_at(const struct jit_code *code, uint32_t block, uint32_t at, uint6
 struct jit_shape jit_inst_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned index);
 struct jit_shape jit_operand_shape(const struct jit_code *code, const struct tw_kir_operand *operand,
                                    unsigned bits);
+bool jit_is_integer(uint8_t type); // of at most 64 bits, no predicate
 // `below` of an instruction's result (range.c).
 uint8_t jit_below(const struct jit_code *code, const struct tw_kir_inst *inst);
 // Widening this operand from `bits` bits cannot show that lanes wrapped.
@@ -143,6 +146,8 @@ bool jit_never_wraps(const struct jit_code *code, const struct tw_kir_operand *o
 struct jit_shape jit_group_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned bits);
 // The same for operations of which only this is known: a result follows from the sources of its own lane.
 struct jit_shape jit_same_shape(const struct jit_code *code, const struct tw_kir_inst *inst);
+// An operation that may be done on the first lanes of groups in place of all lanes.
+bool jit_may_compact(const struct tw_kir_inst *inst);
 // As much as `group` lanes have in common in a register of shape `s`.
 struct jit_shape jit_regroup(const struct jit_code *code, struct jit_shape s, unsigned group);
 unsigned jit_group_of(const struct jit_code *code, struct jit_shape s); // log2 of lanes
@@ -169,6 +174,9 @@ int64_t jit_step(const struct jit_code *code, uint32_t block, const struct tw_ki
 // Which registers and constants never are a signalling NaN, as floats of 32 bits (quiet.c).
 [[nodiscard]] bool jit_find_quiet(struct jit_code *code, struct tw_error *err);
 bool jit_is_quiet(const struct jit_code *code, const struct tw_kir_operand *operand);
+// Blocks of up to so many threads run better as one vector each, at the full level; 0: none do (whole.c).
+bool jit_whole_runs(const struct jit_code *code); // at all
+unsigned jit_whole_lanes(const struct jit_code *code);
 
 [[nodiscard]] bool jit_layout_build(struct jit_code *code, struct tw_error *err);
 

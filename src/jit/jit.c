@@ -71,8 +71,14 @@ static bool analyse(struct jit_code *code, struct tw_error *err) {
     if (code->uses_warp_ops && w != 32)
         return tw_fail(err, TW_ERR_INTERNAL, "kernel %.80s uses warp operations, which need 32 lanes, not %u",
                        code->function->name, w);
-    return jit_cfg_build(code, err) && jit_layout_build(code, err) && jit_liveness(code, err) &&
-           jit_find_quiet(code, err) && jit_divergence(code, err);
+    if (!jit_cfg_build(code, err))
+        return false;
+    if (w > TW_KERNEL_TURNS_MAX && !jit_whole_runs(code))
+        return tw_fail(err, TW_ERR_INTERNAL, "kernel %.80s has no variant of %u lanes", code->function->name,
+                       w);
+    code->turns = code->uses_barriers && w <= TW_KERNEL_TURNS_MAX;
+    return jit_layout_build(code, err) && jit_liveness(code, err) && jit_find_quiet(code, err) &&
+           jit_divergence(code, err);
 }
 
 static void fill_info(const struct jit_code *code, uint64_t spill_bytes, bool guesses,
@@ -101,6 +107,7 @@ static void fill_info(const struct jit_code *code, uint64_t spill_bytes, bool gu
     info->needs_param_copy = code->needs_param_copy;
     info->prints = code->prints;
     info->guesses = guesses;
+    info->whole_lanes = (uint16_t)jit_whole_lanes(code);
     info->globals_bytes = code->layout.globals_bytes;
     info->globals_align = (uint32_t)code->layout.globals_align;
 }

@@ -74,7 +74,7 @@ bool jit_never_wraps(const struct jit_code *code, const struct tw_kir_operand *o
     return b && b <= bits - sign;
 }
 
-static bool is_integer(uint8_t type) {
+bool jit_is_integer(uint8_t type) {
     return !tw_kir_type_is_float(type) && type != TW_KIR_PRED && type != TW_KIR_B128;
 }
 
@@ -82,7 +82,7 @@ uint8_t jit_below(const struct jit_code *code, const struct tw_kir_inst *inst) {
     unsigned bits = tw_kir_type_bits(inst->type), from = bits, found = 0;
     if (inst->op == TW_KIR_SREG)
         return (uint8_t)sreg_below(inst->index);
-    if (!is_integer(inst->type) || inst->mods & TW_KIR_SAT || inst->src_count == 0)
+    if (!jit_is_integer(inst->type) || inst->mods & TW_KIR_SAT || inst->src_count == 0)
         return 0;
     unsigned a = below(code, &inst->src[0]), b = inst->src_count > 1 ? below(code, &inst->src[1]) : 0;
     switch (inst->op) {
@@ -91,7 +91,7 @@ uint8_t jit_below(const struct jit_code *code, const struct tw_kir_inst *inst) {
         break;
     case TW_KIR_CVT:
         from = tw_kir_type_bits(inst->type2);
-        if (inst->src_count == 1 && is_integer(inst->type2) &&
+        if (inst->src_count == 1 && jit_is_integer(inst->type2) &&
             jit_never_wraps(code, &inst->src[0], from, tw_kir_type_is_signed(inst->type2)))
             found = a;
         break;

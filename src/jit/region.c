@@ -15,15 +15,17 @@
 
 enum { STATE_BYTES = 64, MASK_AT = 8 };
 
+// The exact version takes registers over in the main one's form too: no form takes more than all lanes do.
 static uint64_t slot_bytes(const struct jit_emit *e, uint32_t reg) {
     uint64_t bits = e->code->function->regs[reg].bits;
-    if (e->code->shapes[reg].kind == JIT_VARYING)
+    struct jit_shape shape = e->code->shapes[reg];
+    if (e->code->exact && shape.kind == JIT_VARYING)
         return tw_align_up(bits * e->lanes / 8, 8);
-    return tw_align_up((bits + 7) / 8, 8);
+    return tw_align_up((bits * jit_form_count(e->code, shape) + 7) / 8, 8);
 }
 
 static bool wanted_later(const struct jit_emit *e, uint32_t reg) {
-    for (uint32_t k = 0; k < e->code->root_count; k++)
+    for (uint32_t k = 0; e->code->turns && k < e->code->root_count; k++)
         if (jit_bit(e->code->blocks[e->code->roots[k]].live_in, reg))
             return true;
     for (uint32_t b = 0; b < e->code->count; b++)
@@ -78,7 +80,7 @@ static bool find_changed(struct jit_emit *e) {
             memset(e->changed[b], 0xff, words * sizeof(uint64_t));
         add_writes(&e->code->blocks[b], e->changed[b]);
     }
-    for (bool grew = e->code->uses_barriers; grew;) {
+    for (bool grew = e->code->turns; grew;) {
         grew = false;
         for (uint32_t b = 0; b < e->code->count; b++)
             for (uint32_t k = 0; k < e->code->blocks[b].succ_count; k++)
@@ -111,7 +113,7 @@ bool jit_region_build(struct jit_emit *e) {
     }
     e->mask_at = end;
     if (e->code->exact || has_yields(e->code))
-        end += 8 * ((uint64_t)e->code->count + 1);
+        end += jit_mask_bytes(e) * ((uint64_t)e->code->count + 1);
     end = tw_align_up(end, 64);
     e->table_at = end;
     if (e->code->named_barriers)
@@ -178,11 +180,11 @@ static LLVMValueRef to_memory(struct jit_emit *e, uint32_t reg, LLVMValueRef val
     return jit_is_vector(value) ? jit_mask_bits(e, value) : LLVMBuildZExt(e->b, value, jit_int(e, 8), "");
 }
 
-static LLVMTypeRef memory_type(struct jit_emit *e, uint32_t reg, bool vector) {
-    unsigned bits = e->code->function->regs[reg].bits;
+static LLVMTypeRef memory_type(struct jit_emit *e, uint32_t reg, struct jit_shape shape) {
+    unsigned bits = e->code->function->regs[reg].bits, count = jit_form_count(e->code, shape);
     if (bits == 1)
-        return jit_int(e, vector ? e->lanes : 8);
-    return jit_reg_type(e, bits, vector);
+        return jit_int(e, count > 1 ? e->lanes : 8);
+    return count > 1 ? LLVMVectorType(jit_int(e, bits), count) : jit_int(e, bits);
 }
 
 static LLVMValueRef from_memory(struct jit_emit *e, uint32_t reg, LLVMValueRef value, bool vector) {
@@ -203,11 +205,11 @@ void jit_spill_store(struct jit_emit *e, const struct jit_emit *layout, uint32_t
                      slot_bytes(layout, reg) >= 64 ? 64 : 8);
 }
 
-LLVMValueRef jit_spill_load(struct jit_emit *e, uint32_t reg, bool vector) {
+LLVMValueRef jit_spill_load(struct jit_emit *e, uint32_t reg, struct jit_shape shape) {
     LLVMValueRef at = jit_offset_pointer(e, jit_spill_pointer(e), jit_i64(e, e->spill_at[reg]));
-    LLVMValueRef value = LLVMBuildLoad2(e->b, memory_type(e, reg, vector), at, "");
+    LLVMValueRef value = LLVMBuildLoad2(e->b, memory_type(e, reg, shape), at, "");
     LLVMSetAlignment(value, slot_bytes(e, reg) >= 64 ? 64 : 8);
-    return from_memory(e, reg, value, vector);
+    return from_memory(e, reg, value, shape.kind == JIT_VARYING);
 }
 
 static void spill_live(struct jit_emit *e, uint32_t block) {
@@ -282,6 +284,15 @@ void jit_emit_barrier(struct jit_emit *e, uint32_t block) {
     LLVMBuildBr(e->b, e->warp_end);
 }
 
+void jit_pass_barrier(struct jit_emit *e, uint32_t block) {
+    const struct jit_block *b = &e->code->blocks[block];
+    check_together(e, b);
+    if (e->flow.masks[b->succs[0]])
+        LLVMBuildStore(e->b, e->mask, e->flow.masks[b->succs[0]]);
+    LLVMBasicBlockRef full = e->mask_full ? e->flow.fulls[b->succs[0]] : NULL;
+    LLVMBuildBr(e->b, full ? full : e->flow.bodies[b->succs[0]]);
+}
+
 void jit_emit_state_store(struct jit_emit *e, LLVMValueRef alive) {
     LLVMValueRef next = LLVMBuildLoad2(e->b, jit_int(e, 32), e->next_state, "");
     LLVMBuildStore(e->b, next, jit_state_pointer(e, this_warp(e)));
@@ -331,8 +342,7 @@ static void emit_resume(struct jit_emit *e, uint32_t block) {
     uint32_t to = b->succs[0];
     for (uint32_t r = 0; r < e->code->function->reg_count; r++)
         if (jit_bit(e->code->blocks[to].live_in, r) && !made_by(b->last, r))
-            LLVMBuildStore(e->b, jit_spill_load(e, r, e->code->shapes[r].kind == JIT_VARYING),
-                           jit_reg_slot(e, r));
+            LLVMBuildStore(e->b, jit_spill_load(e, r, e->code->shapes[r]), jit_reg_slot(e, r));
     write_reduction(e, block);
     if (e->flow.masks[to]) {
         LLVMValueRef at = jit_offset_pointer(e, jit_state_pointer(e, this_warp(e)), jit_i64(e, MASK_AT));
@@ -346,7 +356,7 @@ static void emit_resume(struct jit_emit *e, uint32_t block) {
 void jit_emit_resumes(struct jit_emit *e, LLVMValueRef sw, uint32_t first_state) {
     for (uint32_t b = 0; b < e->code->count; b++) {
         const struct jit_block *block = &e->code->blocks[b];
-        if (block->term != JIT_BARRIER)
+        if (block->term != JIT_BARRIER || !e->code->turns)
             continue;
         bool yields = jit_is_yield(block);
         LLVMBasicBlockRef resume = yields ? e->flow.resumes[b] : jit_block_new(e, "resume");

@@ -66,7 +66,9 @@ static bool registers_fit(const struct jit_code *code, uint32_t block) {
         bool in = comes_in(code, block, r), out = goes_out(code, block, r),
              varies = code->shapes[r].kind == JIT_VARYING;
         unsigned bits = code->function->regs[r].bits;
-        if ((out && !varies) || ((in || out) && varies && (bits < 8 || bits > 64)))
+        // What only some lanes work out cannot be kept by groups of them.
+        if ((out && jit_form_of(code, code->shapes[r]) != JIT_LANES) ||
+            ((in || out) && varies && (bits < 8 || bits > 64)))
             return false;
     }
     return true;
@@ -118,9 +120,9 @@ static void spread_registers(struct serial *s) {
         if (!wanted || e->code->shapes[r].kind != JIT_VARYING)
             continue;
         LLVMValueRef slot = jit_reg_slot(e, r);
-        LLVMTypeRef type = LLVMGetAllocatedType(slot);
-        s->spread[r] = jit_slot(e, type, "spread");
-        LLVMBuildStore(e->b, LLVMBuildLoad2(e->b, type, slot, ""), s->spread[r]);
+        LLVMValueRef value = LLVMBuildLoad2(e->b, LLVMGetAllocatedType(slot), slot, "");
+        s->spread[r] = jit_slot(e, jit_vec(e, jit_int(e, e->code->function->regs[r].bits)), "spread");
+        LLVMBuildStore(e->b, jit_spread(e, value, e->code->shapes[r]), s->spread[r]);
     }
 }
 

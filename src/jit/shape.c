@@ -42,6 +42,7 @@ static struct jit_shape join_groups(const struct jit_code *code, struct jit_shap
     a = jit_regroup(code, a, group);
     b = jit_regroup(code, b, group);
     a.known = a.known && b.known && a.across == b.across;
+    a.compact = a.compact && b.compact;
     a.across = a.known ? a.across : 0;
     a.align = a.align < b.align ? a.align : b.align;
     return a;
@@ -207,7 +208,7 @@ static struct jit_shape widen_shape(const struct jit_code *code, const struct tw
 static struct jit_shape sreg_shape(const struct jit_code *code, uint32_t sreg) {
     unsigned lanes_log2 = zeros(code->variant.lanes);
     unsigned row = zeros(code->variant.x_multiple); // log2 of the lanes that lie in one row
-    struct jit_shape in_row = {.kind = JIT_VARYING, .group = (uint8_t)row, .known = true};
+    struct jit_shape in_row = {.kind = JIT_VARYING, .group = (uint8_t)row, .known = true, .compact = true};
     switch (sreg) {
     case TW_KIR_TID_X:
         in_row.stride = 1;
@@ -280,10 +281,6 @@ static bool any_varying(const struct jit_code *code, const struct tw_kir_inst *i
     return false;
 }
 
-static bool is_integer(uint8_t type) {
-    return !tw_kir_type_is_float(type) && type != TW_KIR_PRED && type != TW_KIR_B128;
-}
-
 static struct jit_shape select_shape(const struct jit_code *code, const struct tw_kir_inst *inst) {
     if (!inst->src[2].is_imm && !jit_reg_uniform(code, inst->src[2].reg))
         return varying;
@@ -344,7 +341,7 @@ static bool all_agree(const struct jit_code *code, const struct tw_kir_inst *ins
 static struct jit_shape inst_shape(const struct jit_code *code, const struct tw_kir_inst *inst,
                                    unsigned index) {
     unsigned bits = tw_kir_type_bits(inst->type);
-    bool integer = is_integer(inst->type) && !(inst->mods & TW_KIR_SAT);
+    bool integer = jit_is_integer(inst->type) && !(inst->mods & TW_KIR_SAT);
     switch (inst->op) {
     case TW_KIR_MOV:
         return jit_operand_shape(code, &inst->src[0], bits);
@@ -368,7 +365,7 @@ static struct jit_shape inst_shape(const struct jit_code *code, const struct tw_
             return uniform(0);
         break;
     case TW_KIR_CVT:
-        if (!integer || !is_integer(inst->type2) || inst->src_count > 1 || all_uniform(code, inst))
+        if (!integer || !jit_is_integer(inst->type2) || inst->src_count > 1 || all_uniform(code, inst))
             break;
         return widen_shape(code, inst);
     case TW_KIR_MULWIDE:
@@ -384,6 +381,7 @@ static struct jit_shape inst_shape(const struct jit_code *code, const struct tw_
 struct jit_shape jit_inst_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned index) {
     struct jit_shape s = inst_shape(code, inst, index);
     s.below = jit_below(code, inst);
+    s.compact = s.compact && (inst->op == TW_KIR_SREG || jit_may_compact(inst));
     return s;
 }
 
@@ -408,7 +406,7 @@ static bool shape_changes(struct jit_code *code, uint32_t reg, struct jit_shape 
     code->shapes[reg] = joined;
     return joined.kind != old.kind || joined.align != old.align || joined.stride != old.stride ||
            joined.group != old.group || joined.below != old.below || joined.known != old.known ||
-           joined.across != old.across;
+           joined.compact != old.compact || joined.across != old.across;
 }
 
 static bool visit(struct jit_code *code, uint32_t block, const struct tw_kir_inst *inst) {

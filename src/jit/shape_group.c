@@ -32,12 +32,14 @@ struct jit_shape jit_regroup(const struct jit_code *code, struct jit_shape s, un
         return anything;
     if (s.kind == JIT_VARYING && own == group)
         return s;
+    bool compact = s.kind != JIT_VARYING || s.compact;
     bool straight = s.kind != JIT_VARYING || (s.stride == 0 && s.known && s.across == 0) ||
                     own == zeros(code->variant.lanes);
     return (struct jit_shape){.kind = JIT_VARYING,
                               .align = lesser(s.align, zeros((uint64_t)step)),
                               .group = (uint8_t)group,
                               .known = straight,
+                              .compact = compact,
                               .stride = s.stride,
                               .across = straight ? step : 0};
 }
@@ -45,6 +47,7 @@ struct jit_shape jit_regroup(const struct jit_code *code, struct jit_shape s, un
 // Every source the same for all lanes of a group: so is the result.
 struct jit_shape jit_same_shape(const struct jit_code *code, const struct tw_kir_inst *inst) {
     unsigned group = zeros(code->variant.lanes);
+    bool compact = true;
     for (unsigned i = 0; i < inst->src_count; i++) {
         if (inst->src[i].is_imm)
             continue;
@@ -52,8 +55,9 @@ struct jit_shape jit_same_shape(const struct jit_code *code, const struct tw_kir
         if (s.stride != 0)
             return anything;
         group = lesser(group, jit_group_of(code, s));
+        compact &= s.kind != JIT_VARYING || s.compact;
     }
-    return (struct jit_shape){.kind = JIT_VARYING, .group = (uint8_t)group};
+    return (struct jit_shape){.kind = JIT_VARYING, .group = (uint8_t)group, .compact = compact};
 }
 
 // Both sources by the same groups.
@@ -71,6 +75,7 @@ static struct jit_shape sum_shape(const struct jit_code *code, struct jit_shape 
     uint64_t stride = (uint64_t)b.stride, across = (uint64_t)b.across;
     a.stride = wrap((uint64_t)a.stride + (subtract ? -stride : stride), bits);
     a.known = a.known && b.known;
+    a.compact = a.compact && b.compact;
     a.across = a.known ? wrap((uint64_t)a.across + (subtract ? -across : across), bits) : 0;
     a.align = lesser(a.align, b.align);
     return a;
@@ -111,8 +116,12 @@ struct jit_shape jit_low_bits_shape(const struct jit_code *code, struct jit_shap
     bool power = a.stride > 0 && (a.stride & (a.stride - 1)) == 0;
     if (!power || a.align < low || step >= low || low - step > zeros(code->variant.lanes))
         return anything;
-    return (struct jit_shape){
-        .kind = JIT_VARYING, .align = 63, .group = (uint8_t)(low - step), .known = true, .stride = a.stride};
+    return (struct jit_shape){.kind = JIT_VARYING,
+                              .align = 63,
+                              .group = (uint8_t)(low - step),
+                              .known = true,
+                              .compact = true,
+                              .stride = a.stride};
 }
 
 // 2^amount / stride lanes share one value, the next ones the next.
@@ -122,6 +131,35 @@ struct jit_shape jit_high_bits_shape(const struct jit_code *code, struct jit_sha
     bool power = a.stride > 0 && (a.stride & (a.stride - 1)) == 0;
     if (!power || a.align < amount || step >= amount || amount - step > zeros(code->variant.lanes))
         return anything;
-    return (struct jit_shape){
-        .kind = JIT_VARYING, .group = (uint8_t)(amount - step), .known = !carries, .across = carries ? 0 : 1};
+    return (struct jit_shape){.kind = JIT_VARYING,
+                              .group = (uint8_t)(amount - step),
+                              .known = !carries,
+                              .compact = true,
+                              .across = carries ? 0 : 1};
+}
+
+bool jit_may_compact(const struct tw_kir_inst *inst) {
+    if (inst->guard != TW_KIR_NO_REG || inst->mods & (TW_KIR_SAT | TW_KIR_RELU) || inst->src_count > 2)
+        return false;
+    switch (inst->op) {
+    case TW_KIR_MOV:
+    case TW_KIR_ADD:
+    case TW_KIR_SUB:
+    case TW_KIR_MUL:
+    case TW_KIR_MULWIDE:
+    case TW_KIR_SHL:
+    case TW_KIR_SHR:
+    case TW_KIR_AND:
+    case TW_KIR_OR:
+    case TW_KIR_XOR:
+    case TW_KIR_NEG:
+    case TW_KIR_NOT:
+    case TW_KIR_MIN:
+    case TW_KIR_MAX:
+        return jit_is_integer(inst->type);
+    case TW_KIR_CVT:
+        return inst->src_count == 1 && jit_is_integer(inst->type) && jit_is_integer(inst->type2);
+    default:
+        return false;
+    }
 }

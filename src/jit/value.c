@@ -125,18 +125,8 @@ LLVMValueRef jit_slot(struct jit_emit *e, LLVMTypeRef type, const char *name) {
     return slot;
 }
 
-static LLVMValueRef lane_multiples(struct jit_emit *e, LLVMTypeRef element, int64_t stride) {
-    LLVMValueRef parts[JIT_MAX_LANES];
-    for (unsigned i = 0; i < e->lanes; i++)
-        parts[i] = LLVMConstInt(element, (uint64_t)i * (uint64_t)stride, true);
-    return LLVMConstVector(parts, e->lanes);
-}
-
 LLVMValueRef jit_expand(struct jit_emit *e, LLVMValueRef scalar, struct jit_shape shape) {
-    LLVMValueRef vector = jit_splat(e, scalar);
-    if (jit_is_uniform(shape))
-        return vector;
-    return LLVMBuildAdd(e->b, vector, lane_multiples(e, LLVMTypeOf(scalar), shape.stride), "");
+    return jit_is_uniform(shape) ? jit_splat(e, scalar) : jit_spread(e, scalar, shape);
 }
 
 static LLVMValueRef wide_const(LLVMTypeRef type, uint64_t bits) {
@@ -148,9 +138,9 @@ static LLVMValueRef wide_const(LLVMTypeRef type, uint64_t bits) {
 LLVMValueRef jit_reg_slot(struct jit_emit *e, uint32_t reg) {
     if (e->regs[reg])
         return e->regs[reg];
-    bool vector = e->code->shapes[reg].kind == JIT_VARYING;
+    unsigned count = jit_form_count(e->code, e->code->shapes[reg]);
     const struct tw_kir_reg *r = &e->code->function->regs[reg];
-    LLVMTypeRef type = jit_reg_type(e, r->bits, vector);
+    LLVMTypeRef type = count > 1 ? LLVMVectorType(jit_int(e, r->bits), count) : jit_int(e, r->bits);
     e->regs[reg] = jit_slot(e, type, r->name);
     return e->regs[reg];
 }
@@ -161,10 +151,9 @@ LLVMValueRef jit_read(struct jit_emit *e, const struct tw_kir_operand *operand, 
         return vector ? jit_splat(e, c) : c;
     }
     struct jit_shape shape = e->code->shapes[operand->reg];
-    bool is_vector = shape.kind == JIT_VARYING;
-    LLVMValueRef value =
-        LLVMBuildLoad2(e->b, jit_reg_type(e, bits, is_vector), jit_reg_slot(e, operand->reg), "");
-    return vector && !is_vector ? jit_expand(e, value, shape) : value;
+    LLVMValueRef slot = jit_reg_slot(e, operand->reg);
+    LLVMValueRef value = LLVMBuildLoad2(e->b, LLVMGetAllocatedType(slot), slot, "");
+    return vector && jit_form_of(e->code, shape) != JIT_LANES ? jit_expand(e, value, shape) : value;
 }
 
 LLVMValueRef jit_read_typed(struct jit_emit *e, const struct tw_kir_operand *operand, enum tw_kir_type type,
@@ -194,6 +183,10 @@ void jit_write(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned inde
         value = jit_expand(e, value, shape);
     if (LLVMTypeOf(value) != type)
         value = LLVMBuildBitCast(e->b, value, type, "");
+    if (vector && jit_form_of(e->code, e->code->shapes[reg]) != JIT_LANES) {
+        LLVMBuildStore(e->b, jit_gather_up(e, value, e->code->shapes[reg]), slot);
+        return;
+    }
     if (vector && !e->active_full && jit_must_blend(e->code, e->at_block, inst, reg))
         value = LLVMBuildSelect(e->b, e->active, value, LLVMBuildLoad2(e->b, type, slot, ""), "");
     LLVMBuildStore(e->b, value, slot);

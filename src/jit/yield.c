@@ -70,8 +70,7 @@ bool jit_begin_yield_resume(struct jit_emit *e, uint32_t block) {
     LLVMPositionBuilderAtEnd(e->b, e->flow.resumes[block]);
     for (uint32_t r = 0; r < e->code->function->reg_count; r++)
         if (jit_yield_keeps(e->code, b, r))
-            LLVMBuildStore(e->b, jit_spill_load(e, r, e->code->shapes[r].kind == JIT_VARYING),
-                           jit_reg_slot(e, r));
+            LLVMBuildStore(e->b, jit_spill_load(e, r, e->code->shapes[r]), jit_reg_slot(e, r));
     for (uint32_t x = 0; b->waits && x < e->code->count; x++)
         if (jit_bit(b->waits, x) && e->flow.masks[x])
             LLVMBuildStore(e->b, load_mask(e, x), e->flow.masks[x]);

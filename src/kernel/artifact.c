@@ -72,8 +72,9 @@ static bool is_power(unsigned value) {
 }
 
 bool tw_kernel_variant_good(const struct tw_kernel_variant *v) {
-    return is_power(v->lanes) && v->lanes >= 8 && v->lanes <= 32 && is_power(v->x_multiple) &&
-           v->x_multiple <= v->lanes && v->opt_level <= TW_KERNEL_EXACT;
+    return is_power(v->lanes) && v->lanes >= 8 && v->lanes <= TW_KERNEL_LANES_MAX &&
+           is_power(v->x_multiple) && v->x_multiple <= v->lanes &&
+           (v->lanes <= TW_KERNEL_TURNS_MAX || v->x_multiple > 1) && v->opt_level <= TW_KERNEL_EXACT;
 }
 
 static bool info_good(const struct tw_kernel_info *info) {
@@ -132,6 +133,18 @@ bool tw_kernel_artifact_decode(struct tw_span bytes, struct tw_kernel_artifact *
     return true;
 }
 
+// The whole block as one vector, where the kernel gains by it. Light code is to be made in no time: never that.
+static bool whole_block(const struct tw_kernel_info *any, const uint32_t block[3],
+                        struct tw_kernel_variant *variant) {
+    uint64_t threads = (uint64_t)block[0] * block[1];
+    if (variant->opt_level == TW_KERNEL_LIGHT || any->uses_warp_ops || threads > any->whole_lanes ||
+        threads <= TW_KERNEL_TURNS_MAX || !is_power((unsigned)threads) || block[0] < 2 || block[2] != 1)
+        return false;
+    variant->lanes = (uint16_t)threads;
+    variant->x_multiple = (uint16_t)block[0];
+    return true;
+}
+
 // Lanes fill whole rows of the block where they can: rows of W or more make tid.x run 0, 1, 2 … in each vector
 // and the other coordinates uniform. Short rows lie behind one another. Warp operations need 32 lanes whatever
 // the shape.
@@ -141,6 +154,8 @@ struct tw_kernel_variant tw_kernel_variant_for(const struct tw_kernel_info *any,
     uint32_t x = block[0], row = block[0] * block[1];
     uint64_t threads = (uint64_t)row * block[2];
     unsigned least = any->uses_warp_ops ? 32 : 8;
+    if (whole_block(any, block, &variant))
+        return variant;
     for (unsigned lanes = 32; lanes >= least && variant.lanes == 0; lanes /= 2)
         if (x % lanes == 0)
             variant.lanes = variant.x_multiple = (uint16_t)lanes;

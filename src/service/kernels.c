@@ -123,8 +123,25 @@ bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run
     return open_place(service, &place, err) && run_in(&place, run, err);
 }
 
+// The variant for blocks of this shape: what the kernel is like is known once it has been compiled.
+static bool choose_variant(struct tw_service *service, struct tw_compile_request request,
+                           const uint32_t block[3], struct tw_kernel_variant *ret_variant,
+                           struct tw_error *err) {
+    request.kind = TW_COMPILE_PTX;
+    unsigned tier = request.variant.opt_level;
+    request.variant.opt_level = TW_KERNEL_LIGHT;
+    struct tw_kernel_artifact parts;
+    struct tw_artifact *artifact = tw_compile(service->compiler, &request, err);
+    bool ok = artifact && tw_kernel_artifact_decode(tw_artifact_bytes(artifact), &parts, err);
+    if (ok)
+        *ret_variant = tw_kernel_variant_for(&parts.info, block, tier);
+    tw_artifact_unref(artifact);
+    return ok;
+}
+
 bool tw_service_kernel_dump(struct tw_service *service, struct tw_str ptx, struct tw_str entry,
-                            const char *stage, bool full, struct tw_buf *out, struct tw_error *err) {
+                            const char *stage, bool full, const uint32_t block[3], struct tw_buf *out,
+                            struct tw_error *err) {
     struct tw_compile_request request = {.kind = TW_COMPILE_DUMP,
                                          .input = tw_span_of(ptx.data, ptx.len),
                                          .variant = {.lanes = 32, .x_multiple = 32, .opt_level = full},
@@ -132,6 +149,8 @@ bool tw_service_kernel_dump(struct tw_service *service, struct tw_str ptx, struc
     if (entry.len > TW_KERNEL_NAME_MAX || strlen(stage) >= sizeof request.stage)
         return tw_fail(err, TW_ERR_INVALID_REQUEST, "the entry's name or the stage is too long");
     snprintf(request.entry, sizeof request.entry, "%.*s", TW_STR_ARG(entry));
+    if (block[0] && !choose_variant(service, request, block, &request.variant, err))
+        return false;
     snprintf(request.stage, sizeof request.stage, "%s", stage);
     struct tw_artifact *artifact = tw_compile(service->compiler, &request, err);
     if (!artifact)

@@ -258,9 +258,10 @@ struct tw_kernel_run {
 // The text of one stage of the kernel compiler: parse, ir, opt, llvm, asm, ptx, fence (PTX whose accesses
 // are kept in one range), or time (microseconds that each part took). `full`: llvm, asm and time as for a kernel
 // that is busy. `entry` may be empty when the PTX has one entry only.
+// `block`: as made for blocks of that shape; zeros: of any multiples of 32 × 1 × 1.
 [[nodiscard]] bool tw_service_kernel_dump(struct tw_service *service, struct tw_str ptx, struct tw_str entry,
-                                          const char *stage, bool full, struct tw_buf *out,
-                                          struct tw_error *err);
+                                          const char *stage, bool full, const uint32_t block[3],
+                                          struct tw_buf *out, struct tw_error *err);
 
 // ---- doctor ----
 enum tw_finding_level { TW_FINDING_OK, TW_FINDING_HINT, TW_FINDING_WARNING, TW_FINDING_ERROR };

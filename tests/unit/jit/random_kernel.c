@@ -292,12 +292,14 @@ static void prologue(struct maker *m) {
     emit(m, ".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 "
             "out)\n{\n");
     emit(m,
-         "    .reg .b32 %%r<%d>, %%i, %%n<%d>, %%t, %%u, %%v; .reg .b64 %%x<%d>, %%in, %%out, %%a; .reg .b16 "
+         "    .reg .b32 %%r<%d>, %%i, %%n<%d>, %%t, %%u, %%v, %%w; .reg .b64 %%x<%d>, %%in, %%out, %%a; .reg "
+         ".b16 "
          "%%s<%d>;\n",
          R32, DEPTH_MAX + 1, R64, R16);
     emit(m, "    .reg .f32 %%f<%d>; .reg .f64 %%d<%d>; .reg .pred %%p<%d>, %%q;\n", F32, F64, PREDS);
     emit(m, "    ld.param.u64 %%in, [in];\n    ld.param.u64 %%out, [out];\n    mov.u32 %%t, %%tid.x;\n    "
-            "mov.u32 %%u, %%ctaid.x;\n");
+            "mov.u32 %%u, %%ctaid.x;\n    mov.u32 %%v, %%ntid.y;\n    mul.lo.u32 %%u, %%u, %%v;\n    mov.u32 "
+            "%%w, %%tid.y;\n    add.u32 %%u, %%u, %%w;\n");
     emit(m,
          "    mov.u32 %%v, %%ntid.x;\n    mad.lo.u32 %%i, %%u, %%v, %%t;\n    mul.wide.u32 %%a, %%i, %d;\n   "
          " add.u64 %%out, %%out, %%a;\n",
@@ -308,6 +310,8 @@ static void prologue(struct maker *m) {
              : i % 3 == 1 ? "    add.u32 %%r%u, %%t, %u;\n"
                           : "    mad.lo.u32 %%r%u, %%i, -1640531527, %u;\n",
              i, i * 4);
+    for (unsigned i = 1; i < R32; i += 6) // and some by row
+        emit(m, "    mad.lo.u32 %%r%u, %%w, %u, %%r%u;\n", i, 1 + i, i);
     for (unsigned i = 0; i < R64; i++)
         emit(m, "    mul.wide.s32 %%x%u, %%r%u, %%r%u;\n", i, i, i + 5);
     for (unsigned i = 0; i < R16; i++)

@@ -334,6 +334,35 @@ TW_TEST("a barrier in a loop of varying length works while warps stay whole, and
     (void)run_text(&rig, text, 32, 32, 1, 64, 150, TW_KERNEL_DEADLOCK);
 }
 
+// How many lanes a vector may have for a kernel with a product and a barrier in a loop, which threads leave by
+// `leaving`.
+static unsigned whole_lanes_of(const char *leaving) {
+    static const char before[] =
+        HEAD ".visible .entry k(.param .u64 out, .param .u32 n) {\n.shared .align 16 .b8 s[512];\n" REGS
+             ".reg .f32 %f<4>;\nld.param.u32 %r1, [n];\nmov.u32 %r2, %tid.x;\nmov.u64 %rd2, s;\n"
+             "mov.f32 %f1, 0f3f800000;\nmov.u32 %r4, %r1;\nloop:\nld.shared.f32 %f2, [%rd2];\n"
+             "fma.rn.f32 %f1, %f1, %f2, %f2;\nbar.sync 0;\nadd.u32 %r4, %r4, 1;\n",
+                      after[] = "@%p1 bra loop;\nst.shared.f32 [%rd2], %f1;\nret;\n}\n";
+    char text[2048];
+    snprintf(text, sizeof text, "%s%s%s", before, leaving, after);
+    struct rig rig;
+    struct kernel kernel;
+    rig_init(&rig);
+    kernel_from_ptx(&rig, &kernel, text, "k", 32, 32);
+    unsigned lanes = kernel.info.whole_lanes;
+    kernel_done(&kernel);
+    rig_done(&rig);
+    return lanes;
+}
+
+TW_TEST("a block may be one vector only where all its threads come to each barrier together") {
+    ck_assert_uint_eq(whole_lanes_of("setp.lt.u32 %p1, %r4, 9;\n"), 256);
+    ck_assert_uint_eq(whole_lanes_of("setp.lt.u32 %p1, %r4, %r2;\n"), 0);
+    // Alike in each warp, but not in the block.
+    ck_assert_uint_eq(whole_lanes_of("shr.u32 %r3, %r2, 5;\nsetp.lt.u32 %p1, %r4, %r3;\n"), 0);
+    ck_assert_uint_eq(whole_lanes_of("mov.u32 %r3, %tid.y;\nsetp.lt.u32 %p1, %r4, %r3;\n"), 0);
+}
+
 TW_TEST("asynchronous copies bring their bytes and zeros beyond the source") {
     static const char text[] =
         HEAD ".visible .entry k(.param .u64 out, .param .u32 n) {\n.shared .align 16 .b8 s[512];\n" REGS
@@ -370,7 +399,7 @@ TW_TEST("lanes that share rows and columns by division load and store what they 
         "mul.wide.u32 %rd5, %r5, 4;\nadd.u64 %rd5, %rd1, %rd5;\nld.global.u32 %r8, [%rd5];\n"
         "mad.lo.u32 %r6, %r7, 1000, %r6;\nmad.lo.u32 %r6, %r8, 100000, %r6;\n"
         "st.global.u32 [%rd5+512], %r6;\ndone:\nret;\n}\n";
-    static const unsigned variants[][2] = {{32, 32}, {16, 16}, {8, 8}, {32, 1}};
+    static const unsigned variants[][2] = {{32, 32}, {16, 16}, {8, 8}, {32, 1}, {64, 64}};
     struct rig rig;
     rig_init(&rig);
     for (unsigned v = 0; v < TW_COUNT(variants); v++)

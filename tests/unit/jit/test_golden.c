@@ -100,7 +100,7 @@ TW_TEST("saxpy with a grid-stride loop reaches every element") {
 
 TW_TEST("the tiled sgemm multiplies matrices of ragged sizes") {
     static const int32_t sizes[][3] = {{16, 16, 16}, {1, 1, 1}, {33, 47, 20}, {64, 48, 100}, {5, 70, 3}};
-    static const unsigned variants[][2] = {{16, 16}, {8, 8}, {32, 16}, {32, 1}, {16, 1}};
+    static const unsigned variants[][2] = {{16, 16}, {8, 8}, {32, 16}, {32, 1}, {16, 1}, {256, 16}};
     struct rig rig;
     rig_init(&rig);
     uint64_t a = rig_alloc(&rig, 65536), b = rig_alloc(&rig, 65536), c = rig_alloc(&rig, 65536);

@@ -27,7 +27,8 @@ static void fill(uint64_t seed, uint8_t *bytes, size_t len) {
 }
 
 // What all threads leave in `out`, by the interpreter. `memory` begins with `in`, at the same offsets as the rig's.
-static void interpret(const char *ptx, const uint64_t params[2], uint8_t *memory, uint32_t threads) {
+static void interpret(const char *ptx, const uint64_t params[2], uint8_t *memory, uint32_t threads,
+                      uint32_t width) {
     struct tw_arena arena;
     struct tw_kir_module *module;
     struct tw_error err = {};
@@ -39,10 +40,10 @@ static void interpret(const char *ptx, const uint64_t params[2], uint8_t *memory
                                 .params = (const uint8_t *)params,
                                 .memory = memory,
                                 .memory_bytes = MEMORY,
-                                .block = {threads, 1, 1},
+                                .block = {width, threads / width, 1},
                                 .grid = {GRID, 1, 1},
                                 .block_id = {i / threads, 0, 0},
-                                .thread_id = {i % threads, 0, 0},
+                                .thread_id = {i % threads % width, i % threads / width, 0},
                                 .steps_left = STEPS_MAX};
         if (!oracle_run(&oracle)) {
             fprintf(stderr, "%s\n", ptx);
@@ -52,7 +53,9 @@ static void interpret(const char *ptx, const uint64_t params[2], uint8_t *memory
     tw_arena_done(&arena);
 }
 
-static void compare(const char *ptx, uint64_t seed, unsigned lanes, int opt_level, uint32_t threads) {
+// In blocks of `width` threads a row: all of them in one row, or rows of whole vectors or parts of them.
+static void compare(const char *ptx, uint64_t seed, unsigned lanes, int opt_level, uint32_t threads,
+                    uint32_t width) {
     struct rig rig;
     struct kernel kernel;
     rig_init(&rig);
@@ -64,19 +67,21 @@ static void compare(const char *ptx, uint64_t seed, unsigned lanes, int opt_leve
     uint8_t *memory = calloc(1, MEMORY);
     ck_assert_ptr_nonnull(memory);
     memcpy(memory + params[0], rig_at(&rig, params[0]), in_bytes);
-    interpret(ptx, params, memory, threads);
-    kernel_from_ptx(&rig, &kernel, ptx, "k", lanes, threads % lanes == 0 ? lanes : 1);
-    uint32_t status = rig_launch(&rig, &kernel, (uint32_t[3]){GRID, 1, 1}, (uint32_t[3]){threads, 1, 1}, 0,
-                                 params, sizeof params);
+    interpret(ptx, params, memory, threads, width);
+    unsigned multiple = threads % lanes ? 1 : width < lanes ? width : lanes;
+    kernel_from_ptx(&rig, &kernel, ptx, "k", lanes, multiple);
+    uint32_t status = rig_launch(&rig, &kernel, (uint32_t[3]){GRID, 1, 1},
+                                 (uint32_t[3]){width, threads / width, 1}, 0, params, sizeof params);
     ck_assert_uint_eq(status, 0);
     const uint32_t *got = rig_at(&rig, params[1]), *want = (const uint32_t *)(memory + params[1]);
     for (size_t i = 0; i < out_bytes / 4; i++) {
         if (got[i] == want[i])
             continue;
         fprintf(stderr, "%s\n", ptx);
-        ck_abort_msg(
-            "seed %" PRIu64 ", %u lanes, level %d, %u threads: thread %zu, word %zu is %08x, not %08x", seed,
-            lanes, opt_level, threads, i / RANDOM_OUT_WORDS, i % RANDOM_OUT_WORDS, got[i], want[i]);
+        ck_abort_msg("seed %" PRIu64
+                     ", %u lanes, level %d, %u threads in rows of %u: thread %zu, word %zu is %08x, not %08x",
+                     seed, lanes, opt_level, threads, width, i / RANDOM_OUT_WORDS, i % RANDOM_OUT_WORDS,
+                     got[i], want[i]);
     }
     kernel_done(&kernel);
     rig_done(&rig);
@@ -91,9 +96,14 @@ static void try_seed(uint64_t seed) {
     fill(seed, bytes, sizeof bytes);
     tw_buf_init(&ptx, 1 << 20);
     random_kernel(tw_span_of(bytes, 60 + seed * 37 % (BYTES - 60)), &ptx);
+    static const struct {
+        unsigned lanes, width;
+    } rows[] = {{64, 8}, {32, 16}, {64, 64}, {32, 4}, {64, 16}, {16, 8}, {64, 32}, {16, 4}, {32, 8}};
     compare((const char *)ptx.data, seed, lanes[seed % 3], (int)(seed / 3 % 2),
-            blocks[seed % TW_COUNT(blocks)]);
-    compare((const char *)ptx.data, seed, 32, (int)(seed % 2), 50);
+            blocks[seed % TW_COUNT(blocks)], blocks[seed % TW_COUNT(blocks)]);
+    compare((const char *)ptx.data, seed, 32, (int)(seed % 2), 50, 50);
+    unsigned r = (unsigned)(seed % TW_COUNT(rows));
+    compare((const char *)ptx.data, seed, rows[r].lanes, (int)(seed / 2 % 2), rows[r].lanes, rows[r].width);
     tw_buf_done(&ptx);
 }
 

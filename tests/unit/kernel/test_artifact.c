@@ -120,3 +120,23 @@ TW_TEST("the variant fills rows where it can, and warp operations have 32 lanes"
         ck_assert_uint_eq(v.exclusive, 0);
     }
 }
+
+TW_TEST("a hot kernel that works on tiles gets its blocks as one vector, as far as it bears that") {
+    static const struct {
+        uint32_t block[3];
+        unsigned level;
+        uint16_t lanes, x_multiple;
+    } cases[] = {
+        {{16, 16, 1}, 1, 32, 16}, {{16, 8, 1}, 1, 128, 16}, {{16, 8, 1}, 0, 16, 16}, {{64, 1, 1}, 1, 64, 64},
+        {{32, 2, 1}, 1, 64, 32},  {{8, 8, 2}, 1, 8, 8},     {{32, 1, 1}, 1, 32, 32}, {{8, 12, 1}, 1, 8, 8},
+        {{4, 16, 1}, 1, 64, 4},   {{1, 128, 1}, 1, 32, 1},
+    };
+    for (size_t i = 0; i < TW_COUNT(cases); i++) {
+        struct tw_kernel_info info = {.whole_lanes = cases[i].block[1] == 16 && i == 0 ? 64 : 128};
+        struct tw_kernel_variant v = tw_kernel_variant_for(&info, cases[i].block, cases[i].level);
+        uint16_t lanes = i == 0 ? 16 : cases[i].lanes; // 256 threads are more than it bears
+        ck_assert_uint_eq(v.lanes, lanes);
+        ck_assert_uint_eq(v.x_multiple, cases[i].x_multiple);
+        ck_assert(tw_kernel_variant_good(&v));
+    }
+}
