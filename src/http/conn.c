@@ -106,10 +106,11 @@ ssize_t http_conn_send(struct http_conn *conn, const struct tw_span *parts, unsi
     TW_ASSERT(count <= TW_COUNT(vectors));
     if (!conn->writable)
         return 0;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; count > 1 && i < count; i++)
         vectors[i] = (struct iovec){(void *)(uintptr_t)parts[i].data, parts[i].len};
     struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count};
-    ssize_t sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+    ssize_t sent = count == 1 ? send(conn->fd, parts[0].data, parts[0].len, MSG_NOSIGNAL)
+                              : sendmsg(conn->fd, &message, MSG_NOSIGNAL);
     if (sent >= 0) {
         conn->progress_ns = conn->loop->now_ns;
         return sent;

@@ -212,6 +212,17 @@ void http_h1_stream(struct http_exchange *x) {
     }
 }
 
+// The head and the body. A small body goes behind the head, as one piece for the kernel.
+static void add_answer(struct http_exchange *x) {
+    struct tw_span body = {};
+    if (x->method != HTTP_HEAD_ && http_status_has_body(x->reply.status))
+        body = http_reply_body(x);
+    bool is_one = body.len <= HTTP_JOINED_MAX && tw_buf_append(&x->out_head, body.data, body.len);
+    add_out(x, x->out_head.data, x->out_head.len);
+    if (!is_one)
+        add_out(x, body.data, body.len);
+}
+
 void http_h1_send(struct http_exchange *x) {
     struct http_conn *conn = x->conn;
     if (tw_flag_is_raised(&conn->loop->http->draining) || (x->is_streaming && x->is_http10))
@@ -221,13 +232,12 @@ void http_h1_send(struct http_exchange *x) {
         return;
     }
     conn->progress_ns = conn->loop->now_ns;
-    add_out(x, x->out_head.data, x->out_head.len);
     if (x->is_streaming) {
+        add_out(x, x->out_head.data, x->out_head.len);
         http_h1_stream(x);
         return;
     }
-    if (x->method != HTTP_HEAD_ && http_status_has_body(x->reply.status))
-        add_out(x, http_reply_body(x).data, http_reply_body(x).len);
+    add_answer(x);
     if (write_out(conn, x))
         finish(conn, x);
 }

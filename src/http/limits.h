@@ -20,6 +20,7 @@ enum {
     HTTP_DISCARD_MAX = 64 << 10,      // a refused body up to this is read, so that the connection lives on
     HTTP_REPLY_HEADERS_MAX = 12,      // of a handler, and what CORS and caching add
     HTTP_REPLY_HEAD_MAX = 4 << 10,    // status line and header section of an answer
+    HTTP_JOINED_MAX = 1 << 10, // of a body: copying it behind the head costs less than a second piece does
 
     // ---- a loop ----
     HTTP_SCRATCH = 64 << 10,    // one read(2), one h2 write(2)
