@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Float operations for which AVX-512 has an instruction of its own, where portable IR takes five to twenty: the smaller
-// and the greater number with PTX's rules for NaN and zeros (vrange), 2^x (vreduce, vscalef) and 1/√x (vrsqrt14). Vectors of any length
-// are done in pieces of a register. Sources: Intel's Software Developer's Manual, volume 2, of these instructions.
+// and the greater number with PTX's rules for NaN and zeros (vrange), 2^x (vreduce, vscalef) and 1/√x (vrsqrt14).
+// Vectors of any length are done in pieces of a register. Sources: Intel's Software Developer's Manual, volume 2, of
+// these instructions.
 
 #include "emit.h"
 

@@ -8,7 +8,8 @@
 //     tenant
 //                                                                      has the fewest threads: C
 //
-// A launch that is short by what its kernel took lately runs on the launching thread at once. A thread stuck
+// A launch that is short by what its kernel took lately runs on the launching thread at once; where there is one
+// core, so does every launch that the thread waits for. A thread stuck
 // in a long block cannot be taken away from its job; when a tenant with no thread at all has waited for 10
 // ms, a spare thread is let in, and the operating system shares the cores out.
 
