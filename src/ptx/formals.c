@@ -14,6 +14,7 @@ struct formal {
     struct ptx_token name;
     uint8_t type;
     bool is_reg, is_pointer, is_array;
+    bool is_shared; // .ptr .shared
     uint32_t align, size;
 };
 
@@ -30,6 +31,7 @@ static bool attributes(struct ptx_parser *parser, struct formal *f, uint32_t *re
                                                ptx_is_dot(parser, "const") || ptx_is_dot(parser, "local"))))
             return ptx_fail_expected(parser,
                                      "a parameter's type (textures, samplers and surfaces are not offered)");
+        f->is_shared |= f->is_pointer && ptx_is_dot(parser, "shared");
         if (!ptx_next(parser))
             return false;
         if (align && !ptx_alignment(parser, &value))
@@ -42,7 +44,7 @@ static bool attributes(struct ptx_parser *parser, struct formal *f, uint32_t *re
 
 // .param .u64 .ptr .global .align 4 name: the type may stand before .ptr.
 static bool formal_text(struct ptx_parser *parser, struct formal *f) {
-    uint32_t elements, more_elements;
+    uint32_t elements, ignored;
     if (!attributes(parser, f, &elements))
         return false;
     uint8_t type = f->type;
@@ -50,19 +52,18 @@ static bool formal_text(struct ptx_parser *parser, struct formal *f) {
         return false;
     if (ptx_is_dot(parser, "ptr")) {
         while (parser->token.kind == PTX_DOT) {
-            struct formal pointer = {.is_pointer = true};
             bool align = ptx_is_dot(parser, "align");
-            if (!ptx_next(parser) || (align && !ptx_alignment(parser, &pointer.align)))
+            f->is_shared |= ptx_is_dot(parser, "shared");
+            if (!ptx_next(parser) || (align && !ptx_alignment(parser, &ignored)))
                 return false;
         }
         f->is_pointer = true;
     }
-    more_elements = elements;
     f->type = type;
     f->name = parser->token;
     if (f->name.kind != PTX_WORD)
         return ptx_fail_expected(parser, "the name of a parameter");
-    uint64_t bytes = type == TW_KIR_PRED ? 0 : tw_kir_type_bits(type) / 8 * (uint64_t)more_elements;
+    uint64_t bytes = type == TW_KIR_PRED ? 0 : tw_kir_type_bits(type) / 8 * (uint64_t)elements;
     if (f->align == 0)
         f->align = bytes ? (uint32_t)bytes : 1;
     if (!ptx_next(parser) || !ptx_accept(parser, '[', &f->is_array))
@@ -74,7 +75,7 @@ static bool formal_text(struct ptx_parser *parser, struct formal *f) {
             return false;
         bytes *= (uint64_t)count;
     }
-    f->is_array |= more_elements > 1;
+    f->is_array |= elements > 1;
     if (bytes > TW_KIR_MAX_PARAM_BYTES || (bytes == 0 && !f->is_reg))
         return ptx_fail(parser, &f->name, "parameter '%.*s' has %" PRIu64 " bytes; 1 to %d are possible",
                         TW_STR_ARG(f->name.text), bytes, TW_KIR_MAX_PARAM_BYTES);
@@ -108,6 +109,12 @@ static bool param_grow(struct ptx_parser *parser, struct tw_kir_param **list, ui
 }
 
 static bool add_kernel_param(struct ptx_parser *parser, const struct formal *f) {
+    if (f->is_shared)
+        return ptx_fail(
+            parser, &f->name,
+            "parameter '%.*s' points to shared memory, of which a launch cannot say how much; declare the "
+            "array in the kernel, or as .extern .shared",
+            TW_STR_ARG(f->name.text));
     struct tw_kir_function *function = ptx_current(parser);
     if (f->is_reg)
         return ptx_fail(parser, &f->name, "kernels have no .reg parameters");

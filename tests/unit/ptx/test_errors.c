@@ -122,6 +122,14 @@ TW_TEST("operands that do not fit are named with their place") {
     refused_body("mov.u32 %r1, %clusterid.x;", "'%clusterid' is not declared");
 }
 
+TW_TEST("kernel parameters that point to shared memory are named") {
+    refused(HEAD
+            ".entry k(.param .u64 .ptr .global .align 4 a,\n .param .u64 .ptr .shared .align 4 b) { ret; }\n",
+            MALFORMED, "line 5, column 36: parameter 'b' points to shared memory");
+    refused(HEAD ".entry k(.param .ptr .shared .u64 b) { ret; }\n", MALFORMED,
+            "parameter 'b' points to shared memory");
+}
+
 TW_TEST("functions that are declared and called but never defined are named") {
     refused(HEAD ".extern .func f();\n.entry k() { call f; ret; }", MALFORMED,
             "calls f, which is only declared");
