@@ -80,8 +80,9 @@ struct jit_emit {
     LLVMValueRef rounds;               // slot: how often the warp could have been suspended in this turn
     LLVMBasicBlockRef warp_end, leave; // the warp has nothing more to run now; the launch ends at once
 
-    LLVMValueRef *regs;              // slots by register
-    struct jit_hint *hints;          // by register
+    LLVMValueRef *regs;     // slots by register; of local ones that of the block's version being emitted
+    uint64_t *local;        // registers that live within one block (local.c)
+    struct jit_hint *hints; // by register
     uint64_t *spill_at, spill_bytes; // by register: its place in a warp's part of the spill area
     uint64_t **changed; // by block: registers whose copies in the spill area may be old at its end
     uint64_t table_at;  // place of named barriers' counters in the spill area
@@ -224,6 +225,9 @@ void jit_enter_point(struct jit_emit *e);
 void jit_load_frame(struct jit_emit *e);
 void jit_begin_warp(struct jit_emit *e, LLVMValueRef *tid_base);
 void jit_reset_slots(struct jit_emit *e);
+// local.c: which registers live within one block; a version of `block` begins, with slots of its own for them.
+[[nodiscard]] bool jit_locals_find(struct jit_emit *e);
+void jit_locals_forget(struct jit_emit *e, uint32_t block);
 LLVMValueRef jit_offset_pointer(struct jit_emit *e, LLVMValueRef base, LLVMValueRef offset);
 LLVMValueRef jit_state_pointer(struct jit_emit *e, LLVMValueRef warp); // of warp i32
 LLVMValueRef jit_spill_pointer(struct jit_emit *e);                    // this warp's part

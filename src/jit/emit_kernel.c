@@ -118,7 +118,7 @@ void jit_reset_slots(struct jit_emit *e) {
     LLVMBuildStore(e->b, jit_i32(e, 0), e->rounds);
     jit_reset_hints(e);
     for (uint32_t r = 0; r < e->code->function->reg_count; r++)
-        if (e->regs[r])
+        if (e->regs[r] && !jit_bit(e->local, r))
             LLVMBuildStore(e->b, LLVMConstNull(LLVMGetAllocatedType(e->regs[r])), e->regs[r]);
     for (uint32_t b = 0; b < e->code->count; b++)
         if (e->flow.masks[b])
@@ -216,6 +216,8 @@ bool jit_emit_kernel(struct jit_emit *e) {
     e->regs = TW_ARENA_ARRAY(e->arena, LLVMValueRef, e->code->function->reg_count + 1);
     if (!e->regs)
         return jit_no_memory(e->err);
+    if (!jit_locals_find(e))
+        return false;
     emit_entry(e, &s);
     emit_block_loop(e, &s);
     LLVMPositionBuilderAtEnd(e->b, s.warp_head);

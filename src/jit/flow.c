@@ -325,6 +325,7 @@ static void branch_to_full(struct jit_emit *e, uint32_t block) {
 
 static bool emit_full(struct jit_emit *e, uint32_t block) {
     LLVMPositionBuilderAtEnd(e->b, e->flow.fulls[block]);
+    jit_locals_forget(e, block);
     e->mask = jit_full_mask(e);
     e->mask_full = true;
     if (!emit_insts(e, block))
@@ -337,6 +338,7 @@ static bool emit_body(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
     LLVMPositionBuilderAtEnd(e->b, e->flow.bodies[block]);
     e->at_block = block;
+    jit_locals_forget(e, block);
     e->mask = e->start_mask;
     e->mask_full = LLVMIsConstant(e->start_mask);
     LLVMValueRef slot = e->flow.masks[block];

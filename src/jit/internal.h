@@ -12,6 +12,10 @@ enum {
     JIT_MAX_LANES = TW_KERNEL_LANES_MAX,
     JIT_MAX_BLOCKS = 8'192,  // the tables of waits are quadratic: 8 MiB at this many
     JIT_MAX_INSTS = 400'000, // LLVM needs about 5 KiB for each
+    // Loops in loops: who waits where is found in time that grows with the fourth power. Compilers make less than 20.
+    JIT_MAX_LOOP_DEPTH = 64,
+    // Blocks times blocks at which lanes may wait for others: LLVM follows each mask through all blocks.
+    JIT_MAX_WAITS = 2'000'000,
     JIT_ARENA_BYTES = 1 << 30
 };
 

@@ -62,6 +62,31 @@ static void note_uses(struct jit_code *code) {
     code->uses_barriers |= code->named_barriers;
 }
 
+static bool check_depth(const struct jit_code *code, struct tw_error *err) {
+    for (uint32_t l = 0; l < code->loop_count; l++)
+        if (code->loops[l].depth > JIT_MAX_LOOP_DEPTH) {
+            const struct jit_block *header = &code->blocks[code->loops[l].header];
+            uint32_t line = header->count ? header->insts[0].line : header->last ? header->last->line : 0;
+            return tw_fail(
+                err, TW_ERR_CUDA_QUOTA,
+                "line %u: loops of kernel %.80s nest deeper than %d; put inner ones into kernels of "
+                "their own",
+                line, code->function->name, JIT_MAX_LOOP_DEPTH);
+        }
+    return true;
+}
+
+static bool check_waits(const struct jit_code *code, struct tw_error *err) {
+    uint64_t pending = 0;
+    for (uint32_t b = 0; b < code->count; b++)
+        pending += code->blocks[b].pending;
+    return pending * code->count <= JIT_MAX_WAITS ||
+           tw_fail(err, TW_ERR_CUDA_QUOTA,
+                   "kernel %.80s has %u blocks, and threads part and meet at %" PRIu64
+                   " of them; the limit of the product is %d: split the kernel",
+                   code->function->name, code->count, pending, JIT_MAX_WAITS);
+}
+
 static bool analyse(struct jit_code *code, struct tw_error *err) {
     unsigned w = code->variant.lanes;
     if (!tw_kernel_variant_good(&code->variant))
@@ -71,14 +96,14 @@ static bool analyse(struct jit_code *code, struct tw_error *err) {
     if (code->uses_warp_ops && w != 32)
         return tw_fail(err, TW_ERR_INTERNAL, "kernel %.80s uses warp operations, which need 32 lanes, not %u",
                        code->function->name, w);
-    if (!jit_cfg_build(code, err))
+    if (!jit_cfg_build(code, err) || !check_depth(code, err))
         return false;
     if (w > TW_KERNEL_TURNS_MAX && !jit_whole_runs(code))
         return tw_fail(err, TW_ERR_INTERNAL, "kernel %.80s has no variant of %u lanes", code->function->name,
                        w);
     code->turns = code->uses_barriers && w <= TW_KERNEL_TURNS_MAX;
     return jit_layout_build(code, err) && jit_liveness(code, err) && jit_find_quiet(code, err) &&
-           jit_divergence(code, err);
+           jit_divergence(code, err) && check_waits(code, err);
 }
 
 static void fill_info(const struct jit_code *code, uint64_t spill_bytes, bool guesses,

@@ -19,7 +19,25 @@ def calls(count, times):
     return "".join(f".func f{i}()\n{{\n{'' if i == 0 else f'    call f{i - 1};' * times}\n    ret;\n}}\n" for i in range(count))
 
 
+def nested(depth):
+    """Loops in loops whose threads leave each at a time of their own."""
+    head = "".join(f"mov.u32 %r{i + 1}, 0;\nL{i}:\n" for i in range(depth))
+    tail = "".join(f"add.u32 %r{i + 1}, %r{i + 1}, 1;\nsetp.lt.u32 %p, %r{i + 1}, %r0;\n@%p bra L{i};\n" for i in reversed(range(depth)))
+    return kernel(f".reg .pred %p;\n.reg .b32 %r<{depth + 2}>;\n.reg .b64 %d;\nld.param.u64 %d, [a];\nmov.u32 %r0, %tid.x;\n{head}st.global.u32 [%d], %r0;\n{tail}",
+                  params=".param .u64 a")
+
+
+def ladder(steps):
+    """Threads leave one by one, each for a place of its own further down."""
+    down = "".join(f"setp.gt.u32 %p, %r0, {i};\n@%p bra E{i};\n" for i in range(steps))
+    up = "".join(f"E{i}:\nadd.u32 %r0, %r0, 1;\n" for i in reversed(range(steps)))
+    return kernel(f".reg .pred %p;\n.reg .b32 %r0;\n.reg .b64 %d;\nld.param.u64 %d, [a];\nmov.u32 %r0, %tid.x;\n{down}{up}st.global.u32 [%d], %r0;\n",
+                  params=".param .u64 a")
+
+
 REFUSED = {
+    "loops in loops": (nested(3_000), 429, r"line \d+: loops of kernel k nest deeper than 64"),
+    "threads that part all the time": (ladder(2_000), 429, r"blocks, and threads part and meet at \d+ of them; the limit of the product is 2000000"),
     "registers in one declaration": (kernel(".reg .b32 %r<2000000>;"), 429, r"line 6, column 14: .*200000 registers"),
     "registers one by one": (kernel("".join(f".reg .b32 %r{i};\n" for i in range(200_100))), 429, "200000 registers"),
     "blocks": (kernel("".join(f"L{i}:\n    bra L{i};\n" for i in range(100_100))), 429, "100000 basic blocks"),
@@ -40,6 +58,9 @@ REFUSED = {
     "parameters": (kernel("", params=",".join(f".param .u64 p{i}" for i in range(2_000))), 429, "128 parameters"),
 }
 TAKEN = {
+    "loops as deep as they may be": nested(64),
+    "one long sum": kernel(".reg .f32 %f;\n.reg .b64 %d;\nld.param.u64 %d, [a];\nld.global.f32 %f, [%d];\n" + "fma.rn.f32 %f, %f, %f, %f;\n" * 4_000 +
+                           "st.global.f32 [%d], %f;\n", params=".param .u64 a"),
     "a million empty lines": kernel("\n" * 1_000_000),
     "one very long comment": kernel("/*" + "x" * 4_000_000 + "*/"),
     "a long initialiser": kernel("", ".global .b8 x[200000] = {" + ", ".join(["1"] * 200_000) + "};\n"),
