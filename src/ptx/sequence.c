@@ -15,7 +15,8 @@ struct tw_kir_operand ptx_step(struct ptx_sequence *s, enum tw_kir_op op, uint8_
         return ptx_number(0);
     }
     to->dst[0] = reg;
-    memcpy(to->src, sources, count * sizeof *sources);
+    if (count)
+        memcpy(to->src, sources, count * sizeof *sources);
     return tw_kir_reg_operand(reg);
 }
 

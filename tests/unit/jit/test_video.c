@@ -49,10 +49,11 @@ WANT(vabsdiff_max, wide d = part_of(a, "b0", false) - part_of(b, "b0", false);
 WANT(vmin, wide x = part_of(a, NULL, true), y = part_of(b, NULL, false); return LOW(x < y ? x : y);)
 WANT(vmax_min, wide x = part_of(a, "h1", true), y = part_of(b, "h0", true);
      int32_t r = (int32_t)(x > y ? x : y), t = (int32_t)(uint32_t)c; return LOW(r < t ? r : t);)
-WANT(vshl, uint64_t n = b & 0xffffffff; return LOW(part_of(a, NULL, true) << (n > 32 ? 32 : n));)
+WANT(vshl, uint64_t n = b & 0xffffffff; return LOW(part_of(a, NULL, true) * ((wide)1 << (n > 32 ? 32 : n)));)
 WANT(vshl_sat, uint64_t n = b & 0xffffffff;
-     return LOW(saturated(part_of(a, NULL, false) << (n > 32 ? 32 : n), 32, true));)
-WANT(vshl_wrap, return merged(saturated(part_of(a, "h1", true) << (b >> 8 & 31), 16, true), "h1", c);)
+     return LOW(saturated(part_of(a, NULL, false) * ((wide)1 << (n > 32 ? 32 : n)), 32, true));)
+WANT(vshl_wrap,
+     return merged(saturated(part_of(a, "h1", true) * ((wide)1 << (b >> 8 & 31)), 16, true), "h1", c);)
 WANT(vshr, uint64_t n = b & 0xffffffff; return LOW(part_of(a, NULL, true) >> (n > 32 ? 32 : n));)
 WANT(vshr_add, return LOW((part_of(a, NULL, false) >> (b & 31)) + (wide)c);)
 WANT(vset, return part_of(a, "b1", true) < part_of(b, NULL, false);)
