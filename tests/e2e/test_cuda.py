@@ -114,9 +114,15 @@ def test_a_misaligned_access_fails_or_works(cuda):
     assert code_of(cuda("run", kernel("    add.u64 %d2, %d1, 1;\n    ld.global.u32 %r5, [%d2];\n    st.global.u32 [%d1], %r5;"))) in (0, -5)
 
 
-def test_a_kernel_that_never_ends_is_stopped(cuda):
+# Warps that wait for a word that nobody writes; half of a block that sleeps and never stops.
+WAITING = kernel("WAIT:\n    ld.volatile.global.u32 %r5, [%d1];\n    setp.ne.u32 %p1, %r5, 77;\n    @%p1 bra WAIT;")
+SLEEPING = kernel("WAIT:\n    nanosleep.u32 100;\n    setp.lt.u32 %p1, %r4, 32;\n    @%p1 bra WAIT;")
+
+
+@pytest.mark.parametrize("text", [LOOP, WAITING, SLEEPING], ids=["loop", "waiting", "sleeping"])
+def test_a_kernel_that_never_ends_is_stopped(cuda, text):
     start = time.monotonic()
-    answer = cuda("run", LOOP)
+    answer = cuda("run", text)
     assert code_of(answer) == -5, answer
     assert 1.5 < time.monotonic() - start < 6 * SLOW
     still_works(cuda)
