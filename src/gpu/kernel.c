@@ -9,9 +9,9 @@
 //
 // One thread compiles, the others wait for it. A kernel starts with one variant: the best that the artifact cache has,
 // else one compiled lightly; a launch whose block shape needs another compiles that one then. What was busy for as long
-// as that costs is compiled again with everything LLVM has, in the background; launches that start afterwards use it.
-// Variants stay as long as
-// their kernel, so a launch needs no reference of its own: its context's use of the kernel holds all of them.
+// as that costs is compiled again with everything LLVM has, in the background, for launches that start afterwards.
+// Variants stay as long as their kernel, so a launch needs no reference of its own: its context's use of the kernel
+// holds all of them.
 
 #include "gpu/internal.h"
 
@@ -150,8 +150,8 @@ static bool translate(struct tw_error *err) {
 
 static void count_compiled(const struct gpu_code *code) {
     static const char *const names[] = {"light", "full", "exact"};
-    const char *name = names[code->parts.info.variant.opt_level];
-    tw_metric_add(TW_METRIC_KERNEL_COMPILES, (struct tw_labels){.values = {name}}, 1);
+    struct tw_labels tier = {.values = {names[code->parts.info.variant.opt_level]}};
+    tw_metric_add(TW_METRIC_KERNEL_COMPILES, tier, 1);
 }
 
 // From the cache, where a full variant is as good as the light one that is asked for; else compiled.
@@ -160,7 +160,6 @@ static struct tw_artifact *obtain(const struct gpu_kernels *kernels, struct tw_c
     struct tw_error unused = {};
     struct tw_artifact *artifact = NULL;
     struct tw_kernel_variant asked = request->variant;
-    *ret_cached = true;
     if (asked.opt_level == TW_KERNEL_LIGHT && kernels->tier == TW_GPU_TIER_AUTO) {
         request->variant.opt_level = TW_KERNEL_FULL;
         artifact = tw_compile_cached(kernels->compiler, request, &unused);
@@ -168,10 +167,8 @@ static struct tw_artifact *obtain(const struct gpu_kernels *kernels, struct tw_c
     }
     if (!artifact)
         artifact = tw_compile_cached(kernels->compiler, request, &unused);
-    if (artifact)
-        return artifact;
-    *ret_cached = false;
-    return tw_compile(kernels->compiler, request, err);
+    *ret_cached = artifact != NULL;
+    return artifact ? artifact : tw_compile(kernels->compiler, request, err);
 }
 
 static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct gpu_kernel *kernel,
@@ -452,11 +449,12 @@ const struct gpu_code *gpu_kernel_exact(struct gpu_kernels *kernels, struct gpu_
     if (!exact)
         return NULL;
     if (exact->parts.info.spill_bytes != info->spill_bytes) {
-        tw_fail(err, TW_ERR_INTERNAL, "the two versions of kernel '%.64s' do not agree", info->name);
+        tw_fail(err, TW_ERR_INTERNAL, "the versions of kernel '%.64s' do not agree", info->name);
         return NULL;
     }
     TW_LOCK_SCOPE(&kernels->lock);
-    code->exact = exact;
+    if (!gpu_code_exact(code)) // written once: others read it without the lock
+        code->exact = exact;
     tw_state_publish(&code->has_exact, 1);
     return exact;
 }
