@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What overload does: a function that computes for some milliseconds, asked for at 0.7 times and at twice the rate that the server can serve (requests
-are sent when they are due, whether or not others have been answered). The server has core 0, the load core 1. Once with a limit on the tenant's
+are sent when they are due, at random times, whether or not others have been answered). The server has core 0, the load core 1. Once with a limit on the tenant's
 concurrent calls and once with the defaults: what is accepted, how long that takes, and how soon the rest is refused."""
 import asyncio
 import pathlib
+import random
 import signal
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from gateway import start, wait_for
 
 LEAD_IN = 1  # seconds before anything counts: a queue may stand for a moment before calls are refused, else no burst would be let in
 SECONDS = 4
+SEED = 1
 ROUNDS_OF_LOOP = 4_000_000  # some milliseconds of computing, so that the load generator is never what is short
 LIMIT = 4
 PORT = 18080
@@ -66,12 +68,15 @@ async def capacity():
 async def offer(rate):
     """Sends `rate` requests a second; what became of them."""
     pool, tasks, begin = Pool(), [], time.perf_counter()
-    for number in range(int(rate * (LEAD_IN + SECONDS))):
-        wait = begin + number / rate - time.perf_counter()
+    due, leading = 0.0, 0
+    arrivals = random.Random(SEED)
+    while (due := due + arrivals.expovariate(rate)) < LEAD_IN + SECONDS:
+        wait = begin + due - time.perf_counter()
         if wait > 0:
             await asyncio.sleep(wait)
+        leading += due < LEAD_IN
         tasks.append(asyncio.create_task(pool.ask()))
-    answers = (await asyncio.gather(*tasks))[int(rate * LEAD_IN):]
+    answers = (await asyncio.gather(*tasks))[leading:]
     for _, writer in pool.free:
         writer.close()
     good = [seconds for status, seconds in answers if status == 200]

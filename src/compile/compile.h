@@ -47,7 +47,7 @@ struct tw_compiler_options {
 struct tw_compiler;
 struct tw_artifact;
 
-// Starts the processes lazily (the first request pays 10 ms). INTERNAL when the program cannot be run.
+// Starts the processes lazily (the first request pays some 100 ms). INTERNAL when the program cannot be run.
 [[nodiscard]] struct tw_compiler *tw_compiler_new(const struct tw_compiler_options *options,
                                                   struct tw_error *err);
 void tw_compiler_free(struct tw_compiler *compiler); // ends the processes; no call may be running

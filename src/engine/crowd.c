@@ -9,7 +9,7 @@
 //     wait = calls of the tenant that are ahead × time between two of them that leave
 //
 // That time is measured here, in the tenant's own queue, so it holds whatever the calls cost and however many other
-// tenants have their turns. As many calls as can run at once, and as many again that wait, are always let in: a
+// tenants have their turns. As many calls as can run at once, and four times as many that wait, are always let in: a
 // queue this short only keeps the cores busy. Each tenant has a queue, hence one that floods has only its own
 // calls refused.
 
@@ -74,7 +74,7 @@ bool engine_crowd_admits(const struct engine_fair *fair, struct engine_share *sh
     if (!patience->target_ns || crowd->load < 2)
         return true; // the usual case
     uint32_t room = room_of(fair, share);
-    if (crowd->load < 2 * room || !is_overloaded(patience, crowd, room, now_ns))
+    if (crowd->load <= ENGINE_CROWD_FREE * room || !is_overloaded(patience, crowd, room, now_ns))
         return true;
     bool is_short = crowd->gap_ns * room < ENGINE_TICK_NS;
     int64_t wait_ns = (int64_t)(crowd->load + 1 - room) * crowd->gap_ns;

@@ -61,6 +61,7 @@ enum {
         250'000, // calls of an event loop that take less are never refused: 64 of them are 16 ms
     ENGINE_SHORT_TARGETS =
         20, // calls of less than a tick may wait so many targets: HTTP is what takes their time
+    ENGINE_CROWD_FREE = 4,  // calls ahead for each that can run: behind no more, none is refused
     ENGINE_CALM_BURSTS = 3, // without a refusal, before bursts are let in again
     ENGINE_GAP_SAMPLES = 8, // that an average looks back on
 };
