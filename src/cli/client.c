@@ -64,6 +64,11 @@ static void set_options(CURL *curl, const struct cli *cli, const struct cli_requ
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, show ? 0L : 1L);
 }
 
+void cli_tell_stderr(const struct tw_json *answer) {
+    struct tw_str text = tw_json_str(tw_json_get(answer, "stderr"));
+    fprintf(stderr, "%.*s", TW_STR_ARG(text));
+}
+
 void cli_tell_frames(const struct tw_json *trace) {
     for (size_t i = 0; i < tw_json_count(trace); i++) {
         const struct tw_json *frame = tw_json_at(trace, i);

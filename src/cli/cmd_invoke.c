@@ -28,6 +28,7 @@ static void print_result(const struct tw_json *answer) {
     struct tw_str output = tw_json_str(tw_json_get(answer, "output"));
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
     tw_buf_init(&text, CLI_BODY_MAX);
+    cli_tell_stderr(answer);
     cli_write_out(tw_span_of(output.data, output.len));
     if (tw_json_append(&text, tw_json_get(answer, "result")))
         printf("%s\n", (const char *)text.data);

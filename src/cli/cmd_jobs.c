@@ -27,6 +27,7 @@ static void print_whole(const struct tw_json *job) {
     print_job(job);
     print_member(job, "result");
     print_member(job, "error");
+    cli_tell_stderr(job);
     struct tw_str output = tw_json_str(tw_json_get(job, "output"));
     cli_write_out(tw_span_of(output.data, output.len));
 }

@@ -78,6 +78,8 @@ struct cli_request {
 // with the server's own words.
 [[nodiscard]] bool cli_call(const struct cli *cli, const struct cli_request *request, struct tw_buf *out,
                             int *ret_status);
+// What a call wrote to its standard error, on ours.
+void cli_tell_stderr(const struct tw_json *answer);
 // A trap's backtrace on standard error; NULL: none.
 void cli_tell_frames(const struct tw_json *trace);
 // Appends `text` as one path segment (percent-encoded).

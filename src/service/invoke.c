@@ -105,7 +105,9 @@ static int64_t deadline_of(const struct call_state *state, int64_t now_ns) {
     return now_ns + (wanted_ms && wanted_ms < limit_ms ? wanted_ms : limit_ms) * TW_NS_PER_MS;
 }
 
-// Writes {"function_id","result"} or passes the guest's output on.
+enum { ESCAPED_MAX = 6 }; // bytes that JSON makes of one
+
+// Writes {"function_id","result",…} or passes the guest's output on.
 static bool write_answer(struct call_state *state, struct tw_error *err) {
     struct tw_service_call *call = state->call;
     struct tw_invoke *invoke = &call->invoke;
@@ -117,7 +119,8 @@ static bool write_answer(struct call_state *state, struct tw_error *err) {
         return true;
     }
     struct tw_json_writer writer;
-    tw_buf_init(&call->body_out, 2 * invoke->output.len + 65536 + TW_INVOKE_VALUES_MAX * 64);
+    tw_buf_init(&call->body_out, ESCAPED_MAX * (invoke->output.len + invoke->stderr_text.len) + 65536 +
+                                     TW_INVOKE_VALUES_MAX * 64);
     tw_json_write_init(&writer, &call->body_out);
     tw_json_write_object(&writer);
     tw_json_write_key(&writer, "function_id");
@@ -138,6 +141,8 @@ static bool write_answer(struct call_state *state, struct tw_error *err) {
             text = tw_buf_str(&base64);
         tw_json_write_str(&writer, text);
     }
+    if (invoke->stderr_text.len)
+        tw_json_write_text(&writer, "stderr", tw_buf_str(&invoke->stderr_text));
     tw_json_write_end(&writer, '}');
     call->content_type = "application/json";
     call->status = 200;
@@ -397,7 +402,7 @@ bool tw_service_call_detail(const struct tw_service_call *call, struct tw_buf *o
     }
     if (call->error.code == TW_ERR_GUEST_EXIT)
         ok = tw_buf_printf(out, ",\"exit_code\":%d", invoke->exit_code);
-    if (call->error.code == TW_OK || invoke->stderr_text.len == 0 || !ok)
+    if (invoke->stderr_text.len == 0 || !ok)
         return ok;
     struct tw_json_writer writer;
     if (!tw_buf_append_str(out, TW_STR(",\"stderr\":")))

@@ -160,7 +160,7 @@ static bool append_answer(struct tw_buf *out, const struct tw_service_call *call
     struct tw_json *root = tw_json_parse(tw_buf_span(&call->body_out), &err);
     bool ok = root && tw_buf_append_str(out, TW_STR("\"result\":")) &&
               tw_json_append(out, tw_json_get(root, "result"));
-    static const char *const keys[] = {"output", "output_b64"};
+    static const char *const keys[] = {"output", "output_b64", "stderr"};
     for (size_t i = 0; i < TW_COUNT(keys); i++) {
         const struct tw_json *value = tw_json_get(root, keys[i]);
         ok = ok && (!value || (tw_buf_printf(out, ",\"%s\":", keys[i]) && tw_json_append(out, value)));
@@ -183,7 +183,7 @@ static bool append_raw(struct tw_buf *out, const struct tw_service_call *call) {
     tw_json_write_key(&writer, is_text ? "output" : "output_b64");
     tw_json_write_str(&writer, is_text ? text : tw_buf_str(&base64));
     tw_json_write_end(&writer, '}');
-    return tw_json_write_done(&writer);
+    return tw_json_write_done(&writer) && tw_service_call_detail(call, out);
 }
 
 static bool append_error(struct tw_buf *out, const struct tw_service_call *call) {

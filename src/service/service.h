@@ -134,8 +134,8 @@ void tw_service_call_done(struct tw_service_call *call);   // frees what the ser
 void tw_service_executor_done(struct tw_executor *executor);
 uint32_t tw_service_executor_waiting(const struct tw_executor *executor);
 [[nodiscard]] bool tw_service_executor_run(struct tw_executor *executor, int64_t budget_ns);
-// The error object's inner fields beyond kind and message (trap kind, backtrace, exit code, stderr), as
-// `,"trap":…`; empty when there are none.
+// What stands beside an error's kind and message, or a job's result (trap kind, backtrace, exit code, stderr), as
+// `,"trap":…`; empty when there is nothing.
 [[nodiscard]] bool tw_service_call_detail(const struct tw_service_call *call, struct tw_buf *out);
 
 // ---- instances that keep their state between calls ----

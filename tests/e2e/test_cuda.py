@@ -7,6 +7,7 @@ import pytest
 
 from twtest.build import guest
 from twtest.paths import SLOW
+from twtest.server import eventually
 
 HEAD = ".version 7.8\n.target sm_80\n.address_size 64\n"
 
@@ -108,6 +109,39 @@ def test_a_stray_access_harms_only_its_own_call(cuda, offset):
     """Where it goes is masked into the instance's own reservation: it fails or changes what is the instance's, and nothing else."""
     assert code_of(cuda("run", kernel(STORE_FAR.format(offset=offset)))) in (0, -5)
     still_works(cuda)
+
+
+PRINTF = HEAD + """.extern .func (.param .b32 r) vprintf (.param .b64 f, .param .b64 a);
+.global .align 1 .b8 format[8] = {60, 37, 100, 62, 10, 0, 0, 0};
+.visible .entry k(.param .u64 out)
+{
+    .local .align 8 .b8 stack[8];
+    .reg .b32 %r<4>; .reg .b64 %d<8>; .reg .pred %p<2>;
+    mov.u32 %r1, %ctaid.x;
+    mov.u32 %r2, %tid.x;
+    setp.ne.u32 %p1, %r2, 0;
+    @%p1 ret;
+    st.local.u32 [stack], %r1;
+    mov.u64 %d1, stack;
+    cvta.local.u64 %d2, %d1;
+    mov.u64 %d3, format;
+    cvta.global.u64 %d4, %d3;
+    {
+    .param .b64 f; .param .b64 a; .param .b32 r;
+    st.param.b64 [f], %d4;
+    st.param.b64 [a], %d2;
+    call.uni (r), vprintf, (f, a);
+    }
+    ret;
+}
+"""
+
+
+def test_what_a_kernel_prints_is_told_with_the_answer_of_a_job(shared, cuda):
+    reply = shared.client.request("POST", "/functions/cuda/invoke-async?export=run", PRINTF, {"Content-Type": "text/plain"})
+    job = reply.json()["job_id"]
+    told = eventually(lambda: (t := shared.client.get(f"/jobs/{job}").json())["state"] == "done" and t, what="the job's end")
+    assert sorted(told["stderr"].split()) == ["<0>", "<1>"], told
 
 
 def test_a_misaligned_access_fails_or_works(cuda):

@@ -39,6 +39,16 @@ def test_a_job_ends_with_the_result_of_its_call(client, name):
     assert told["created_at"] <= told["started_at"] <= told["ended_at"]
 
 
+def test_a_job_keeps_what_went_to_standard_error(client, name):
+    client.deploy(name, wat('''(module (import "wasi:tensor/host@0.1.0" "log" (func $log (param i32 i32 i32)))
+        (memory (export "memory") 1) (data (i32.const 0) "moved")
+        (func (export "_start") (call $log (i32.const 3) (i32.const 0) (i32.const 5))))'''))
+    for body, kind in ((b"{}", "application/json"), (b"x", "text/plain")):
+        reply = client.request("POST", f"/functions/{name}/invoke-async", body=body, headers={"Content-Type": kind})
+        told = end_of(client, reply.json()["job_id"])
+        assert told["state"] == "done" and told["stderr"] == "warn: moved\n"
+
+
 def test_a_job_with_raw_input_keeps_the_output(client, name):
     client.deploy(name, ECHO)
     reply = client.request("POST", f"/functions/{name}/invoke-async", body=b"some text", headers={"Content-Type": "text/plain"})

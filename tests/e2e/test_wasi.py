@@ -77,7 +77,22 @@ def test_json_calls_answer_output_and_result(client, name):
         (memory (export "memory") 1) (data (i32.const 16) "said\\n") (data (i32.const 0) "\\10\\00\\00\\00\\05\\00\\00\\00")
         (func (export "say") (result i32) (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))'''))
     told = client.call(name, "say").json()
-    assert told["result"] == 0 and told["output"] == "said\n"
+    assert told["result"] == 0 and told["output"] == "said\n" and "stderr" not in told
+
+
+def test_json_calls_answer_what_went_to_standard_error(client, name):
+    client.deploy(name, wat('''(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi:tensor/host@0.1.0" "log" (func $log (param i32 i32 i32)))
+        (memory (export "memory") 1) (data (i32.const 16) "so\\01\\ff") (data (i32.const 0) "\\10\\00\\00\\00\\04\\00\\00\\00")
+        (func (export "tell") (call $log (i32.const 2) (i32.const 16) (i32.const 2))
+          (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8))))
+        (func (export "flood") (local $i i32) (loop $l
+          (call $log (i32.const 2) (i32.const 64) (i32.const 1000))
+          (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000))))))'''))
+    assert client.call(name, "tell").json()["stderr"] == "info: so\nso\x01\ufffd"
+    flood = client.call(name, "flood")
+    assert flood.status == 200 and len(flood.json()["stderr"]) == 65536  # what is more is dropped
 
 
 @pytest.mark.parametrize("call, wanted", [
