@@ -168,8 +168,9 @@ bool tw_json_append(struct tw_buf *out, const struct tw_json *value) {
     size_t flags = JSON_COMPACT | JSON_ENCODE_ANY;
     size_t len = json_dumpb(inside(value), NULL, 0, flags);
     uint8_t *at = len ? tw_buf_reserve(out, len) : NULL;
-    if (!at)
+    // Either call allocates, and may fail.
+    if (!at || json_dumpb(inside(value), (char *)at, len, flags) != len)
         return false;
-    tw_buf_commit(out, json_dumpb(inside(value), (char *)at, len, flags));
+    tw_buf_commit(out, len);
     return true;
 }

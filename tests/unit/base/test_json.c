@@ -168,6 +168,34 @@ TW_TEST("every allocation that fails while parsing is an error and leaks nothing
     }
 }
 
+TW_TEST("every allocation that fails while a value is written is an error, and nothing is written") {
+    static const char text[] = "{\"a\":[1,{\"b\":\"c\"}],\"d\":5}";
+    struct tw_error err = {};
+    struct tw_json *root = tw_json_parse(tw_span_of(text, sizeof text - 1), &err);
+    ck_assert_ptr_nonnull(root);
+    const struct tw_json *values[] = {root, tw_json_get(root, "a"), tw_json_get(root, "d")};
+    const char *written[] = {text, "[1,{\"b\":\"c\"}]", "5"};
+    for (size_t i = 0; i < TW_COUNT(values); i++) {
+        bool ok = false;
+        for (int n = 1; !ok; n++) {
+            char fault[32];
+            struct tw_buf out;
+            ck_assert_int_lt(n, 100);
+            tw_buf_init(&out, 1000);
+            snprintf(fault, sizeof fault, "alloc:%d", n);
+            tw_fault_configure(fault);
+            ok = tw_json_append(&out, values[i]);
+            tw_fault_configure(NULL);
+            if (ok)
+                ck_assert_str_eq((const char *)out.data, written[i]);
+            else
+                ck_assert_uint_eq(out.len, 0);
+            tw_buf_done(&out);
+        }
+    }
+    tw_json_free(root);
+}
+
 TW_TEST("a real without a fraction is a whole number where a double is exact; minus zero is not") {
     struct tw_error err = {};
     static const struct {
