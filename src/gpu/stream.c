@@ -103,6 +103,7 @@ static bool submit_locked(struct gpu_job *job, enum gpu_permit *ret_permit, stru
         return tw_fail(err, TW_ERR_CUDA_QUOTA, "%d launches are queued already; sync before launching more",
                        GPU_QUEUED_MAX);
     jobs_add_locked(context, job);
+    job->only = context->job_count == 1;
     *ret_permit = GPU_PERMIT_QUEUED;
     if (job->stream->first != job)
         return true;
@@ -123,7 +124,6 @@ bool gpu_job_submit(struct gpu_job *job, enum gpu_start how, bool *ret_ended, st
         job->frame.grid_id = ++context->next_grid_id;
         if (!submit_locked(job, &permit, err))
             return false;
-        job->only = context->job_count == 1;
         tw_counter_add(&context->launches, 1);
     }
     // From here on the job may be gone, unless it is kept.
