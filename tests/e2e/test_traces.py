@@ -169,18 +169,26 @@ def test_a_wrong_setting_stops_the_start(tmp_path, options, message):
     assert own.process.wait(20 * SLOW) == 2 and message in own.log and "secret\n" not in own.log
 
 
-def test_an_opentelemetry_collector_understands_both_protocols(tmp_path):
-    program = go_program("collector")
-    ports = [free_port(), free_port()]
-    log = tmp_path / "collector.log"
-    settings = [f"receivers::otlp::protocols::grpc::endpoint: 127.0.0.1:{ports[0]}", f"receivers::otlp::protocols::http::endpoint: 127.0.0.1:{ports[1]}",
-                "exporters::debug::verbosity: detailed", "service::pipelines::traces::receivers: [otlp]", "service::pipelines::traces::exporters: [debug]",
-                "service::telemetry::metrics::level: none"]
-    with open(log, "wb") as out:
-        collector = subprocess.Popen([program, *[f"--config=yaml:{line}" for line in settings]], stdout=out, stderr=out)
-    try:
+def start_collector(program, log):
+    """The process and its ports for gRPC and HTTP. A port that was free may be another's by then: it is tried again with others."""
+    for _ in range(10):
+        ports = [free_port(), free_port()]
+        settings = [f"receivers::otlp::protocols::grpc::endpoint: 127.0.0.1:{ports[0]}", f"receivers::otlp::protocols::http::endpoint: 127.0.0.1:{ports[1]}",
+                    "exporters::debug::verbosity: detailed", "service::pipelines::traces::receivers: [otlp]", "service::pipelines::traces::exporters: [debug]",
+                    "service::telemetry::metrics::level: none"]
+        with open(log, "wb") as out:
+            collector = subprocess.Popen([program, *[f"--config=yaml:{line}" for line in settings]], stdout=out, stderr=out)
         eventually(lambda: b"Everything is ready" in log.read_bytes() or collector.poll() is not None, 60, "the collector's start")
-        assert collector.poll() is None, log.read_text()
+        if collector.poll() is None:
+            return collector, ports
+        assert b"address already in use" in log.read_bytes(), log.read_text()
+    raise AssertionError(log.read_text())
+
+
+def test_an_opentelemetry_collector_understands_both_protocols(tmp_path):
+    log = tmp_path / "collector.log"
+    collector, ports = start_collector(go_program("collector"), log)
+    try:
         for number, (port, protocol) in enumerate(zip(ports, ["grpc", "http"])):
             parent = PARENT.replace("4bf9", f"{number}bf9")
             with Server(tmp_path / protocol, ["--otlp-endpoint", f"http://127.0.0.1:{port}", "--otlp-protocol", protocol]) as own:
