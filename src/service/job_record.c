@@ -193,7 +193,7 @@ static bool append_error(struct tw_buf *out, const struct tw_service_call *call)
     return tw_json_write_done(&writer) && tw_service_call_detail(call, out) && tw_buf_append_byte(out, '}');
 }
 
-char *service_job_outcome(const struct tw_service_call *call) {
+char *service_job_outcome(const struct tw_service_call *call, bool *ret_kept) {
     struct tw_buf out;
     tw_buf_init(&out, SERVICE_JOB_RECORD_MAX / 2);
     bool ok;
@@ -204,12 +204,14 @@ char *service_job_outcome(const struct tw_service_call *call) {
         ok = append_answer(&out, call);
     else
         ok = tw_buf_append_str(&out, TW_STR("\"result\":")) && append_raw(&out, call);
+    *ret_kept = ok;
     if (!ok) {
         tw_buf_reset(&out);
-        ok = tw_buf_printf(&out,
-                           "\"error\":{\"kind\":\"%s\",\"message\":\"the result is larger than the %d bytes "
-                           "that are kept of a job\"}",
-                           tw_code_name(TW_ERR_CAPACITY), SERVICE_JOB_RECORD_MAX / 2);
+        ok = tw_buf_printf(
+            &out,
+            "\"error\":{\"kind\":\"%s\",\"message\":\"the result could not be kept: it is larger than "
+            "the %d bytes that are kept of a job, or memory ran out\"}",
+            tw_code_name(TW_ERR_CAPACITY), SERVICE_JOB_RECORD_MAX / 2);
     }
     size_t len;
     char *text = ok ? (char *)tw_buf_take(&out, &len) : NULL;

@@ -95,18 +95,23 @@ static void end_trace(struct service_job *job) {
     tw_trace_end(&job->trace, &root, tw_clock_ns());
 }
 
+static enum job_state state_of(const struct tw_service_call *call, bool is_kept) {
+    if (call->error.code == TW_ERR_CANCELLED)
+        return JOB_CANCELLED;
+    return call->error.code == TW_OK && is_kept ? JOB_DONE : JOB_FAILED;
+}
+
 // Makes the end durable, then visible. On the blocking pool.
 static void finish(struct tw_task *task) {
     struct service_job *job =
         (struct service_job *)((char *)task - offsetof(struct service_job, finish_task));
     const struct tw_service_call *call = &job->call;
-    char *outcome = service_job_outcome(call);
+    bool is_kept;
+    char *outcome = service_job_outcome(call, &is_kept);
     tw_log_trace_set(job->trace_id[0] ? job->trace_id : NULL);
     struct service_job shown = {.service = job->service, .tenant = job->tenant, .outcome = outcome};
     int64_t now_ns = tw_clock_wall_ns();
-    enum job_state state = call->error.code == TW_OK              ? JOB_DONE
-                           : call->error.code == TW_ERR_CANCELLED ? JOB_CANCELLED
-                                                                  : JOB_FAILED;
+    enum job_state state = state_of(call, is_kept);
     // The record is written from a copy, so that nobody sees the job ended before the disk has it.
     memcpy(shown.id, job->id, sizeof shown.id);
     memcpy(shown.function_id, job->function_id, sizeof shown.function_id);

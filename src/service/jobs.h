@@ -46,5 +46,6 @@ bool service_job_has_ended_locked(const struct service_job *job);
 [[nodiscard]] bool service_job_save(struct service_job *job, struct tw_error *err);
 [[nodiscard]] struct service_job *service_job_decode(struct tw_service *service, struct tw_span record,
                                                      struct tw_error *err);
-// The `"result":…` or `"error":…` of a call that has ended; NULL without memory.
-char *service_job_outcome(const struct tw_service_call *call);
+// The `"result":…` or `"error":…` of a call that has ended; NULL without memory. `ret_kept` is false when the result
+// could not be kept and an error stands for it.
+char *service_job_outcome(const struct tw_service_call *call, bool *ret_kept);

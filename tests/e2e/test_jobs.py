@@ -49,6 +49,17 @@ def test_a_job_keeps_what_went_to_standard_error(client, name):
         assert told["state"] == "done" and told["stderr"] == "warn: moved\n"
 
 
+def test_a_job_whose_result_is_too_large_to_keep_has_failed(client, name):
+    client.deploy(name, wat('''(module (import "wasi:tensor/host@0.1.0" "emit-chunk" (func $emit (param i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "_start") (local $i i32) (loop $l (drop (call $emit (i32.const 0) (i32.const 60000)))
+          (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 150))))))'''))
+    reply = client.request("POST", f"/functions/{name}/invoke-async", body=b"x", headers={"Content-Type": "text/plain"})
+    told = end_of(client, reply.json()["job_id"])
+    assert told["state"] == "failed" and told["error"]["kind"] == "capacity_exhausted" and "result" not in told
+    assert "larger than the 7864320 bytes" in told["error"]["message"]
+
+
 def test_a_job_with_raw_input_keeps_the_output(client, name):
     client.deploy(name, ECHO)
     reply = client.request("POST", f"/functions/{name}/invoke-async", body=b"some text", headers={"Content-Type": "text/plain"})
