@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What happens to one tenant's calls while another tenant spins: p50 and p99 of a trivial function, one connection, with 0, 1, 8 and 32 calls of
-another tenant that compute without end. Server, spinners and load generator share all cores."""
+another tenant that compute without end. Server and spinners share all cores with the load generator, which has a real-time priority where it may
+have one (as root), as a client elsewhere would not wait for this machine's cores."""
 import os
 import pathlib
 import signal
@@ -19,6 +20,8 @@ SPIN = '(module (func (export "_start") (loop $l (br $l))))'
 PORT = 18082
 BASE = f"http://127.0.0.1:{PORT}"
 SPINNERS = [0, 1, 8, 32]
+REAL_TIME = ["chrt", "--fifo", "1"]
+LOAD = [*(REAL_TIME if subprocess.run([*REAL_TIME, "true"], capture_output=True).returncode == 0 else []), "wrk"]
 
 
 def deploy(folder, name, wat, tenant):
@@ -46,7 +49,7 @@ def with_spinners(server, count):
         thread.start()
     time.sleep(0.3 if count else 0)
     try:
-        return load(f"{BASE}/functions/f/invoke", server, True, cores=None, connections=1, headers={"X-TensorWasm-Tenant": "2"})
+        return load(f"{BASE}/functions/f/invoke", server, True, cores=None, connections=1, headers={"X-TensorWasm-Tenant": "2"}, command=LOAD)
     finally:
         stop.set()
         for thread in threads:

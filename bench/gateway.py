@@ -73,14 +73,14 @@ http {{ access_log off; keepalive_requests 1000000000;
     return server, "http://127.0.0.1:18081/"
 
 
-def load(url, server, post, cores="1", connections=64, headers=None):
+def load(url, server, post, cores="1", connections=64, headers=None, command=("wrk",)):
     script = OUT / "post.lua"
     script.write_text('wrk.method = "POST"\nwrk.body = ""\nwrk.headers["Content-Type"] = "application/octet-stream"\n')
     pinned = ["taskset", "-c", cores] if cores else []
     extra = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
     pids = children(server.pid)
     before = cpu_seconds(pids)
-    done = subprocess.run([*pinned, "wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", *extra, *(["-s", str(script)] if post else []), url],
+    done = subprocess.run([*pinned, *command, "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", *extra, *(["-s", str(script)] if post else []), url],
                           capture_output=True, text=True, check=True)
     used = cpu_seconds(pids) - before
     requests = int(re.search(r"(\d+) requests in", done.stdout).group(1))
