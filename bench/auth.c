@@ -3,23 +3,11 @@
 // What asking for a token costs: with 1, 1,000 and 100,000 of them, for one that is known and one that is not.
 // Rounds alternate over all of these; medians, and every round in the result file.
 
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include "bench.h"
 #include "tenant/tenant.h"
 
 enum { ROUNDS = 9, ASKS = 100000, SIZES = 3 };
 static const unsigned sizes[SIZES] = {1, 1000, 100000};
-
-[[gnu::noreturn]] static void die(const struct tw_error *err) {
-    fprintf(stderr, "bench_auth: %s\n", err->message);
-    exit(1);
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 // A set of `count` tokens "bench-token-000000…", all for tenant 7, from a file as operators keep them.
 static struct tw_tenants *open_set(unsigned count) {
@@ -43,7 +31,7 @@ static struct tw_tenants *open_set(unsigned count) {
     struct tw_tenants *tenants = tw_tenants_new(&options, &err);
     unlink(path);
     if (!tenants)
-        die(&err);
+        bench_die("the tokens", err.message);
     return tenants;
 }
 
@@ -83,7 +71,7 @@ int main(void) {
            ASKS);
     for (int s = 0; s < SIZES; s++) {
         for (int known = 0; known < 2; known++)
-            qsort(rounds[s][known], ROUNDS, sizeof(double), by_value);
+            qsort(rounds[s][known], ROUNDS, sizeof(double), bench_by_value);
         double good = rounds[s][1][ROUNDS / 2], bad = rounds[s][0][ROUNDS / 2];
         printf("%7u  %6.0f  %7.0f\n", sizes[s], good, bad);
         if (json)

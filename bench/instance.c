@@ -6,14 +6,7 @@
 // the same work in both but for where memory comes from. Rounds alternate between them, so that all see the same
 // machine; the mean of each round is kept, and the distribution of single calls.
 
-#include <wasmtime.h>
-
-#include <sys/stat.h>
-#include <sys/utsname.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "engine/engine.h"
+#include "bench.h"
 
 enum {
     ROUNDS = 21,
@@ -32,16 +25,6 @@ struct guest {
     wasmtime_instance_pre_t *theirs;
 };
 
-[[gnu::noreturn]] static void die(const char *what, const char *why) {
-    fprintf(stderr, "bench_instance: %s: %s\n", what, why);
-    exit(1);
-}
-
-static void check(wasmtime_error_t *error, wasm_trap_t *trap, const char *what) {
-    if (error || trap)
-        die(what, "Wasmtime failed");
-}
-
 // Writes a word on each of its pages, from 16 KiB on, and reads the image's.
 static struct tw_span make_wasm(int pages) {
     char text[1024];
@@ -57,7 +40,7 @@ static struct tw_span make_wasm(int pages) {
         " (i32.load8_u (i32.const 1024))))",
         pages);
     wasm_byte_vec_t bytes;
-    check(wasmtime_wat2wasm(text, (size_t)len, &bytes), NULL, "wat2wasm");
+    bench_check(wasmtime_wat2wasm(text, (size_t)len, &bytes), NULL, "wat2wasm");
     return tw_span_of(bytes.data, bytes.size);
 }
 
@@ -73,7 +56,7 @@ static void call_engine(struct tw_engine *engine, struct tw_module *module) {
     invoke.deadline_ns = tw_clock_ns() + 60 * TW_NS_PER_S;
     tw_engine_run(engine, &invoke);
     if (invoke.error.code || invoke.results[0].of.i32 != 42)
-        die("our call", invoke.error.message);
+        bench_die("our call", invoke.error.message);
 }
 
 static void call_ours(const struct guest *guest) {
@@ -91,12 +74,13 @@ static void call_theirs(const struct guest *guest) {
     wasmtime_extern_t item;
     wasmtime_val_t result;
     wasm_trap_t *trap = NULL;
-    check(wasmtime_instance_pre_instantiate(guest->theirs, context, &instance, &trap), trap, "instantiating");
+    bench_check(wasmtime_instance_pre_instantiate(guest->theirs, context, &instance, &trap), trap,
+                "instantiating");
     if (!wasmtime_instance_export_get(context, &instance, "f", 1, &item))
-        die("the pooled guest", "no export");
-    check(wasmtime_func_call(context, &item.of.func, NULL, 0, &result, 1, &trap), trap, "calling");
+        bench_die("the pooled guest", "no export");
+    bench_check(wasmtime_func_call(context, &item.of.func, NULL, 0, &result, 1, &trap), trap, "calling");
     if (result.of.i32 != 42)
-        die("the pooled guest", "wrong result");
+        bench_die("the pooled guest", "wrong result");
     wasmtime_store_delete(store);
 }
 
@@ -126,17 +110,12 @@ static double time_round(const struct side *side, const struct guest *guest, int
     int64_t before = tw_clock_ns();
     for (int i = 1; i < threads; i++) {
         if (pthread_create(&started[i], NULL, run_calls, &work) != 0)
-            die("a thread", "could not be started");
+            bench_die("a thread", "could not be started");
     }
     run_calls(&work);
     for (int i = 1; i < threads; i++)
         pthread_join(started[i], NULL);
     return (double)(tw_clock_ns() - before) / 1e3 / CALLS;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 struct distribution {
@@ -150,7 +129,7 @@ static struct distribution time_single(const struct side *side, const struct gue
         side->call(guest);
         us[i] = (double)(tw_clock_ns() - before) / 1e3;
     }
-    qsort(us, SINGLE_CALLS, sizeof(*us), by_value);
+    qsort(us, SINGLE_CALLS, sizeof(*us), bench_by_value);
     return (struct distribution){us[SINGLE_CALLS / 2], us[SINGLE_CALLS * 9 / 10],
                                  us[SINGLE_CALLS * 99 / 100]};
 }
@@ -169,7 +148,7 @@ static wasm_engine_t *new_pooling(void) {
     wasmtime_pooling_allocation_config_delete(pool);
     wasm_engine_t *engine = wasm_engine_new_with_config(config);
     if (!engine)
-        die("the pooling engine", "did not start");
+        bench_die("the pooling engine", "did not start");
     return engine;
 }
 
@@ -177,22 +156,11 @@ static wasmtime_instance_pre_t *new_pre(wasm_engine_t *engine, struct tw_span wa
     wasmtime_module_t *module = NULL;
     wasmtime_instance_pre_t *pre = NULL;
     wasmtime_linker_t *linker = wasmtime_linker_new(engine);
-    check(wasmtime_module_new(engine, wasm.data, wasm.len, &module), NULL, "compiling");
-    check(wasmtime_linker_instantiate_pre(linker, module, &pre), NULL, "linking");
+    bench_check(wasmtime_module_new(engine, wasm.data, wasm.len, &module), NULL, "compiling");
+    bench_check(wasmtime_linker_instantiate_pre(linker, module, &pre), NULL, "linking");
     wasmtime_linker_delete(linker);
     wasmtime_module_delete(module);
     return pre;
-}
-
-static struct tw_module *new_module(struct tw_engine *engine, struct tw_span wasm) {
-    struct tw_error err = {};
-    struct tw_buf image;
-    tw_buf_init(&image, 64 << 20);
-    struct tw_module *module = tw_module_build(engine, wasm, NULL, NULL, &image, &err);
-    tw_buf_done(&image);
-    if (!module)
-        die("building", err.message);
-    return module;
 }
 
 // ---- the result ----
@@ -200,26 +168,8 @@ static struct tw_module *new_module(struct tw_engine *engine, struct tw_span was
 static double median(const double *values) {
     double sorted[ROUNDS];
     memcpy(sorted, values, sizeof(sorted));
-    qsort(sorted, ROUNDS, sizeof(*sorted), by_value);
+    qsort(sorted, ROUNDS, sizeof(*sorted), bench_by_value);
     return sorted[ROUNDS / 2];
-}
-
-static void write_machine(FILE *json) {
-    struct utsname name;
-    char line[256], cpu[256] = "?", date[16];
-    time_t now = time(NULL);
-    struct tm parts;
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    while (file && fgets(line, sizeof(line), file) && sscanf(line, "model name : %255[^\n]", cpu) != 1)
-        continue;
-    if (file)
-        fclose(file);
-    uname(&name);
-    strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&now, &parts));
-    fprintf(json,
-            "{\"name\": \"instance\",\n \"machine\": {\"cpu\": \"%s\", \"cores\": %ld, \"kernel\": \"%.*s\", "
-            "\"date\": \"%s\"},\n \"guests\": [\n",
-            cpu, sysconf(_SC_NPROCESSORS_ONLN), (int)strcspn(name.release, "-"), name.release, date);
 }
 
 static void write_rounds(FILE *json, const char *name, const double *rounds) {
@@ -291,7 +241,7 @@ static struct house open_house(const char *self) {
     engine.max_instances = 100;
     house.pooled = house.owned ? tw_engine_new(&engine, &err) : NULL;
     if (!house.pooled)
-        die("the engine", err.message);
+        bench_die("the engine", err.message);
     return house;
 }
 
@@ -309,18 +259,17 @@ int main([[maybe_unused]] int argc, char **argv) {
     pooled_engine = house.pooled;
     theirs_engine = new_pooling();
     if (!tw_signals_install(&err)) // the second Wasmtime engine installed its handler on top
-        die("the fault handler", err.message);
-    mkdir("bench/results", 0755);
-    FILE *json = fopen("bench/results/instance.json", "w");
+        bench_die("the fault handler", err.message);
+    FILE *json = bench_result_open("instance");
     if (json)
-        write_machine(json);
+        fputs(" \"guests\": [\n", json);
     printf("microseconds a call on a fresh instance (median of %d rounds of %d calls on each thread)\n",
            ROUNDS, CALLS);
     printf("pages  threads        ours  ours on pooling     pooling   times\n");
     for (int i = 0; i < GUESTS; i++) {
         struct guest guest = {.wasm = make_wasm(pages_of[i])};
-        guest.ours = new_module(house.owned, guest.wasm);
-        guest.pooled = new_module(house.pooled, guest.wasm);
+        guest.ours = bench_module_new(house.owned, guest.wasm, NULL, "building");
+        guest.pooled = bench_module_new(house.pooled, guest.wasm, NULL, "building");
         guest.theirs = new_pre(theirs_engine, guest.wasm);
         report(json, &guest, pages_of[i], i + 1 == GUESTS);
         tw_module_unref(guest.ours);

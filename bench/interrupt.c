@@ -4,14 +4,9 @@
 // (bench/guests/numeric.c) with the poll page, with epochs, and on Wasmtime with no interruption at all, in one
 // process on one thread. Only the time in the guest counts. Rounds alternate; the median round is told.
 
-#include <wasmtime.h>
-
 #include <math.h>
-#include <sys/stat.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
-#include "engine/engine.h"
+#include "bench.h"
 
 enum { ROUNDS = 11, CONTENDERS = 3, PROGRAMS_MAX = 32 };
 static const char *const contenders[CONTENDERS] = {"plain", "poll", "epoch"};
@@ -28,16 +23,6 @@ struct plain {
     wasmtime_instance_t instance;
 };
 
-[[gnu::noreturn]] static void die(const char *what, const char *why) {
-    fprintf(stderr, "bench_interrupt: %s: %s\n", what, why);
-    exit(1);
-}
-
-static void check(wasmtime_error_t *error, wasm_trap_t *trap, const char *what) {
-    if (error || trap)
-        die(what, "Wasmtime failed");
-}
-
 static struct tw_buf compile_guests(const char *dir) {
     struct tw_error err = {};
     char command[512], path[128];
@@ -47,7 +32,7 @@ static struct tw_buf compile_guests(const char *dir) {
     snprintf(command, sizeof command,
              "clang-22 --target=wasm32 -O2 -nostdlib -Wl,--no-entry -o %s bench/guests/numeric.c", path);
     if (system(command) != 0 || !tw_file_read(path, &wasm, &err))
-        die("the guests", "not compiled");
+        bench_die("the guests", "not compiled");
     return wasm;
 }
 
@@ -61,9 +46,10 @@ static struct plain plain_new(struct tw_span wasm) {
     wasmtime_config_cranelift_opt_level_set(config, WASMTIME_OPT_LEVEL_SPEED);
     plain.engine = wasm_engine_new_with_config(config);
     plain.store = wasmtime_store_new(plain.engine, NULL, NULL);
-    check(wasmtime_module_new(plain.engine, wasm.data, wasm.len, &module), NULL, "compiling");
-    check(wasmtime_instance_new(wasmtime_store_context(plain.store), module, NULL, 0, &plain.instance, &trap),
-          trap, "instantiating");
+    bench_check(wasmtime_module_new(plain.engine, wasm.data, wasm.len, &module), NULL, "compiling");
+    bench_check(
+        wasmtime_instance_new(wasmtime_store_context(plain.store), module, NULL, 0, &plain.instance, &trap),
+        trap, "instantiating");
     wasmtime_module_delete(module);
     return plain;
 }
@@ -74,9 +60,9 @@ static double run_plain(const struct plain *plain, const char *name, double *ret
     wasmtime_val_t result;
     wasm_trap_t *trap = NULL;
     if (!wasmtime_instance_export_get(context, &plain->instance, name, strlen(name), &item))
-        die(name, "no such export");
+        bench_die(name, "no such export");
     int64_t before = tw_clock_ns();
-    check(wasmtime_func_call(context, &item.of.func, NULL, 0, &result, 1, &trap), trap, name);
+    bench_check(wasmtime_func_call(context, &item.of.func, NULL, 0, &result, 1, &trap), trap, name);
     *ret_result = result.of.f64;
     return (double)(tw_clock_ns() - before);
 }
@@ -88,19 +74,8 @@ static struct tw_engine *engine_new(struct tw_compiler *compiler, struct tw_gpu 
         .compiler = compiler, .gpu = gpu, .interrupt = interrupt, .warm_per_function = 1};
     struct tw_engine *engine = tw_engine_new(&options, &err);
     if (!engine)
-        die("the engine", err.message);
+        bench_die("the engine", err.message);
     return engine;
-}
-
-static struct tw_module *module_new(struct tw_engine *engine, struct tw_span wasm) {
-    struct tw_error err = {};
-    struct tw_buf image;
-    tw_buf_init(&image, 64 << 20);
-    struct tw_module *module = tw_module_build(engine, wasm, NULL, NULL, &image, &err);
-    tw_buf_done(&image);
-    if (!module)
-        die("building", err.message);
-    return module;
 }
 
 static double run_ours(struct tw_engine *engine, struct tw_module *module, const char *name,
@@ -109,7 +84,7 @@ static double run_ours(struct tw_engine *engine, struct tw_module *module, const
         .module = module, .export = name, .deadline_ns = tw_clock_ns() + 60 * TW_NS_PER_S};
     tw_engine_run(engine, &invoke);
     if (invoke.error.code)
-        die(name, invoke.error.message);
+        bench_die(name, invoke.error.message);
     *ret_result = invoke.results[0].of.f64;
     tw_buf_done(&invoke.output);
     tw_buf_done(&invoke.stderr_text);
@@ -119,11 +94,6 @@ static double run_ours(struct tw_engine *engine, struct tw_module *module, const
 
 // ---- the result ----
 
-static int by_value(const void *one, const void *other) {
-    double x = *(const double *)one, y = *(const double *)other;
-    return (x > y) - (x < y);
-}
-
 static double ratio_of_all(const struct program *programs, unsigned count, int contender) {
     double logs = 0;
     for (unsigned i = 0; i < count; i++)
@@ -132,20 +102,16 @@ static double ratio_of_all(const struct program *programs, unsigned count, int c
 }
 
 static void tell(struct program *programs, unsigned count) {
-    mkdir("bench/results", 0755);
-    FILE *file = fopen("bench/results/interrupt.json", "w");
-    struct utsname host;
-    uname(&host);
+    FILE *file = bench_result_open("interrupt");
     if (!file)
-        die("bench/results/interrupt.json", "cannot be written");
+        bench_die("bench/results/interrupt.json", "cannot be written");
     printf("\nWhat being interruptible costs, time in the guest\n  %-16s %10s %8s %8s\n", "program",
            "plain ms", "poll", "epoch");
-    fprintf(file, "{\"name\": \"interrupt\", \"kernel\": \"%s\", \"rounds\": %d, \"programs\": [\n",
-            host.release, ROUNDS);
+    fprintf(file, " \"rounds\": %d, \"programs\": [\n", ROUNDS);
     for (unsigned i = 0; i < count; i++) {
         struct program *program = &programs[i];
         for (int k = 0; k < CONTENDERS; k++) {
-            qsort(program->ns[k], ROUNDS, sizeof(double), by_value);
+            qsort(program->ns[k], ROUNDS, sizeof(double), bench_by_value);
             program->median[k] = program->ns[k][ROUNDS / 2];
         }
         printf("  %-16s %10.2f %8.3f %8.3f\n", program->name, program->median[0] / 1e6,
@@ -170,27 +136,28 @@ static void run_round(int round, struct program *program, const struct plain *pl
     }
     for (int k = 1; k < CONTENDERS; k++)
         if (memcmp(&results[k], &results[0], sizeof results[0]) != 0)
-            die(program->name, contenders[k]);
+            bench_die(program->name, contenders[k]);
 }
 
 int main(void) {
     struct tw_error err = {};
     char dir[] = "/tmp/tw-bench-XXXXXX", command[64];
     if (!mkdtemp(dir))
-        die("a folder", "not made");
+        bench_die("a folder", "not made");
     struct tw_compiler_options compiler_options = {.program = "build/release/bin/tensor-wasm-compiler",
                                                    .processes = 1};
     struct tw_compiler *compiler = tw_compiler_new(&compiler_options, &err);
     struct tw_gpu_options gpu_options = {.device = "cpu", .compiler = compiler};
     struct tw_gpu *gpu = compiler ? tw_gpu_new(&gpu_options, &err) : NULL;
     if (!gpu)
-        die("setting up", err.message);
+        bench_die("setting up", err.message);
     struct tw_buf wasm = compile_guests(dir);
     struct plain plain = plain_new(tw_buf_span(&wasm));
     struct tw_engine *engines[CONTENDERS] = {NULL, engine_new(compiler, gpu, TW_INTERRUPT_POLL),
                                              engine_new(compiler, gpu, TW_INTERRUPT_EPOCH)};
-    struct tw_module *modules[CONTENDERS] = {NULL, module_new(engines[1], tw_buf_span(&wasm)),
-                                             module_new(engines[2], tw_buf_span(&wasm))};
+    struct tw_module *modules[CONTENDERS] = {
+        NULL, bench_module_new(engines[1], tw_buf_span(&wasm), NULL, "building"),
+        bench_module_new(engines[2], tw_buf_span(&wasm), NULL, "building")};
     struct program programs[PROGRAMS_MAX] = {};
     unsigned count = 0;
     for (uint32_t i = 0; i < tw_module_export_count(modules[1]) && count < PROGRAMS_MAX; i++)

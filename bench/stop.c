@@ -3,14 +3,7 @@
 // How long a guest goes on after its deadline, and after it was cancelled: from that moment to when it has left, for
 // guests that spend their time in every kind of way. Moments are spread over the clock's ticks. Figures in microseconds.
 
-#include <wasmtime.h>
-
-#include <sys/stat.h>
-#include <sys/utsname.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "engine/engine.h"
+#include "bench.h"
 
 enum { ROUNDS = 200, RUN_US_MIN = 2000, RUN_US_SPREAD = 3000, WARM_UP_US = 500'000 };
 
@@ -79,11 +72,6 @@ static const struct guest {
      "0)))))"},
 };
 
-[[gnu::noreturn]] static void die(const char *what, const char *why) {
-    fprintf(stderr, "bench_stop: %s: %s\n", what, why);
-    exit(1);
-}
-
 // ---- one call ----
 
 struct stopped {
@@ -116,7 +104,7 @@ static double stop_once(struct tw_engine *engine, struct tw_module *module, int6
     int64_t stop_ns = now_ns + run_ns;
     call.invoke.deadline_ns = by_cancel ? now_ns + 60 * TW_NS_PER_S : stop_ns;
     if (!tw_engine_submit(engine, &call.invoke, &err))
-        die(name, err.message);
+        bench_die(name, err.message);
     if (by_cancel) {
         struct timespec until = {.tv_sec = stop_ns / TW_NS_PER_S, .tv_nsec = stop_ns % TW_NS_PER_S};
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
@@ -126,7 +114,7 @@ static double stop_once(struct tw_engine *engine, struct tw_module *module, int6
     while (tw_state_get(&call.over) == 0)
         tw_state_wait(&call.over, 0, -1);
     if (call.invoke.error.code != (by_cancel ? TW_ERR_CANCELLED : TW_ERR_TIMEOUT))
-        die(name, call.invoke.error.code ? call.invoke.error.message : "it ended by itself");
+        bench_die(name, call.invoke.error.code ? call.invoke.error.message : "it ended by itself");
     double us = (double)(call.invoke.times.ended_ns - stop_ns) * 1e-3;
     tw_buf_done(&call.invoke.output);
     tw_buf_done(&call.invoke.stderr_text);
@@ -134,25 +122,7 @@ static double stop_once(struct tw_engine *engine, struct tw_module *module, int6
     return us;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 // ---- the result ----
-
-static void write_machine(FILE *json) {
-    struct utsname name;
-    char date[16];
-    time_t now = time(NULL);
-    struct tm parts;
-    uname(&name);
-    strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&now, &parts));
-    fprintf(json,
-            "{\"name\": \"stop\",\n \"machine\": {\"cores\": %ld, \"kernel\": \"%.*s\", \"date\": \"%s\"},\n "
-            "\"guests\": [\n",
-            sysconf(_SC_NPROCESSORS_ONLN), (int)strcspn(name.release, "-"), name.release, date);
-}
 
 static void report(FILE *json, struct tw_engine *engine, const struct guest *guest, struct tw_module *module,
                    bool last) {
@@ -163,7 +133,7 @@ static void report(FILE *json, struct tw_engine *engine, const struct guest *gue
         (void)stop_once(engine, module, WARM_UP_US * 1000LL, by_cancel, guest->name);
         for (int i = 0; i < ROUNDS; i++)
             us[i] = stop_once(engine, module, next_run_ns(), by_cancel, guest->name);
-        qsort(us, ROUNDS, sizeof(*us), by_value);
+        qsort(us, ROUNDS, sizeof(*us), bench_by_value);
         printf("%-26s %-9s %8.0f %8.0f %8.0f\n", guest->name, causes[by_cancel], us[ROUNDS / 2],
                us[ROUNDS * 99 / 100], us[ROUNDS - 1]);
         fflush(stdout);
@@ -177,20 +147,14 @@ static void report(FILE *json, struct tw_engine *engine, const struct guest *gue
 }
 
 static struct tw_module *new_module(struct tw_engine *engine, const struct guest *guest) {
-    struct tw_error err = {};
     struct tw_module_limits limits = {.memory_bytes = 1ULL << 30};
     wasm_byte_vec_t bytes;
-    struct tw_buf image;
     wasmtime_error_t *error = wasmtime_wat2wasm(guest->wat, strlen(guest->wat), &bytes);
     if (error)
-        die(guest->name, "its text is wrong");
-    tw_buf_init(&image, 64 << 20);
+        bench_die(guest->name, "its text is wrong");
     struct tw_module *module =
-        tw_module_build(engine, tw_span_of(bytes.data, bytes.size), &limits, NULL, &image, &err);
-    tw_buf_done(&image);
+        bench_module_new(engine, tw_span_of(bytes.data, bytes.size), &limits, guest->name);
     wasm_byte_vec_delete(&bytes);
-    if (!module)
-        die(guest->name, err.message);
     return module;
 }
 
@@ -208,14 +172,13 @@ int main(int argc, char **argv) {
     struct tw_engine_options options = {.compiler = compiler, .gpu = gpu, .warm_per_function = 2};
     struct tw_engine *engine = gpu ? tw_engine_new(&options, &err) : NULL;
     if (!engine)
-        die("the engine", err.message);
+        bench_die("the engine", err.message);
     // Compiled already, so that each call is in its kernel when it is stopped.
     if (!tw_gpu_prepare(gpu, tw_str_from(FOREVER), TW_STR("k"), TW_NO_DEADLINE, &err))
-        die("the kernel", err.message);
-    mkdir("bench/results", 0755);
-    FILE *json = argc > 1 ? NULL : fopen("bench/results/stop.json", "w");
+        bench_die("the kernel", err.message);
+    FILE *json = argc > 1 ? NULL : bench_result_open("stop");
     if (json)
-        write_machine(json);
+        fputs(" \"guests\": [\n", json);
     printf("microseconds from the deadline, or from cancelling, to the guest's end; %d times each\n", ROUNDS);
     printf("%-26s %-9s %8s %8s %8s\n", "guest", "cause", "p50", "p99", "max");
     for (size_t i = 0; i < TW_COUNT(guests); i++) {
