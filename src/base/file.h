@@ -8,9 +8,9 @@
 
 // NOT_FOUND when there is no such file, BODY_TOO_LARGE above the buffer's maximum, STORE for other failures.
 [[nodiscard]] bool tw_file_read(const char *path, struct tw_buf *out, struct tw_error *err);
-// Atomic and durable when it returns true. `mode` as for open(2). What is there and no file (a device, a pipe, a folder) is left alone. Failure: STORE, no temporary file remains,
-// and the path holds the old content or (when only the folder could not be synced) the new one, whole. A
-// crash may leave a file named `.tmp-…` beside it.
+// Atomic and durable when it returns true. `mode` as for open(2). What is there and no file (a device, a pipe, a
+// folder) is left alone. Failure: STORE, no temporary file remains, and the path holds the old content or (when
+// only the folder could not be synced) the new one, whole. A crash may leave a file named `.tmp-…` beside it.
 [[nodiscard]] bool tw_file_write(const char *path, struct tw_span data, unsigned mode, struct tw_error *err);
 // Removes it durably; a missing file is a success.
 [[nodiscard]] bool tw_file_remove(const char *path, struct tw_error *err);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A line is put together in an array on the stack and leaves in one write(2), by a thread for it where there is
-// one (log_writer.c), so that lines of different threads never mix and logging works without memory. A value that is too long is cut; a pair that no longer
-// fits is left out, and the line says so.
+// one (log_writer.c), so that lines of different threads never mix and logging works without memory. A value that
+// is too long is cut; a pair that no longer fits is left out, and the line says so.
 //
 //     2026-11-21T07:45:00.123Z WARN  http: listener failed address=0.0.0.0:8080 error="address in use"
 //     trace=4bf9…
