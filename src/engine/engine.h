@@ -164,7 +164,8 @@ struct tw_invoke {
     struct tw_value results[TW_INVOKE_VALUES_MAX];
 };
 // Queues the call. CAPACITY when the queue is full or stands for too long, CONCURRENCY when it does so with this
-// tenant's calls and others have some too, both with retry_after_s; MISSING_EXPORT, INVALID_ARGS at once. On false `done` is not called.
+// tenant's calls and others have some too, both with retry_after_s; MISSING_EXPORT, INVALID_ARGS at once. On false
+// `done` is not called.
 [[nodiscard]] bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct tw_error *err);
 // Runs it on the calling thread (the CLI's `run`), on a fresh instance; `done` may be NULL.
 void tw_engine_run(struct tw_engine *engine, struct tw_invoke *invoke);

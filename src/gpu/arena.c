@@ -5,8 +5,8 @@
 //     | arena 0: 64 MiB no device maps, … | arena 1: 64 MiB no device maps, … | … | 64 MiB guard | poll pages |
 //
 // An access that is masked into an arena and runs over its end by a vector's width lands in the next one's
-// lowest part, where nothing is mapped. Reservations have no access, so the kernel keeps one mapping for all that lies idle. Given
-// arenas wait in a list and are taken again, last in, first out (their page tables are warm).
+// lowest part, where nothing is mapped. Reservations have no access, so the kernel keeps one mapping for all that lies
+// idle. Given arenas wait in a list and are taken again, last in, first out (their page tables are warm).
 
 #include "gpu/internal.h"
 

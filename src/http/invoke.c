@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // POST /functions/{id}/invoke. The loop starts the call, and runs it at the end of its turn when it can at
-// once; else the service's workers do. When the client goes away the call is cancelled. application/json is {export?, args?}; any other body is the guest's
-// input and the guest's output is the answer. invoke_stream.c shares the start and the failure.
+// once; else the service's workers do. When the client goes away the call is cancelled. application/json is {export?,
+// args?}; any other body is the guest's input and the guest's output is the answer. invoke_stream.c shares the start
+// and the failure.
 
 #include "http/invoke.h"
 

@@ -22,7 +22,8 @@ static LLVMValueRef lane_mask(struct jit_emit *e, uint32_t sreg) {
     return LLVMConstVector(parts, e->lanes);
 }
 
-// The cycle counter, for %clock and %globaltimer alike: monotonic on one core, less than a nanosecond a tick on most machines.
+// The cycle counter, for %clock and %globaltimer alike: monotonic on one core, less than a nanosecond a tick on most
+// machines.
 static LLVMValueRef cycles(struct jit_emit *e) {
     return jit_intrinsic(e, "llvm.readcyclecounter", NULL, 0, NULL, 0);
 }

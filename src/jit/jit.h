@@ -33,9 +33,9 @@ struct tw_jit_result {
     struct tw_jit_times times;
 };
 
-// Compiles one entry, as `variant` says: the fast version, or the exact one that it falls back to. `module` is verified IR; the function is inlined and simplified here, in the module's
-// arena. CUDA_INVALID_KERNEL: no such entry (the message lists those there are); CUDA_MALFORMED_PTX:
-// something this back end refuses, by name.
+// Compiles one entry, as `variant` says: the fast version, or the exact one that it falls back to. `module` is
+// verified IR; the function is inlined and simplified here, in the module's arena. CUDA_INVALID_KERNEL: no such entry
+// (the message lists those there are); CUDA_MALFORMED_PTX: something this back end refuses, by name.
 [[nodiscard]] bool tw_jit_compile(struct tw_kir_module *module, const char *entry,
                                   const struct tw_kernel_variant *variant, enum tw_jit_stage stage,
                                   struct tw_jit_result *ret_result, struct tw_error *err);

@@ -2,7 +2,8 @@
 //
 // The order of the passes. Webs come first, since a register with one purpose is what constants and copies
 // can be followed through; blocks are cleaned before and after, since known branches leave blocks that
-// nothing reaches. Products are fused with their sums when only what is needed is left. Loops with several entries get one at the very end, when none of that can undo it.
+// nothing reaches. Products are fused with their sums when only what is needed is left. Loops with several entries get
+// one at the very end, when none of that can undo it.
 
 #include "internal.h"
 

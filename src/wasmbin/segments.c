@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Element and data segments (binary format, chapters 5.5.12 and 5.5.14 of the specification). Active data segments get their offsets worked out; one that
-// would not fit its memory could never be instantiated, so it is refused here.
+// Element and data segments (binary format, chapters 5.5.12 and 5.5.14 of the specification). Active data segments get
+// their offsets worked out; one that would not fit its memory could never be instantiated, so it is refused here.
 
 #include "wasmbin/internal.h"
 

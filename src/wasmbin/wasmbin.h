@@ -125,8 +125,8 @@ struct tw_wasm_rewrite_options {
 //   tw:g0 …        every defined mutable global that holds a number (a reference sets mutates_tables)
 //   tw:start       the start function         tw:poll  the poll memory (1 page, the last memory)
 // Memories without a maximum got the one that they have anyway, 65,536 pages: so the engine can tell them from
-// a collector's heap. Active data segments became empty passive ones (their bytes are in wasm->data), active element segments
-// stay as they are. Custom sections about code offsets, debugging and linking are dropped, since code moves;
+// a collector's heap. Active data segments became empty passive ones (their bytes are in wasm->data), active element
+// segments stay as they are. Custom sections about code offsets, debugging and linking are dropped, since code moves;
 // all indices stay.
 struct tw_wasm_rewritten {
     uint32_t memory_count, global_count, table_count; // how many tw:m, tw:g, tw:t there are
