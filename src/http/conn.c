@@ -47,6 +47,7 @@ void http_conn_close(struct http_conn *conn) {
     if (conn->kind == HTTP_CLOSED)
         return;
     struct http_loop *loop = conn->loop;
+    loop->lingering -= conn->kind == HTTP_LINGER;
     leave(conn, HTTP_CLOSED);
     close(conn->fd);
     *(conn->prev ? &conn->prev->next : &loop->conns) = conn->next;
@@ -65,18 +66,32 @@ void http_conn_close(struct http_conn *conn) {
 }
 
 // The answer is written and the client may still be sending. A plain close would make the kernel answer that
-// with a reset, which can destroy the answer before the client has read it.
+// with a reset, which can destroy the answer before the client has read it. How much it sends does not matter:
+// reading costs us no more than a body that is wanted does, and nothing of it is kept. Time does. HTTP/2 refuses
+// bodies by streams: who lingers there has broken the protocol, or flooded us.
 void http_conn_linger(struct http_conn *conn) {
-    if (conn->kind == HTTP_CLOSED)
+    if (conn->kind == HTTP_CLOSED || conn->kind == HTTP_LINGER)
         return;
     if (conn->peer_closed || shutdown(conn->fd, SHUT_WR) < 0) {
         http_conn_close(conn);
         return;
     }
+    struct http_loop *loop = conn->loop;
+    conn->lingers_shortly =
+        conn->kind == HTTP_TWO || conn->is_turned_away || loop->lingering >= HTTP_LINGERING_MAX;
     leave(conn, HTTP_LINGER);
-    conn->since_ns = conn->loop->now_ns;
+    loop->lingering++;
+    conn->since_ns = conn->linger_ns = loop->now_ns;
     if (conn->readable)
         http_mark_ready(conn);
+}
+
+// While the server drains nobody lingers for long.
+static bool has_lingered(const struct http_conn *conn) {
+    bool is_short = conn->lingers_shortly || tw_flag_is_raised(&conn->loop->http->draining);
+    int64_t most_ns = (is_short ? HTTP_LINGER_SHORT_MS : HTTP_LINGER_MS) * TW_NS_PER_MS;
+    int64_t now_ns = conn->loop->now_ns;
+    return now_ns - conn->linger_ns > most_ns || now_ns - conn->since_ns > HTTP_LINGER_IDLE_MS * TW_NS_PER_MS;
 }
 
 void http_conn_turn_away(struct http_loop *loop, int fd, bool is_peer) {
@@ -176,9 +191,7 @@ static void input(struct http_conn *conn, const uint8_t *data, size_t len) {
         http_h2_input(conn, data, len);
         break;
     case HTTP_LINGER:
-        conn->lingered += len;
-        if (conn->lingered > HTTP_LINGER_BYTES)
-            http_conn_close(conn);
+        conn->since_ns = conn->loop->now_ns;
         break;
     case HTTP_CLOSED:
         break;
@@ -254,7 +267,7 @@ void http_conn_sweep(struct http_conn *conn) {
         http_h2_sweep(conn);
         break;
     case HTTP_LINGER:
-        if (elapsed > HTTP_LINGER_MS * TW_NS_PER_MS)
+        if (has_lingered(conn))
             http_conn_close(conn);
         break;
     case HTTP_CLOSED:

@@ -43,11 +43,12 @@ struct http_conn {
     enum http_kind kind;
     bool readable, writable, peer_closed; // what epoll said last (edge-triggered)
     bool is_ready, is_dirty, is_feeding, is_turned_away, is_broken;
+    bool lingers_shortly;
     bool has_spoken;     // HTTP/1: a header section was understood
     unsigned peeked;     // bytes of the HTTP/2 preface seen
-    int64_t since_ns;    // of what it is doing: accepted, idle, lingering
+    int64_t since_ns;    // of what it is doing: accepted, idle; lingering: the last byte read
     int64_t progress_ns; // last byte written
-    size_t lingered;
+    int64_t linger_ns;   // lingering began
     // HTTP/1: pipelined bytes behind the request at work. HTTP/2: output that the socket did not take.
     struct tw_buf pending;
     struct http_exchange *exchanges; // HTTP/1: at most one
@@ -79,7 +80,7 @@ struct http_loop {
     struct http_conn *ready, *last_ready; // with input: the next turn's
     struct http_conn *reading;            // this turn's that are left
     struct http_exchange *spare;
-    unsigned spare_count, turned_away;
+    unsigned spare_count, turned_away, lingering;
     uint64_t random;       // for request and trace ids; not for secrets
     int64_t date_until_ns; // when `date` is over
     char date[40];
@@ -156,8 +157,8 @@ void http_stop_listening(struct http_loop *loop);
 
 // ---- conn.c ----
 [[nodiscard]] bool http_conn_open(struct http_loop *loop, int fd);
-void http_conn_close(struct http_conn *conn); // aborts what is in flight; freed at the end of the batch
-void http_conn_linger(struct http_conn *conn);
+void http_conn_close(struct http_conn *conn);  // aborts what is in flight; freed at the end of the batch
+void http_conn_linger(struct http_conn *conn); // answered: reads on until the client closes, for a while
 // Tells a client that there is no room: of the whole server, or (`is_peer`) for its address.
 void http_conn_turn_away(struct http_loop *loop, int fd, bool is_peer);
 void http_conn_event(struct http_conn *conn, uint32_t events);

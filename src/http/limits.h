@@ -38,8 +38,11 @@ enum {
     HTTP_THREADS_MAX = 2'048, // of loops, and of the long calls that began on them
 
     // ---- a connection ----
-    HTTP_LINGER_MS = 2000,        // after an error we read on, so that the answer is not lost to a reset
-    HTTP_LINGER_BYTES = 1 << 20,  // one that goes on sending after that is cut off
+    HTTP_LINGER_MS = 30'000,      // after an early answer we read on: a reset would destroy it for a client
+                                  // that sends its whole body first. 64 MiB at 2 MiB a second, as nginx
+    HTTP_LINGER_IDLE_MS = 5'000,  // without a byte: the client has no more to send, or is gone; as nginx
+    HTTP_LINGER_SHORT_MS = 2'000, // in all: on HTTP/2, while the server drains, beyond what follows
+    HTTP_LINGERING_MAX = 1'024,   // of a loop that linger for long
     HTTP_BODY_GRACE_S = 5,        // before body_min_rate is asked for
     HTTP_STREAM_MARK = 256 << 10, // held for one slow client, from which on its guest waits
     HTTP_STREAM_MAX =

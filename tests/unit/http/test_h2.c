@@ -119,6 +119,27 @@ TW_TEST("a refused upload is answered before it has come") {
     end();
 }
 
+TW_TEST("refused uploads give their windows back, and streams beside them live") {
+    enum { COUNT = 40, LEN = 1 << 20, ROUNDS = 3 }; // 256 KiB each arrive before the refusal: 30 MiB in all
+    begin(NULL);
+    uint8_t *bytes = malloc(LEN);
+    for (size_t i = 0; i < LEN; i++)
+        bytes[i] = (uint8_t)(i * 7 + (i >> 11));
+    for (int round = 0; round < ROUNDS; round++) {
+        struct h2_stream *refused[COUNT];
+        for (int i = 0; i < COUNT; i++)
+            refused[i] = h2_request(&client, "POST", "/nothing", bytes, LEN, i % 2 ? LEN : -1);
+        struct h2_stream *echo = h2_request(&client, "POST", "/functions/echo/invoke", bytes, LEN, LEN);
+        for (int i = 0; i < COUNT; i++)
+            expect(refused[i], 404, NULL);
+        expect(echo, 200, NULL);
+        ck_assert_uint_eq(echo->body.len, LEN);
+        ck_assert_mem_eq(echo->body.data, bytes, LEN);
+    }
+    free(bytes);
+    end();
+}
+
 TW_TEST("header sections and targets above the limits are refused") {
     begin(NULL);
     char *path = malloc(20001);
