@@ -8,16 +8,6 @@
 
 #include "cli/internal.h"
 
-bool cli_path_append(struct tw_buf *path, struct tw_str text) {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-        if (!(c && strchr(plain, c) ? tw_buf_append_byte(path, c) : tw_buf_printf(path, "%%%02X", c)))
-            return false;
-    }
-    return true;
-}
-
 static size_t take_body(char *data, size_t size, size_t count, void *context) {
     return tw_buf_append(context, data, size * count) ? size * count : 0;
 }

@@ -34,13 +34,17 @@ struct cli {
     bool is_json; // --output json
 };
 
+// ---- commands.c: the table ----
 struct cli_command {
     const char *words, *arguments, *summary;
     int (*run)(int argc, char **argv);
 };
 const struct cli_command *cli_command_at(size_t index); // in the table's order; NULL at the end
 const struct cli_command *cli_command_of(int (*run)(int argc, char **argv));
+// The command whose words begin argv; `*ret_words` is how many there are. NULL: there is none.
+const struct cli_command *cli_command_find(int argc, char **argv, int *ret_words);
 
+// ---- options.c ----
 // Parses what follows the command's words; `*ret_status` is CLI_OK and false after --help, CLI_USAGE and
 // false after a mistake (already told).
 [[nodiscard]] bool cli_parse(struct cli *cli, int (*command)(int, char **), const struct cli_option *options,
@@ -51,20 +55,35 @@ const char *cli_next_value(const struct cli *cli, const char *option, size_t *po
 // A whole number in a range, or `fallback` when it was not given; a wrong one is told and false.
 [[nodiscard]] bool cli_number(const struct cli *cli, const char *option, uint64_t fallback, uint64_t min,
                               uint64_t max, uint64_t *ret_number);
-void cli_command_help(const struct cli_command *command, const struct cli_option *options);
 
+// ---- message.c ----
 // "tensor-wasm: …" on standard error.
 [[gnu::format(printf, 1, 2)]] void cli_message(const char *format, ...);
 int cli_fail(const struct tw_error *err); // tells it, CLI_FAILED
 // As cli_fail; where the message points into `source`, its line is shown with a caret under the column.
 int cli_fail_at(struct tw_str source, const struct tw_error *err);
 [[gnu::format(printf, 1, 2)]] int cli_usage(const char *format, ...); // tells it, CLI_USAGE
-[[nodiscard]] bool cli_read_file(const char *path,
-                                 struct tw_buf *out); // "-" is standard input; failure is told
-// "-" is standard output. As a shell's > does it: through links, into devices and pipes; failure is told.
+
+// ---- io.c: files and standard streams; every failure is told ----
+// "-" is standard input.
+[[nodiscard]] bool cli_read_file(const char *path, struct tw_buf *out);
+// "-" is standard output. As a shell's > does it: through links, into devices and pipes.
 [[nodiscard]] bool cli_write_file(const char *path, struct tw_span data);
-// To standard output, behind what was printed. Failure is told, and cli_show remembers it.
+// To standard output, behind what was printed. cli_show remembers a failure.
 bool cli_write_out(struct tw_span data);
+// An answer as it came, ended by a line feed; for cli_ask.
+int cli_print_answer(const struct cli *cli, const struct tw_buf *body);
+// An object of the server's JSON: as it is with --output json, else by `print`. The exit status.
+int cli_show(const struct cli *cli, const struct tw_buf *body, void (*print)(const struct tw_json *object));
+int cli_show_json(const struct tw_buf *body); // as it is; the exit status
+
+// ---- path.c: paths of requests ----
+// Appends `text` as one percent-encoded segment.
+[[nodiscard]] bool cli_path_append(struct tw_buf *path, struct tw_str text);
+// "/functions/" or the like, NAME, and what follows, into a new buffer; failure is told.
+[[nodiscard]] bool cli_path(struct tw_buf *path, const char *collection, const char *name, const char *rest);
+// "/functions/NAME" and what follows, as cli_path.
+[[nodiscard]] bool cli_function_path(struct tw_buf *path, const char *name, const char *rest);
 
 // ---- client.c: one request to the server ----
 struct cli_request {
@@ -82,24 +101,14 @@ struct cli_request {
 void cli_tell_stderr(const struct tw_json *answer);
 // A trap's backtrace on standard error; NULL: none.
 void cli_tell_frames(const struct tw_json *trace);
-// Appends `text` as one path segment (percent-encoded).
-[[nodiscard]] bool cli_path_append(struct tw_buf *path, struct tw_str text);
-
-// "/functions/" or the like, NAME, and what follows, into a new buffer; failure is told.
-[[nodiscard]] bool cli_path(struct tw_buf *path, const char *collection, const char *name, const char *rest);
-// "/functions/NAME" and what follows, into a new buffer; failure is told.
-[[nodiscard]] bool cli_function_path(struct tw_buf *path, const char *name, const char *rest);
 // All pages of a list (its path, its member of the answer), each item by `print` or, as JSON, in one array.
 int cli_list(const struct cli *cli, const char *path, const char *member,
              void (*print)(const struct tw_json *item));
 // Sends a request without a body and shows the answer, if there is one, by `show`.
 int cli_ask(const struct cli *cli, const char *method, const char *path,
             int (*show)(const struct cli *cli, const struct tw_buf *body));
-// An answer as it came, ended by a line feed; for cli_ask.
-int cli_print_answer(const struct cli *cli, const struct tw_buf *body);
-// An object of the server's JSON: as it is with --output json, else by `print`. The exit status.
-int cli_show(const struct cli *cli, const struct tw_buf *body, void (*print)(const struct tw_json *object));
-int cli_show_json(const struct tw_buf *body);                       // as it is; the exit status
+
+// ---- cmd_jobs.c ----
 int cli_show_job(const struct cli *cli, const struct tw_buf *body); // a job's JSON; the exit status
 
 // ---- local.c: a service inside this process, for run, kernel and doctor ----

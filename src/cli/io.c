@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files, paths and standard streams of the commands. Regular files and pipes alike; every failure is told
+// Files and standard streams of the commands. Regular files and pipes alike; every failure is told
 // here.
 
 #include <fcntl.h>
@@ -82,17 +82,4 @@ int cli_print_answer(const struct cli *cli, const struct tw_buf *body) {
     bool has_end = body->len && body->data[body->len - 1] == '\n';
     return cli_write_out(tw_buf_span(body)) && cli_write_out(tw_span_of("\n", !has_end)) ? CLI_OK
                                                                                          : CLI_FAILED;
-}
-
-bool cli_path(struct tw_buf *path, const char *collection, const char *name, const char *rest) {
-    tw_buf_init(path, 4096);
-    if (tw_buf_append_str(path, tw_str_from(collection)) && cli_path_append(path, tw_str_from(name)) &&
-        tw_buf_append_str(path, tw_str_from(rest)))
-        return true;
-    cli_message("the name is too long");
-    return false;
-}
-
-bool cli_function_path(struct tw_buf *path, const char *name, const char *rest) {
-    return cli_path(path, "/functions/", name, rest);
 }

@@ -25,6 +25,13 @@ struct kernel_copy {
 static inline struct tw_kir_function *kernel_inliner_function(const struct kernel_inliner *in) {
     return &in->module->functions[in->function];
 }
+
+// ---- copy.c ----
+// Append to `block` a move and a jump, which stand where `call` or `from` stood in the text.
+[[nodiscard]] bool kernel_copy_move(const struct kernel_inliner *in, uint32_t block, unsigned bits,
+                                    uint32_t to, struct tw_kir_operand from, const struct tw_kir_inst *call);
+[[nodiscard]] bool kernel_copy_branch(const struct kernel_inliner *in, uint32_t block, uint32_t target,
+                                      const struct tw_kir_inst *from);
 [[nodiscard]] bool kernel_copy_new_block(const struct kernel_inliner *in, const char *label,
                                          uint32_t *ret_block);
 // Appends the registers, then the blocks, of copy->call.index; sets the bases.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Shared by the two halves of the IR reader: parse.c (lines, declarations) and parse_inst.c (instructions).
+// Shared by the parts of the IR reader: parse.c (lines, declarations), parse_inst.c (instructions) and
+// parse_text.c (words, numbers, names).
 #pragma once
 
 #include "internal.h"

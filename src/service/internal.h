@@ -147,7 +147,7 @@ void service_once_done(struct tw_service *service);
 // Role admin over all tenants.
 [[nodiscard]] bool service_may_administer(const struct tw_caller *caller, struct tw_error *err);
 
-// ---- service.c ----
+// ---- drain.c ----
 // Counts a piece of work that drain waits for; DRAINING once the server shuts down.
 [[nodiscard]] bool service_enter(struct tw_service *service, struct tw_error *err);
 // As service_enter for one who has entered already: never refused.

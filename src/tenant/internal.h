@@ -86,21 +86,29 @@ struct tw_quotas {
     size_t evict_position; // lock: where the search for one to forget goes on
 };
 
+// ---- limit.c ----
 const char *tenant_limit_name(enum tw_limit limit);
 uint64_t tenant_limit_max(enum tw_limit limit); // the largest number taken for it
 // The limit in effect.
 uint64_t tenant_limit(const struct tw_quotas *quotas, const struct tenant_entry *tenant, enum tw_limit limit);
+struct tw_account_use tenant_use(const struct tenant_entry *tenant, enum tw_limit limit);
+
+// ---- table.c ----
 // NULL: not in the table. The caller holds the lock.
 struct tenant_entry *tenant_find_locked(const struct tw_quotas *quotas, uint64_t id);
 // Makes it when it is not there; CAPACITY. The caller holds the lock.
 [[nodiscard]] struct tenant_entry *tenant_get_locked(struct tw_quotas *quotas, uint64_t id,
                                                      struct tw_error *err);
-struct tw_account_use tenant_use(const struct tenant_entry *tenant, enum tw_limit limit);
+// Makes the account's limits and weight those of the settings. The caller holds the lock.
+void tenant_apply_locked(const struct tw_quotas *quotas, struct tenant_entry *tenant);
+void tenant_entry_free(struct tenant_entry *tenant); // NULL: nothing
+
+// ---- publish.c ----
 // Tells metrics what has changed: of one tenant (the caller holds the lock), of all.
 void tenant_publish_locked(struct tenant_entry *tenant);
 void tenant_publish(void *quotas);
-// Makes the account's limits and weight those of the settings. The caller holds the lock.
-void tenant_apply_locked(const struct tw_quotas *quotas, struct tenant_entry *tenant);
+
+// ---- settings.c ----
 // The tenant's object as tw_quotas_get writes it. CAPACITY without memory: nothing was written.
 [[nodiscard]] bool tenant_write(struct tw_json_writer *writer, struct tw_quotas *quotas, uint64_t id,
                                 struct tw_error *err);

@@ -1,118 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The table of tenants: the settings and the account of each. One lock guards it: every step is a lookup and
-// a few additions. What a tenant holds lies in its account, which other rooms change under no lock of ours.
+// Admission, and what is held. One lock guards the table of tenants: every step is a lookup and a few
+// additions. What a tenant holds lies in its account, which other rooms change under no lock of ours.
 //
 // The rate is a token bucket in its form without a counter (GCRA, ITU-T I.371): `next_ns` is when the next
 // request would come at the steady rate; a request may come early by (burst - 1) intervals.
 
 #include "telemetry/telemetry.h"
 #include "tenant/internal.h"
-
-static const struct {
-    const char *name;
-    uint64_t max;
-} limits[TW_LIMIT_COUNT] = {
-#define TW_RESOURCE(id, name, code, help) {name, INT64_MAX},
-#include "base/account.def"
-#undef TW_RESOURCE
-#define TW_LIMIT(id, name, max, help) {name, max},
-#include "tenant/quota.def"
-#undef TW_LIMIT
-};
-
-const char *tenant_limit_name(enum tw_limit limit) {
-    return limits[limit].name;
-}
-
-uint64_t tenant_limit_max(enum tw_limit limit) {
-    return limits[limit].max;
-}
-
-uint64_t tenant_limit(const struct tw_quotas *quotas, const struct tenant_entry *tenant,
-                      enum tw_limit limit) {
-    return tenant && tenant->settings.is_own[limit] ? tenant->settings.limits[limit]
-                                                    : quotas->options.limits[limit];
-}
-
-// ---- the table ----
-
-static struct tw_span key_of(const uint64_t *id) {
-    return tw_span_of(id, sizeof *id);
-}
-
-struct tenant_entry *tenant_find_locked(const struct tw_quotas *quotas, uint64_t id) {
-    return tw_map_find(&quotas->by_id, key_of(&id));
-}
-
-// Nothing would be lost by forgetting it but its peaks and refusals.
-static bool is_idle(const struct tenant_entry *tenant, int64_t now_ns) {
-    bool is_used = tenant->has_record || tenant->next_ns > now_ns || tw_account_is_shared(tenant->account) ||
-                   tw_account_cpu(tenant->account).now > 0;
-    for (unsigned i = 0; i < TW_RESOURCE_COUNT; i++)
-        is_used = is_used || tw_account_use(tenant->account, (enum tw_resource)i).now > 0;
-    return !is_used;
-}
-
-static void entry_free(struct tenant_entry *tenant) {
-    if (tenant)
-        tw_account_unref(tenant->account);
-    free(tenant);
-}
-
-static void forget_one_locked(struct tw_quotas *quotas) {
-    int64_t now_ns = tw_clock_ns();
-    for (unsigned i = 0; i < TENANT_EVICT_STEPS; i++) {
-        void *value;
-        struct tw_span key;
-        if (!tw_map_next(&quotas->by_id, &quotas->evict_position, &key, &value)) {
-            quotas->evict_position = 0;
-            continue;
-        }
-        struct tenant_entry *tenant = value;
-        if (is_idle(tenant, now_ns)) {
-            tw_map_remove(&quotas->by_id, key_of(&tenant->id));
-            tenant_publish_locked(tenant);
-            entry_free(tenant);
-            return;
-        }
-    }
-}
-
-void tenant_apply_locked(const struct tw_quotas *quotas, struct tenant_entry *tenant) {
-    struct tw_account *account = tenant->account;
-    for (unsigned i = 0; i < TW_RESOURCE_COUNT; i++)
-        tw_account_set_limit(account, (enum tw_resource)i, tenant_limit(quotas, tenant, (enum tw_limit)i));
-    tw_account_set_cpu_limit(account, tenant_limit(quotas, tenant, TW_LIMIT_CPU));
-    tw_account_set_weight(account, tenant->settings.weight);
-    tenant->next_ns = 0; // a new rate begins with a full bucket
-}
-
-static struct tenant_entry *entry_new(const struct tw_quotas *quotas, uint64_t id, struct tw_error *err) {
-    struct tenant_entry *tenant = tw_alloc_zero(1, sizeof *tenant);
-    struct tw_account *account = tenant ? tw_account_new(id, err) : NULL;
-    if (!account) {
-        free(tenant);
-        return NULL;
-    }
-    *tenant = (struct tenant_entry){.id = id, .settings.weight = 1, .account = account};
-    tenant_apply_locked(quotas, tenant);
-    return tenant;
-}
-
-struct tenant_entry *tenant_get_locked(struct tw_quotas *quotas, uint64_t id, struct tw_error *err) {
-    struct tenant_entry *tenant = tenant_find_locked(quotas, id);
-    if (tenant)
-        return tenant;
-    if (quotas->by_id.count >= TENANT_TABLE_MAX)
-        forget_one_locked(quotas);
-    tenant = entry_new(quotas, id, err);
-    if (tenant && tw_map_put(&quotas->by_id, key_of(&id), tenant))
-        return tenant;
-    entry_free(tenant);
-    tw_fail(err, TW_ERR_CAPACITY, "no room for one more tenant; this server keeps %d", TENANT_TABLE_MAX);
-    return NULL;
-}
 
 struct tw_quotas *tw_quotas_new(const struct tw_quotas_options *options, struct tw_error *err) {
     struct tw_quotas *quotas = tw_alloc_zero(1, sizeof *quotas);
@@ -139,7 +34,7 @@ void tw_quotas_free(struct tw_quotas *quotas) {
     void *value;
     struct tw_span key;
     while (tw_map_next(&quotas->by_id, &position, &key, &value))
-        entry_free(value);
+        tenant_entry_free(value);
     tw_map_done(&quotas->by_id);
     tw_lock_done(&quotas->lock);
     tw_lock_done(&quotas->write_lock);
@@ -233,16 +128,6 @@ bool tw_quota_settle(struct tw_quotas *quotas, uint64_t id, enum tw_resource res
     if (lease)
         *lease = (struct tw_lease){};
     return true;
-}
-
-struct tw_account_use tenant_use(const struct tenant_entry *tenant, enum tw_limit limit) {
-    if (limit < (enum tw_limit)TW_RESOURCE_COUNT)
-        return tw_account_use(tenant->account, (enum tw_resource)limit);
-    if (limit == TW_LIMIT_CPU) {
-        struct tw_account_cpu cpu = tw_account_cpu(tenant->account);
-        return (struct tw_account_use){cpu.limit, cpu.now, cpu.peak, cpu.refused};
-    }
-    return (struct tw_account_use){.refused = limit == TW_LIMIT_REQUESTS ? tenant->rate_refused : 0};
 }
 
 struct tw_account_use tw_quota_use(struct tw_quotas *quotas, uint64_t id, enum tw_limit limit) {
