@@ -44,6 +44,13 @@ const struct cli_command *cli_command_of(int (*run)(int argc, char **argv));
 // The command whose words begin argv; `*ret_words` is how many there are. NULL: there is none.
 const struct cli_command *cli_command_find(int argc, char **argv, int *ret_words);
 
+// ---- help.c ----
+int cli_help(void);        // on all commands, as asked for; CLI_OK
+int cli_help_wanted(void); // the same as an answer to no words at all; CLI_USAGE
+// Words that name no command: the commands that begin with them, or what may have been meant. CLI_OK only for
+// the first, when help was asked for.
+int cli_help_family(int count, char **words, bool asks_help);
+
 // ---- options.c ----
 // Parses what follows the command's words; `*ret_status` is CLI_OK and false after --help, CLI_USAGE and
 // false after a mistake (already told).

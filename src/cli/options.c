@@ -31,7 +31,8 @@ static size_t count_options(const struct cli_option *options) {
 }
 
 static void show_command(const struct cli_command *command, const struct cli_option *options) {
-    printf("%s\n\nusage: tensor-wasm %s %s\n", command->summary, command->words, command->arguments);
+    printf("%s\n\nusage: tensor-wasm %s%s%s\n", command->summary, command->words,
+           *command->arguments ? " " : "", command->arguments);
     if (count_options(options)) {
         puts("\noptions:");
         show_options(options, count_options(options));
@@ -99,7 +100,8 @@ bool cli_parse(struct cli *cli, int (*command)(int, char **), const struct cli_o
     cli->args = argv + optind;
     cli->arg_count = argc - optind;
     if (cli->arg_count < min_args || cli->arg_count > max_args) {
-        *ret_status = cli_usage("usage: tensor-wasm %s %s", cli->command->words, cli->command->arguments);
+        *ret_status = cli_usage("usage: tensor-wasm %s%s%s", cli->command->words,
+                                *cli->command->arguments ? " " : "", cli->command->arguments);
         return false;
     }
     return set_globals(cli, own, ret_status);

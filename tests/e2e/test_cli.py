@@ -67,6 +67,25 @@ def test_wrong_use_is_2(args):
     run(*args, status=2)
 
 
+@pytest.mark.parametrize("family", ["functions", "kernel", "admin", "admin tenant"])
+def test_a_family_lists_its_commands(family):
+    wanted = [words for words in commands() if words.startswith(family + " ")]
+    for args, status in [([*family.split()], 2), ([*family.split(), "--help"], 0), (["help", *family.split()], 0)]:
+        shown = run(*args, status=status)[1 if status else 0].split("commands:\n")[1].splitlines()
+        assert [line[2:].split("  ")[0] for line in shown] == wanted
+
+
+@pytest.mark.parametrize("given, meant", [("functons", "functions list"), ("kernel rn", "kernel run"), ("instances lst", "instances list"), ("zzz", None)])
+def test_unknown_commands_get_a_suggestion(given, meant):
+    _, err = run(*given.split(), status=2)
+    assert f"no command '{given}'" in err and (f"did you mean '{meant}'?" in err if meant else "did you mean" not in err)
+
+
+def test_help_before_a_command_is_its_help():
+    assert run("help", "kernel", "run") == run("kernel", "run", "--help")
+    assert run("help") == run("--help")
+
+
 def test_version():
     assert run("version")[0].startswith("tensor-wasm ") and run("--version")[0].startswith("tensor-wasm ")
     assert json.loads(run("version", "--output", "json")[0])["version"]
