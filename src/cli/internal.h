@@ -124,6 +124,26 @@ int cli_show_job(const struct cli *cli, const struct tw_buf *body); // a job's J
                                                    const char *memory_backend, enum tw_gpu_tier tier,
                                                    struct tw_error *err);
 
+// ---- local_call.c: a module deployed into such a service, for run and bench ----
+// Confined while it is opened and closed; cli_local_call may be called on any thread.
+struct cli_local {
+    struct tw_service *service;
+    struct tw_buf wasm, body;
+    struct tw_str export;
+    bool is_json;
+    int64_t deploy_ns; // how long deploying took
+};
+// Reads the module that is the first argument and what the options --args or --input, --export, --arg, --env,
+// --device and --memory-backend say, and deploys it. False: told, with the exit status. cli_local_close in any case.
+[[nodiscard]] bool cli_local_open(struct cli_local *local, const struct cli *cli, int *ret_status);
+void cli_local_close(struct cli_local *local);
+// One call, waited for. False: it was refused. Else call->error tells how it went, and the caller does
+// tw_service_call_done.
+[[nodiscard]] bool cli_local_call(struct cli_local *local, struct tw_service_call *call,
+                                  struct tw_error *err);
+// What went wrong with a call, and its backtrace, on standard error.
+void cli_tell_call(const struct tw_service_call *call);
+
 #define TW_COMMAND(words, function, arguments, summary) int function(int argc, char **argv);
 #include "cli/commands.def"
 #undef TW_COMMAND

@@ -5,6 +5,8 @@
 
 #include "cli/internal.h"
 
+enum { LOCAL_INSTANCES = 64 }; // at once: as many as `bench` has callers
+
 struct tw_service *cli_local_service(const char *data_dir, const char *device, const char *memory_backend,
                                      enum tw_gpu_tier tier, struct tw_error *err) {
     bool is_pooled = memory_backend && strcmp(memory_backend, "pooling") == 0;
@@ -19,9 +21,9 @@ struct tw_service *cli_local_service(const char *data_dir, const char *device, c
                                          .kernel_tier = tier,
                                          .kernel_timeout_ms = 600000, // the user is there to press Ctrl-C
                                          .invoke_timeout_ms = 3600000,
-                                         .max_instances = 64,
-                                         .warm_per_function = 1,
-                                         .max_warm = 8,
+                                         .max_instances = LOCAL_INSTANCES,
+                                         .warm_per_function = LOCAL_INSTANCES,
+                                         .max_warm = LOCAL_INSTANCES,
                                          .memory = is_pooled ? TW_MEMORY_POOLING : TW_MEMORY_OWNED,
                                          .max_memory_bytes = 4ULL << 30};
     return tw_service_new(&options, err);

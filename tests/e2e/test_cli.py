@@ -191,6 +191,26 @@ def test_run(files):
     assert "ends within the header" in err
 
 
+def test_bench(files):
+    out, _ = run("bench", files / "hello.wasm", "--export", "add", "--args", "[2,3]", "--calls", "200", "--callers", "3", "--output", "json")
+    report = json.loads(out)
+    times = report["microseconds"]
+    assert (report["calls"], report["failed"], report["callers"]) == (200, 0, 3) and report["deploy_ms"] > 0 and report["calls_per_second"] > 0
+    assert set(times) == {"call", "queue", "start", "run", "kernel"}
+    assert all(times[phase]["p50"] <= times[phase]["p90"] <= times[phase]["p99"] <= times[phase]["max"] for phase in times)
+    assert times["call"]["max"] >= times["run"]["p50"] > 0 and times["kernel"]["max"] == 0
+    out, _ = run("bench", files / "vector_add.wasm", "--export", "vector_add", "--args", "[1000]", "--calls", "20")
+    assert "20 calls by 1 caller" in out and "0 failed" in out and out.splitlines()[-1].split()[0] == "kernel"
+    assert float(out.splitlines()[-1].split()[-1]) > 0  # the longest time in a kernel
+
+
+def test_bench_tells_what_fails(files):
+    assert "inner" in run("bench", files / "trap.wasm", status=1)[1]
+    assert "missing_export" in run("bench", files / "hello.wasm", "--export", "nosuch", status=1)[1]
+    assert "--callers takes" in run("bench", files / "hello.wasm", "--callers", "65", status=2)[1]
+    assert "exclude each other" in run("bench", files / "hello.wasm", "--args", "[]", "--input", "x", status=2)[1]
+
+
 def test_run_gives_arguments_and_an_environment(tmp_path):
     module = tmp_path / "wasi.wasm"
     module.write_bytes(guest("wasi.c"))
