@@ -34,7 +34,7 @@ static bool append_name(char *names, size_t size, const char *name) {
     return more > 0 && (size_t)more < size - len;
 }
 
-// The entry that was asked for; where none was named, the module's only one.
+// The entry that was asked for; where none was named, the module's only one (of those that are not refused).
 static bool entry_of(const struct tw_kir_module *module, const struct tw_compile_request *request,
                      const char **ret_entry, struct tw_error *err) {
     char names[320] = "";
@@ -42,13 +42,15 @@ static bool entry_of(const struct tw_kir_module *module, const struct tw_compile
     *ret_entry = request->entry;
     if (request->entry[0])
         return true;
-    for (uint32_t i = 0; i < module->function_count; i++) {
-        if (!module->functions[i].is_entry)
-            continue;
-        *ret_entry = module->functions[i].name;
-        count++;
-        (void)append_name(names, sizeof names, *ret_entry); // a list too long for the message is cut
-    }
+    for (unsigned round = 0; round < 2 && count == 0; round++)
+        for (uint32_t i = 0; i < module->function_count; i++) {
+            const struct tw_kir_function *function = &module->functions[i];
+            if (!function->is_entry || (function->refusal && round == 0))
+                continue;
+            *ret_entry = function->name;
+            count++;
+            (void)append_name(names, sizeof names, *ret_entry); // a list too long for the message is cut
+        }
     return count == 1 || tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL,
                                  "which kernel? name an entry; the module has %" PRIu32 ": %s", count,
                                  count ? names : "none");
@@ -98,8 +100,8 @@ static bool each_entry(struct tw_kir_module *module, const char *name,
         return tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL, "the module has no kernel '%s'", name);
     for (uint32_t i = 0; i < module->function_count; i++) {
         struct tw_kir_function *function = &module->functions[i];
-        bool wanted = name[0] ? strcmp(function->name, name) == 0 : function->is_entry;
-        if (wanted && !function->is_declaration && !pass(module, function, err))
+        bool wanted = name[0] ? strcmp(function->name, name) == 0 : function->is_entry && !function->refusal;
+        if (wanted && (!function->is_declaration || function->refusal) && !pass(module, function, err))
             return false;
     }
     return true;
@@ -125,17 +127,31 @@ static bool dump_kernel(struct tw_kir_module *module, const struct tw_compile_re
     return tw_ptx_print(module, &(struct tw_ptx_options){.entry = entry, .fence = fence}, out, err);
 }
 
+// A module whose kernels are all refused has nothing to show.
+static bool has_kernels(const struct tw_kir_module *module, struct tw_error *err) {
+    const char *refusal = NULL;
+    for (uint32_t i = 0; i < module->function_count; i++) {
+        if (module->functions[i].is_entry && !module->functions[i].refusal)
+            return true;
+        if (module->functions[i].is_entry && !refusal)
+            refusal = module->functions[i].refusal;
+    }
+    return !refusal || tw_fail(err, TW_ERR_CUDA_MALFORMED_PTX, "%s", refusal);
+}
+
 static bool dump(struct tw_kir_module *module, const struct tw_compile_request *request, int64_t parse_ns,
                  struct tw_buf *out, struct tw_error *err) {
     bool parsed_only = strcmp(request->stage, "parse") == 0;
     if (!parsed_only && strcmp(request->stage, "ir") != 0)
         return dump_kernel(module, request, parse_ns, out, err);
-    return (parsed_only || each_entry(module, request->entry, tw_kir_inline, err)) &&
+    return has_kernels(module, err) &&
+           (parsed_only || each_entry(module, request->entry, tw_kir_inline, err)) &&
            tw_kir_print(module, out, err);
 }
 
 // ---- INFO ----
-// [{"name":…,"params":[{"name":…,"type":…,"offset":…,"size":…,"pointer":…}…],"required_block":[…],"max_block":[…]}…]
+// [{"name":…,"params":[{"name":…,"type":…,"offset":…,"size":…,"pointer":…}…],"required_block":[…],"max_block":[…],
+// "refused":"line …, column …: …" where it has a refusal}…]
 
 static void write_dims(struct tw_json_writer *json, const char *key, const uint32_t dims[3]) {
     tw_json_write_key(json, key);
@@ -171,6 +187,10 @@ static void write_entry(struct tw_json_writer *json, const struct tw_kir_functio
     tw_json_write_end(json, ']');
     write_dims(json, "required_block", function->required_block);
     write_dims(json, "max_block", function->max_block);
+    if (function->refusal) {
+        tw_json_write_key(json, "refused");
+        tw_json_write_str(json, tw_str_from(function->refusal));
+    }
     tw_json_write_end(json, '}');
 }
 

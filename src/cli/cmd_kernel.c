@@ -222,6 +222,22 @@ static const char *read_stage(const struct cli *cli) {
     return NULL;
 }
 
+// Says which of the text's kernels cannot be compiled, and why.
+static void warn_refused(struct tw_service *service, struct tw_str ptx) {
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
+    tw_buf_init(&text, CLI_BODY_MAX);
+    if (!tw_service_kernel_entries(service, ptx, &text, NULL))
+        return; // the dump itself tells what is wrong
+    struct tw_json *entries = tw_json_parse(tw_buf_span(&text), NULL);
+    for (size_t i = 0; entries && i < tw_json_count(entries); i++) {
+        const struct tw_json *entry = tw_json_at(entries, i);
+        struct tw_str refusal = tw_json_str(tw_json_get(entry, "refused"));
+        if (refusal.len)
+            cli_warn_at(ptx, tw_json_str(tw_json_get(entry, "name")), refusal);
+    }
+    tw_json_free(entries);
+}
+
 int cli_kernel_dump(int argc, char **argv) {
     static const struct cli_option options[] = {
         {"stage", "STAGE", "parse, ir, opt, llvm, asm, ptx, or time: microseconds that each part took"},
@@ -252,6 +268,8 @@ int cli_kernel_dump(int argc, char **argv) {
     bool ok =
         service && tw_service_kernel_dump(service, tw_buf_str(&ptx), tw_str_from(cli_value(&cli, "entry")),
                                           stage, !light, block, &out, &err);
+    if (ok)
+        warn_refused(service, tw_buf_str(&ptx));
     tw_service_free(service);
     if (!ok)
         return cli_fail_at(tw_buf_str(&ptx), &err);

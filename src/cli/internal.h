@@ -69,6 +69,8 @@ const char *cli_next_value(const struct cli *cli, const char *option, size_t *po
 int cli_fail(const struct tw_error *err); // tells it, CLI_FAILED
 // As cli_fail; where the message points into `source`, its line is shown with a caret under the column.
 int cli_fail_at(struct tw_str source, const struct tw_error *err);
+// Tells in the same way that a kernel is refused; its refusal begins with the place.
+void cli_warn_at(struct tw_str source, struct tw_str entry, struct tw_str refusal);
 [[gnu::format(printf, 1, 2)]] int cli_usage(const char *format, ...); // tells it, CLI_USAGE
 
 // ---- io.c: files and standard streams; every failure is told ----

@@ -20,12 +20,23 @@ int cli_fail(const struct tw_error *err) {
     return CLI_FAILED;
 }
 
-int cli_fail_at(struct tw_str source, const struct tw_error *err) {
+static void show_place(struct tw_str source, const char *message) {
     struct tw_source_mark mark;
-    cli_fail(err);
-    if (tw_source_mark_find(source, err->message, &mark))
+    if (tw_source_mark_find(source, message, &mark))
         fprintf(stderr, "%s\n%s\n", mark.text, mark.caret);
+}
+
+int cli_fail_at(struct tw_str source, const struct tw_error *err) {
+    cli_fail(err);
+    show_place(source, err->message);
     return CLI_FAILED;
+}
+
+void cli_warn_at(struct tw_str source, struct tw_str entry, struct tw_str refusal) {
+    char message[TW_ERROR_MESSAGE_MAX];
+    snprintf(message, sizeof message, "%.*s", TW_STR_ARG(refusal));
+    cli_message("warning: kernel '%.*s' is refused: %s", TW_STR_ARG(entry), message);
+    show_place(source, message);
 }
 
 int cli_usage(const char *format, ...) {

@@ -67,6 +67,8 @@ static bool inline_all(struct kernel_inliner *in, bool any) {
 }
 
 bool tw_kir_inline(struct tw_kir_module *module, struct tw_kir_function *function, struct tw_error *err) {
+    if (function->refusal)
+        return tw_fail(err, TW_ERR_CUDA_MALFORMED_PTX, "%s", function->refusal);
     bool *recursive = tw_alloc_zero((size_t)module->function_count + 1, sizeof *recursive), any;
     if (!recursive)
         return kernel_fail_memory(err);

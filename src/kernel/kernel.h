@@ -102,8 +102,9 @@ struct tw_kir_variable {
 struct tw_kir_function {
     const char *name;
     bool is_entry;
-    bool is_declaration;                   // no body: only vprintf and the like
-    bool is_prepared;                      // by tw_jit_compile, which must see the same for every variant
+    bool is_declaration; // no body: only vprintf and the like
+    bool is_prepared;    // by tw_jit_compile, which must see the same for every variant
+    const char *refusal; // "line 12, column 5: …": why it cannot be compiled, and has no body; NULL: it can
     struct tw_kir_param *params, *results; // results: device functions only
     uint32_t param_count, result_count;
     uint32_t param_bytes;
@@ -169,6 +170,7 @@ bool tw_kir_matrix_of(const struct tw_kir_inst *inst, struct tw_kir_matrix *ret_
 // Structure, widths, ranges of indices, terminators; CUDA_MALFORMED_PTX with function, block and instruction.
 [[nodiscard]] bool tw_kir_verify(const struct tw_kir_module *module, struct tw_error *err);
 // Replaces every call in `function` by the callee's body; recursive functions get a stack in local memory.
+// CUDA_MALFORMED_PTX with its refusal when it has one.
 [[nodiscard]] bool tw_kir_inline(struct tw_kir_module *module, struct tw_kir_function *function,
                                  struct tw_error *err);
 // Constant folding, copy propagation, dead code, unreachable blocks, register webs split (each web its own

@@ -207,7 +207,18 @@ static bool collect_blocks(struct ir_reader *r) {
     return true;
 }
 
-// entry NAME params N [required X Y Z] [max X Y Z]
+// What is left of the line: why the function has no body.
+static bool refusal(struct ir_reader *r, struct tw_kir_function *f) {
+    struct tw_str text = tw_str_trim(r->rest);
+    r->rest = (struct tw_str){};
+    f->is_declaration = true;
+    if (text.len == 0 || text.len > TW_KIR_MAX_NAME || memchr(text.data, 0, text.len))
+        return kernel_parse_fail(r, "expected a reason of at most %d characters", TW_KIR_MAX_NAME);
+    f->refusal = tw_arena_str(r->module->arena, text);
+    return f->refusal || kernel_parse_memory(r);
+}
+
+// entry NAME params N [required X Y Z] [max X Y Z] [refused REASON]
 static bool function(struct ir_reader *r, struct tw_str kind) {
     uint64_t bytes;
     if (!kernel_parse_name_find(r, &r->functions, kernel_parse_word(r), "function", &r->function) ||
@@ -218,6 +229,11 @@ static bool function(struct ir_reader *r, struct tw_str kind) {
     f->is_declaration = is(kind, "declare");
     f->param_bytes = (uint32_t)bytes;
     for (struct tw_str word = kernel_parse_word(r); word.len; word = kernel_parse_word(r)) {
+        if (is(word, "refused")) {
+            if (!refusal(r, f))
+                return false;
+            continue;
+        }
         bool required = is(word, "required");
         if (!required && !is(word, "max"))
             return kernel_parse_fail(r, "unexpected '%.*s'", TW_STR_ARG(word));

@@ -151,12 +151,15 @@ static bool parameters(struct tw_buf *out, const struct tw_kir_function *functio
 static bool function_text(struct tw_buf *out, const struct tw_kir_module *module,
                           const struct tw_kir_function *function) {
     const uint32_t *required = function->required_block, *max = function->max_block;
-    const char *word = function->is_declaration ? "declare" : function->is_entry ? "entry" : "function";
+    bool declared = function->is_declaration && !function->refusal;
+    const char *word = declared ? "declare" : function->is_entry ? "entry" : "function";
     bool good = tw_buf_printf(out, "%s %s params %u", word, function->name, function->param_bytes);
     if (required[0])
         good = good && tw_buf_printf(out, " required %u %u %u", required[0], required[1], required[2]);
     if (max[0])
         good = good && tw_buf_printf(out, " max %u %u %u", max[0], max[1], max[2]);
+    if (function->refusal)
+        good = good && tw_buf_printf(out, " refused %s", function->refusal);
     good = good && put(out, "\n") && registers(out, function) &&
            parameters(out, function, "result", function->results, function->result_count) &&
            parameters(out, function, "param", function->params, function->param_count);

@@ -23,14 +23,23 @@ static bool attributes(struct ptx_parser *parser, struct formal *f, uint32_t *re
     while (parser->token.kind == PTX_DOT && !ptx_type_of(parser->token.text, &f->type)) {
         bool align = ptx_is_dot(parser, "align");
         uint32_t value;
+        if (ptx_is_texture(parser)) {
+            ptx_refuse(parser, &parser->token,
+                       "a parameter '.%.*s' is not supported: there is no texture unit",
+                       TW_STR_ARG(parser->token.text));
+            f->type = TW_KIR_U64;
+            if (!parser->refused)
+                return false;
+            ptx_refused_clear(parser);
+            break;
+        }
         if (ptx_is_dot(parser, "ptr"))
             f->is_pointer = true;
         else if (ptx_is_dot(parser, "v2") || ptx_is_dot(parser, "v4"))
             *ret_elements = (uint32_t)(parser->token.text.data[1] - '0');
         else if (!align && !(f->is_pointer && (ptx_is_dot(parser, "global") || ptx_is_dot(parser, "shared") ||
                                                ptx_is_dot(parser, "const") || ptx_is_dot(parser, "local"))))
-            return ptx_fail_expected(parser,
-                                     "a parameter's type (textures, samplers and surfaces are not offered)");
+            return ptx_fail_expected(parser, "a parameter's type");
         f->is_shared |= f->is_pointer && ptx_is_dot(parser, "shared");
         if (!ptx_next(parser))
             return false;
@@ -109,12 +118,16 @@ static bool param_grow(struct ptx_parser *parser, struct tw_kir_param **list, ui
 }
 
 static bool add_kernel_param(struct ptx_parser *parser, const struct formal *f) {
-    if (f->is_shared)
-        return ptx_fail(
+    if (f->is_shared) {
+        ptx_refuse(
             parser, &f->name,
             "parameter '%.*s' points to shared memory, of which a launch cannot say how much; declare the "
             "array in the kernel, or as .extern .shared",
             TW_STR_ARG(f->name.text));
+        if (!parser->refused)
+            return false;
+        ptx_refused_clear(parser);
+    }
     struct tw_kir_function *function = ptx_current(parser);
     if (f->is_reg)
         return ptx_fail(parser, &f->name, "kernels have no .reg parameters");

@@ -202,6 +202,18 @@ static bool numbers(struct ptx_parser *parser, uint32_t *ret_values, unsigned mo
     return true;
 }
 
+// What follows the name of a directive that is not offered.
+static bool skip_directive(struct ptx_parser *parser) {
+    ptx_refused_clear(parser);
+    while (parser->token.kind != PTX_DOT && !ptx_is(parser, '{') && !ptx_is(parser, ';')) {
+        if (parser->token.kind == PTX_END)
+            return ptx_fail_expected(parser, "'{' or ';'");
+        if (!ptx_next(parser))
+            return false;
+    }
+    return true;
+}
+
 static bool performance(struct ptx_parser *parser) {
     static const char *const ignored[] = {"minnctapersm", "maxnctapersm", "maxnreg"};
     uint32_t unused[3];
@@ -223,8 +235,9 @@ static bool performance(struct ptx_parser *parser) {
     for (size_t i = 0; i < TW_COUNT(ignored); i++)
         if (ptx_text_is(directive.text, ignored[i]))
             return numbers(parser, unused, 1);
-    return ptx_fail(parser, &directive, "directive '.%.*s' is not supported on a function",
-                    TW_STR_ARG(directive.text));
+    ptx_refuse(parser, &directive, "directive '.%.*s' is not supported on a function",
+               TW_STR_ARG(directive.text));
+    return parser->refused && skip_directive(parser);
 }
 
 // The function's symbol at module scope: new, or declared before and now to be defined.

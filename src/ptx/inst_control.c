@@ -267,8 +267,8 @@ static bool direct_call(struct ptx_parser *parser, struct ptx_call *call) {
     const char *name = call->callee->name;
     for (size_t i = 0; call->callee->is_declaration && i < TW_COUNT(heap); i++)
         if (strcmp(name, heap[i]) == 0)
-            return ptx_fail(parser, &call->name,
-                            "%s inside kernels is not offered; allocate before the launch", name);
+            return ptx_refuse(parser, &call->name,
+                              "%s inside kernels is not offered; allocate before the launch", name);
     if (call->callee->is_declaration && strcmp(name, "vprintf") == 0)
         return emit_printf(parser, call);
     if (call->callee->is_declaration && strcmp(name, "__assertfail") == 0)

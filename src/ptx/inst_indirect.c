@@ -195,6 +195,8 @@ static bool add_link(struct ptx_parser *parser, const struct ptx_indirect *site,
 bool ptx_indirect_end(struct ptx_parser *parser) {
     for (struct ptx_indirect *site = parser->indirects; site; site = site->next) {
         uint32_t *link = site->entry, trap;
+        if (parser->module->functions[site->function].refusal)
+            continue;
         for (uint32_t i = 0; i < parser->module->function_count; i++)
             if (parser->taken && parser->taken[i] && fits(&parser->module->functions[i], site) &&
                 !add_link(parser, site, i, &link))

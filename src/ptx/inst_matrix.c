@@ -69,7 +69,7 @@ bool ptx_lower_mma(struct ptx_parser *parser, struct ptx_inst *inst) {
     uint32_t targets[4];
     struct tw_kir_operand values[10];
     if (!describe(inst, &kind) || !tw_kir_matrix_of(&kind, &m))
-        return ptx_fail(
+        return ptx_refuse(
             parser, &inst->token,
             "instruction '%.*s' is not supported: no such product up to sm_80, or one of m8n8k4 halves",
             TW_STR_ARG(inst->name));

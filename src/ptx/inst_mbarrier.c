@@ -129,8 +129,8 @@ bool ptx_copies_arrive(struct ptx_parser *parser, struct ptx_inst *inst) {
     int64_t offset;
     if (!ptx_has(inst, PTX_G_KIND) || inst->values[PTX_G_KIND] != PTX_MBARRIER_ARRIVE ||
         inst->type != TW_KIR_B64)
-        return ptx_fail(parser, &inst->token, "'%.*s' is not supported: cp.async.mbarrier.arrive.b64 is",
-                        TW_STR_ARG(inst->name));
+        return ptx_refuse(parser, &inst->token, "'%.*s' is not supported: cp.async.mbarrier.arrive.b64 is",
+                          TW_STR_ARG(inst->name));
     if (ptx_has(inst, PTX_G_CPDST))
         inst->has |= PTX_BIT(SPACE);
     inst->values[PTX_G_SPACE] = TW_KIR_SHARED;

@@ -289,9 +289,9 @@ static bool copy_async(struct ptx_parser *parser, struct ptx_inst *inst) {
     bool sized, has_policy = ptx_has(inst, PTX_G_POLICY);
     if (!ptx_has(inst, PTX_G_CPDST) || !ptx_has(inst, PTX_G_SPACE) ||
         inst->values[PTX_G_SPACE] != TW_KIR_GLOBAL || !ptx_has(inst, PTX_G_CACHE))
-        return ptx_fail(parser, &inst->token,
-                        "'%.*s' is not supported: cp.async.ca or .cg, .shared.global is",
-                        TW_STR_ARG(inst->name));
+        return ptx_refuse(parser, &inst->token,
+                          "'%.*s' is not supported: cp.async.ca or .cg, .shared.global is",
+                          TW_STR_ARG(inst->name));
     if (!ptx_address(parser, &to_address) || !ptx_expect(parser, ',') ||
         !ptx_address(parser, &from_address) || !ptx_expect(parser, ',') ||
         !ptx_integer(parser, 4, 16, "the size to copy", &bytes) || !ptx_accept(parser, ',', &sized))

@@ -59,8 +59,8 @@ static uint8_t tile_of(uint8_t in) {
 }
 
 static bool not_offered(struct ptx_parser *parser, const struct ptx_inst *inst) {
-    return ptx_fail(parser, &inst->token, "instruction '%.*s' is not supported: no such matrix up to sm_80",
-                    TW_STR_ARG(inst->name));
+    return ptx_refuse(parser, &inst->token, "instruction '%.*s' is not supported: no such matrix up to sm_80",
+                      TW_STR_ARG(inst->name));
 }
 
 // `in` and `sum`: types of a's and b's elements, and of the tiles' sums.

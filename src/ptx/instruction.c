@@ -246,8 +246,8 @@ static const struct ptx_row *choose_row(const struct ptx_parser *parser, unsigne
 static bool take_type(struct ptx_parser *parser, struct ptx_inst *inst, const struct ptx_token *dot,
                       unsigned *count, uint8_t type) {
     if (*count == 0 && !(inst->row->types >> type & 1))
-        return ptx_fail(parser, dot, "type .%.*s is not possible for '%s'", TW_STR_ARG(dot->text),
-                        inst->row->name);
+        return ptx_refuse(parser, dot, "type .%.*s is not possible for '%s'", TW_STR_ARG(dot->text),
+                          inst->row->name);
     unsigned most =
         (inst->row->type_count ? inst->row->type_count : 1u) + (ptx_has(inst, PTX_G_PACK) ? 1u : 0u);
     if (inst->row->lower == ptx_lower_wmma)
@@ -266,9 +266,9 @@ static bool take_modifiers(struct ptx_parser *parser, struct ptx_inst *inst, con
     for (unsigned i = 0; i < count; i++) {
         int found = modifier_find(parser, dots[i].text, (row->groups & ~inst->has) | PTX_BIT(TYPE));
         if (found < 0)
-            return ptx_fail(parser, &dots[i], "modifier '.%.*s' is not possible %son '%s'",
-                            TW_STR_ARG(dots[i].text),
-                            modifier_find(parser, dots[i].text, row->groups) < 0 ? "" : "twice ", row->name);
+            return ptx_refuse(
+                parser, &dots[i], "modifier '.%.*s' is not possible %son '%s'", TW_STR_ARG(dots[i].text),
+                modifier_find(parser, dots[i].text, row->groups) < 0 ? "" : "twice ", row->name);
         if (modifiers[found].group == PTX_G_TYPE) {
             if (!take_type(parser, inst, &dots[i], &type_count, modifiers[found].value))
                 return false;
@@ -308,7 +308,7 @@ static bool read_name(struct ptx_parser *parser, struct ptx_inst *inst) {
         inst->name.len = 80; // for messages
     unsigned row = parser->rows[slot_of(parser, parser->rows, inst->token.text)];
     if (!row)
-        return ptx_fail(parser, &inst->token, "unknown instruction '%.*s'", TW_STR_ARG(inst->name));
+        return ptx_refuse(parser, &inst->token, "unknown instruction '%.*s'", TW_STR_ARG(inst->name));
     inst->row = choose_row(parser, row - 1, dots, count);
     if (inst->row->lower == ptx_lower_refused)
         return ptx_lower_refused(parser, inst);
@@ -361,12 +361,11 @@ bool ptx_instruction(struct ptx_parser *parser) {
     struct ptx_inst inst = {.guard = TW_KIR_NO_REG};
     if (ptx_is(parser, '@') && !read_guard(parser, &inst))
         return false;
-    if (!read_name(parser, &inst))
-        return false;
     parser->inst = &inst;
-    bool good = read_signature(parser, &inst) && inst.row->lower(parser, &inst) && ptx_expect(parser, ';');
+    bool good = read_name(parser, &inst) && read_signature(parser, &inst) && inst.row->lower(parser, &inst) &&
+                ptx_expect(parser, ';');
     parser->inst = NULL;
-    return good;
+    return good || (parser->refused && ptx_refused_skip(parser, &inst.token));
 }
 
 // ---- rows whose IR is one instruction of the same shape ----
@@ -420,6 +419,6 @@ bool ptx_lower_plain(struct ptx_parser *parser, struct ptx_inst *inst) {
 }
 
 bool ptx_lower_refused(struct ptx_parser *parser, struct ptx_inst *inst) {
-    return ptx_fail(parser, &inst->token, "instruction '%.*s' is not supported: %s", TW_STR_ARG(inst->name),
-                    inst->row->signature);
+    return ptx_refuse(parser, &inst->token, "instruction '%.*s' is not supported: %s", TW_STR_ARG(inst->name),
+                      inst->row->signature);
 }

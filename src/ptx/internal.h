@@ -42,6 +42,7 @@ enum ptx_symbol_kind {
     PTX_SYM_FUNCTION, // index
     PTX_SYM_LABEL,    // index: block
     PTX_SYM_TARGETS,  // .branchtargets: the names in `names`, count
+    PTX_SYM_TEXTURE,  // a texture, sampler or surface: it may be declared, not used
 };
 struct ptx_symbol {
     struct tw_str name;
@@ -184,6 +185,7 @@ struct ptx_parser {
     struct ptx_call *call;          // scratch of inst_control.c, made at the first call
     struct ptx_indirect *indirects; // calls through pointers
     bool *taken;                    // by function: its address is taken; NULL: none
+    bool refused;                   // the statement failed by ptx_refuse
     const struct ptx_inst *inst;    // being lowered: guard and position of what is emitted
     uint16_t rows[PTX_TABLE_SLOTS], modifiers[PTX_TABLE_SLOTS],
         sregs[PTX_TABLE_SLOTS]; // hash tables: index + 1
@@ -221,6 +223,19 @@ struct ptx_place ptx_place_get(const struct ptx_parser *parser);
 void ptx_place_set(struct ptx_parser *parser, const struct ptx_place *place);
 [[nodiscard]] bool ptx_expect(struct ptx_parser *parser, char punct);
 [[nodiscard]] bool ptx_accept(struct ptx_parser *parser, char punct, bool *ret_accepted);
+
+// refuse.c: like ptx_fail, but in a function's body it is that function which is refused, with its callers: the
+// statement that fails so is skipped.
+[[gnu::format(printf, 3, 4)]] bool ptx_refuse(struct ptx_parser *parser, const struct ptx_token *at,
+                                              const char *format, ...);
+bool ptx_is_texture(const struct ptx_parser *parser);      // the token is .texref or the like
+[[nodiscard]] bool ptx_texture(struct ptx_parser *parser); // reads its declaration: using it is refused
+// Special registers that this device has no values for: zero, as a driver that fills none leaves them, or refused.
+bool ptx_special_zero(struct tw_str name);
+bool ptx_special_newer(struct tw_str name);
+void ptx_refused_clear(struct ptx_parser *parser); // the refusal is noted, the statement goes on
+[[nodiscard]] bool ptx_refused_skip(struct ptx_parser *parser, const struct ptx_token *start);
+[[nodiscard]] bool ptx_refused_spread(struct ptx_parser *parser); // when the module has been read
 
 // symbols.c
 [[nodiscard]] bool ptx_symbols_init(struct ptx_parser *parser);

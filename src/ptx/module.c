@@ -172,9 +172,8 @@ static bool directive(struct ptx_parser *parser) {
     bool is_entry = ptx_is_dot(parser, "entry");
     if (is_entry || ptx_is_dot(parser, "func"))
         return ptx_next(parser) && ptx_function(parser, is_entry);
-    if (ptx_is_dot(parser, "tex") || ptx_is_dot(parser, "surf") || ptx_is_dot(parser, "sampler"))
-        return ptx_fail(parser, &parser->token, "'.%.*s' is not supported: there is no texture unit",
-                        TW_STR_ARG(parser->token.text));
+    if (ptx_is_texture(parser))
+        return ptx_texture(parser);
     return ptx_fail_expected(parser, "a directive of module scope (.global, .entry, .func …)");
 }
 
@@ -196,7 +195,7 @@ bool ptx_module(struct ptx_parser *parser) {
     }
     if (parser->module->sm == 0)
         return ptx_fail(parser, &parser->token, "the module has no .target");
-    return ptx_indirect_end(parser);
+    return ptx_refused_spread(parser) && ptx_indirect_end(parser);
 }
 
 // Says what a text that cannot be PTX probably is.

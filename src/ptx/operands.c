@@ -30,9 +30,16 @@ static bool special(struct ptx_parser *parser, struct ptx_scalar *ret_scalar, bo
     if (parser->token.kind == PTX_DOT && !parser->token.spaced)
         name.len = (size_t)(parser->token.text.data + parser->token.text.len - name.data);
     *ret_found = ptx_special_find(parser, name, &ret_scalar->reg, &ret_scalar->type);
+    ret_scalar->form = PTX_SPECIAL;
+    if (!*ret_found && ptx_special_newer(name))
+        return ptx_refuse(parser, &ret_scalar->token,
+                          "'%%%.*s' is not supported: it needs sm_90; compile for sm_80", TW_STR_ARG(name));
+    if (!*ret_found && ptx_special_zero(name)) {
+        *ret_found = true;
+        ret_scalar->form = PTX_INTEGER;
+    }
     if (!*ret_found)
         return true;
-    ret_scalar->form = PTX_SPECIAL;
     return parser->token.kind != PTX_DOT || parser->token.spaced || ptx_next(parser);
 }
 
@@ -76,9 +83,12 @@ static bool symbol_operand(struct ptx_parser *parser, const struct ptx_symbol *s
         ret_scalar->type = TW_KIR_U64;
         return true;
     case PTX_SYM_EXTERN:
-        return ptx_fail(parser, &ret_scalar->token,
-                        "'%.*s' is declared .extern but defined nowhere in this module",
-                        TW_STR_ARG(symbol->name));
+        return ptx_refuse(parser, &ret_scalar->token,
+                          "'%.*s' is declared .extern but defined nowhere in this module",
+                          TW_STR_ARG(symbol->name));
+    case PTX_SYM_TEXTURE:
+        return ptx_refuse(parser, &ret_scalar->token, "'%.*s' is not supported: there is no texture unit",
+                          TW_STR_ARG(symbol->name));
     case PTX_SYM_FUNCTION:
         ret_scalar->form = PTX_INTEGER;
         return ptx_function_address(parser, symbol->index, &ret_scalar->bits);

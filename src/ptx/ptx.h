@@ -15,7 +15,8 @@
 enum { TW_PTX_MAX_BYTES = 8 << 20 };
 
 // CUDA_MALFORMED_PTX with "line L, column C: …" on failure; CUDA_QUOTA when it is too large (bytes,
-// registers, blocks, instructions). The result is verified IR, owned by the arena.
+// registers, blocks, instructions). The result is verified IR, owned by the arena. Functions that use what is
+// not offered, or call such functions, have a `refusal` and no body; the others are not touched by it.
 [[nodiscard]] bool tw_ptx_parse(struct tw_arena *arena, struct tw_str text, struct tw_kir_module **ret_module,
                                 struct tw_error *err);
 

@@ -319,8 +319,7 @@ static bool attributes(struct ptx_parser *parser, struct declaration *d) {
                 return false;
         } else {
             if (!ptx_type_of(parser->token.text, &d->type) || d->type == TW_KIR_PRED)
-                return ptx_fail_expected(
-                    parser, "a type of variable (textures, samplers and surfaces are not offered)");
+                return ptx_fail_expected(parser, "a type of variable");
             return ptx_next(parser);
         }
     }
@@ -382,6 +381,8 @@ bool ptx_variable(struct ptx_parser *parser, enum tw_kir_space space, bool is_ex
     struct declaration d = {.elements = 1};
     d.variable.space = space;
     d.variable.function = parser->scope ? parser->function : TW_KIR_NO_REG;
+    if (ptx_is_texture(parser))
+        return ptx_texture(parser);
     if (!attributes(parser, &d))
         return false;
     for (bool more = true; more;)

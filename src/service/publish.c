@@ -58,6 +58,9 @@ static bool choose_entry(const struct tw_json *entries, struct tw_str wanted, st
         tw_buf_done(&names);
         return false;
     }
+    struct tw_str refusal = tw_json_str(tw_json_get(entry, "refused"));
+    if (refusal.len)
+        return tw_fail(err, TW_ERR_CUDA_MALFORMED_PTX, "%.*s", TW_STR_ARG(refusal));
     kernel->params = service_member_text(tw_json_get(entry, "params"));
     if (!kernel->params)
         return tw_fail(err, TW_ERR_CAPACITY, "out of memory");

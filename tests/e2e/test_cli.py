@@ -262,6 +262,20 @@ def test_a_refused_instruction_is_shown_with_a_caret(tmp_path, command, body, ca
     assert "malformed_ptx: line 7, column" in first and line == body and mark == caret, err
 
 
+def test_a_refused_kernel_is_told_of_and_the_others_run(tmp_path):
+    file = tmp_path / "two.ptx"
+    file.write_text(".version 7.8\n.target sm_80\n.address_size 64\n.func f()\n{\n\twgmma.fence.sync.aligned;\n\tret;\n}\n"
+                    ".visible .entry bad()\n{\n\tcall f;\n\tret;\n}\n.visible .entry good()\n{\n\tret;\n}\n")
+    for stage in ("parse", "ir", "opt", "asm", "ptx"):
+        out, err = run("kernel", "dump", file, "--stage", stage)
+        assert "good" in out and err.split("\n")[1:] == ["\twgmma.fence.sync.aligned;", "\t^", ""], err
+        assert "warning: kernel 'bad' is refused: line 6, column 2: instruction 'wgmma.fence.sync.aligned' is not supported" in err
+    run("kernel", "run", file, "--entry", "good", "--grid", "1", "--block", "1")
+    for command in (["run", "--grid", "1", "--block", "1"], ["dump", "--stage", "ir"], ["dump", "--stage", "llvm"]):
+        _, err = run("kernel", command[0], file, "--entry", "bad", *command[1:], status=1)
+        assert "malformed_ptx: line 6, column 2: instruction 'wgmma.fence.sync.aligned'" in err
+
+
 @pytest.mark.parametrize("bounds, block, wanted", [(".reqntid 32, 2", "32,2", None), (".reqntid 32, 2", "64", "requires blocks of 32 × 2 × 1"),
                                                    (".maxntid 64", "64", None), (".maxntid 64", "65", "at most 64 threads"),
                                                    (".maxntid 1024\n.minnctapersm 2", "1024", None)])

@@ -84,6 +84,14 @@ def test_ptx_that_is_wrong_is_refused_with_a_reason(cuda, text, wanted):
     still_works(cuda)
 
 
+def test_a_refused_kernel_refuses_no_other_of_its_module(cuda):
+    other = ".visible .entry other()\n{\n    sust.b.1d.b32.trap [surface, {0}], {0};\n    ret;\n}\n"
+    assert words_of(cuda("run", IDENTITY + other)) == list(range(64))
+    swapped = (IDENTITY + other).replace("entry k", "entry first").replace("entry other", "entry k")
+    code, message = cuda("load_only", swapped).split("\n", 1)
+    assert int(code) == -4 and "line 20, column 5: instruction 'sust.b.1d.b32.trap' is not supported" in message, message
+
+
 def test_an_entry_that_is_not_there(cuda):
     assert code_of(cuda("load_only", IDENTITY.replace("entry k", "entry other"))) in (-3, -4)
 

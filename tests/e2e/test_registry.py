@@ -148,6 +148,16 @@ def test_an_error_in_the_ptx_points_at_its_place(deployed):
     assert (error["line"], error["column"], error["source"], error["caret"]) == (12, 2, "\tfrob.u32 %r2, %r2, 1;", "\t^")
 
 
+def test_a_refused_entry_cannot_be_published_but_the_others_of_its_text(deployed):
+    text = ptx(4) + ENTRY.format(name="second", step=1).replace("add.u32", "tex.1d.v4.s32.s32")
+    for entry in (None, "second"):
+        reply = publish(deployed, "half", "1", text, **({"entry": entry} if entry else {}))
+        assert reply.status == 400 and reply.kind == ("malformed_ptx" if entry else "invalid_kernel"), reply
+    assert "line 24, column 5: instruction 'tex.1d.v4.s32.s32'" in reply.message
+    assert publish(deployed, "half", "1", text, entry="inc").status == 201
+    assert run(deployed, "half", "1") == plus(4)
+
+
 def test_another_tenants_kernel_is_not_there(deployed, shared):
     assert publish(deployed, "mine", "1", ptx()).status == 201
     other = Client(shared.port, tenant=4711)

@@ -159,8 +159,9 @@ static const struct form runs[] = {
     {"mov.u32 %r0, %{tid,ntid,ctaid,nctaid}.{x,y,z}; mov.u32 %r0, "
      "%{laneid,warpid,nwarpid,smid,nsmid,lanemask_eq,lanemask_lt,lanemask_le,lanemask_gt,lanemask_ge,clock,"
      "clock_hi,"
-     "globaltimer_lo,globaltimer_hi,total_smem_size,dynamic_smem_size}; mov.u64 %rd0, "
-     "%{clock64,globaltimer,gridid};",
+     "globaltimer_lo,globaltimer_hi,total_smem_size,dynamic_smem_size,envreg0,envreg31,pm0,pm7,reserved_smem_"
+     "offset_begin,reserved_smem_offset_1}; mov.u64 %rd0, "
+     "%{clock64,globaltimer,gridid,pm0_64,current_graph_exec};",
      NULL, 80},
     // memory
     {"ld{,.volatile,.relaxed.cta,.relaxed.gpu,.relaxed.sys,.acquire.cta,.acquire.gpu,.acquire.sys,.weak}{,."
@@ -472,8 +473,7 @@ static const struct {
     {"sust.b.1d.b32.trap [s, {%r1}], {%r0};", "surfaces"},
     {"alloca.u64 %rd0, %rd1;", "arrays of fixed size"},
     {"mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 {%f0}, {%r0}, {%r2}, {%f0};", "m8n8k4 halves"},
-    {"mov.u32 %r0, %envreg3;", "'%envreg3' is not declared"},
-    {"mov.u32 %r0, %pm0;", "'%pm0' is not declared"},
+    {"mov.u32 %r0, %clusterid.x;", "'%clusterid.x' is not supported: it needs sm_90"},
     {"wgmma.fence.sync.aligned;", "sm_90a"},
     {"mapa.u64 %rd0, %rd1, %r0;", "sm_90"},
     {"griddepcontrol.wait;", "sm_90"},

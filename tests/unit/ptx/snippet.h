@@ -32,7 +32,12 @@ struct snippet {
 static inline bool snippet_parse(struct snippet *s, const char *ptx) {
     tw_arena_init(&s->arena, 64 << 20);
     s->module = NULL;
-    return tw_ptx_parse(&s->arena, tw_str_from(ptx), &s->module, &s->err);
+    if (!tw_ptx_parse(&s->arena, tw_str_from(ptx), &s->module, &s->err))
+        return false;
+    for (uint32_t i = 0; i < s->module->function_count; i++)
+        if (s->module->functions[i].refusal)
+            return tw_fail(&s->err, TW_ERR_CUDA_MALFORMED_PTX, "%s", s->module->functions[i].refusal);
+    return true;
 }
 
 static inline bool snippet_body(struct snippet *s, const char *body) {

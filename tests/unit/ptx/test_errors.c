@@ -55,8 +55,6 @@ TW_TEST("headers that cannot be served say which can") {
     refused(".version 7.8\n.target sm_80\n.address_size 32\n", MALFORMED,
             "line 3, column 15: .address_size 32");
     refused(".version 7.8\n", MALFORMED, "no .target");
-    refused(HEAD ".global .texref t;\n", MALFORMED,
-            "line 4, column 9: expected a type of variable (textures");
 }
 
 TW_TEST("instructions that are not offered are named") {
@@ -119,7 +117,10 @@ TW_TEST("operands that do not fit are named with their place") {
     refused_body("/* open", "line 11, column 1: the comment that begins here has no end");
     refused_body("{ ret;", "expected '}' at the end of the function, found the end of the text");
     refused_body("add.s32 %r1, %r2, %r3", "expected ';', found '}'");
-    refused_body("mov.u32 %r1, %clusterid.x;", "'%clusterid' is not declared");
+    refused_body("mov.u32 %r1, %clusterid.x;",
+                 "line 11, column 14: '%clusterid.x' is not supported: it needs sm_90");
+    refused_body("mov.u32 %r1, %envreg32;", "'%envreg32' is not declared");
+    refused_body("mov.u32 %r1, %pm8;", "'%pm8' is not declared");
 }
 
 TW_TEST("kernel parameters that point to shared memory are named") {
