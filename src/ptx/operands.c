@@ -58,6 +58,13 @@ static bool offset_after(struct ptx_parser *parser, int64_t *ret_offset) {
     return true;
 }
 
+static bool refuse_symbol(struct ptx_parser *parser, const struct ptx_symbol *symbol,
+                          const struct ptx_token *at) {
+    return ptx_refuse(parser, at, "'%.*s' is %s", TW_STR_ARG(symbol->name),
+                      symbol->kind == PTX_SYM_EXTERN ? "declared .extern but defined nowhere in this module"
+                                                     : "not supported: there is no texture unit");
+}
+
 static bool symbol_operand(struct ptx_parser *parser, const struct ptx_symbol *symbol,
                            struct ptx_scalar *ret_scalar) {
     switch (symbol->kind) {
@@ -83,12 +90,8 @@ static bool symbol_operand(struct ptx_parser *parser, const struct ptx_symbol *s
         ret_scalar->type = TW_KIR_U64;
         return true;
     case PTX_SYM_EXTERN:
-        return ptx_refuse(parser, &ret_scalar->token,
-                          "'%.*s' is declared .extern but defined nowhere in this module",
-                          TW_STR_ARG(symbol->name));
     case PTX_SYM_TEXTURE:
-        return ptx_refuse(parser, &ret_scalar->token, "'%.*s' is not supported: there is no texture unit",
-                          TW_STR_ARG(symbol->name));
+        return refuse_symbol(parser, symbol, &ret_scalar->token);
     case PTX_SYM_FUNCTION:
         ret_scalar->form = PTX_INTEGER;
         return ptx_function_address(parser, symbol->index, &ret_scalar->bits);
