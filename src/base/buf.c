@@ -67,7 +67,7 @@ void tw_buf_commit(struct tw_buf *buf, size_t len) {
     buf->data[buf->len] = '\0';
 }
 
-bool tw_buf_append(struct tw_buf *buf, const void *data, size_t len) {
+bool tw_buf_append_growing(struct tw_buf *buf, const void *data, size_t len) {
     if (len == 0)
         return true;
     uint8_t *room = tw_buf_reserve(buf, len);
@@ -87,10 +87,6 @@ bool tw_buf_fail(const struct tw_buf *buf, struct tw_error *err, enum tw_code co
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     return tw_fail(err, code, "%s", text);
-}
-
-bool tw_buf_append_str(struct tw_buf *buf, struct tw_str text) {
-    return tw_buf_append(buf, text.data, text.len);
 }
 
 bool tw_buf_append_byte(struct tw_buf *buf, uint8_t byte) {

@@ -25,12 +25,23 @@ struct tw_buf {
 void tw_buf_init(struct tw_buf *buf, size_t max);
 void tw_buf_done(struct tw_buf *buf);  // also through [[gnu::cleanup]]
 void tw_buf_reset(struct tw_buf *buf); // keeps the storage
-// Each appends all or nothing; false when the maximum or the memory is exhausted.
-[[nodiscard]] bool tw_buf_append(struct tw_buf *buf, const void *data, size_t len);
+// Each appends all or nothing; false when the maximum or the memory is exhausted. What fits the storage is appended
+// inline, because a request and its answer are put together from dozens of pieces.
+[[nodiscard]] bool tw_buf_append_growing(struct tw_buf *buf, const void *data, size_t len);
+[[nodiscard]] static inline bool tw_buf_append(struct tw_buf *buf, const void *data, size_t len) {
+    if (len == 0 || len > buf->capacity - buf->len || buf->len + len > buf->max)
+        return tw_buf_append_growing(buf, data, len);
+    memcpy(buf->data + buf->len, data, len);
+    buf->len += len;
+    buf->data[buf->len] = '\0';
+    return true;
+}
+[[nodiscard]] static inline bool tw_buf_append_str(struct tw_buf *buf, struct tw_str text) {
+    return tw_buf_append(buf, text.data, text.len);
+}
 // After an append failed: tells CAPACITY when memory was short, else `code` with the text. Always false.
 [[gnu::format(printf, 4, 5)]] bool tw_buf_fail(const struct tw_buf *buf, struct tw_error *err,
                                                enum tw_code code, const char *format, ...);
-[[nodiscard]] bool tw_buf_append_str(struct tw_buf *buf, struct tw_str text);
 [[nodiscard]] bool tw_buf_append_byte(struct tw_buf *buf, uint8_t byte);
 [[nodiscard]] [[gnu::format(printf, 2, 3)]] bool tw_buf_printf(struct tw_buf *buf, const char *format, ...);
 // Makes room for `len` more bytes and returns where they go (not yet counted); NULL when it cannot.

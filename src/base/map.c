@@ -35,7 +35,7 @@ static uint64_t rotate(uint64_t value, unsigned bits) {
     return value << bits | value >> (64 - bits);
 }
 
-static void sip_round(uint64_t v[4]) {
+[[gnu::always_inline]] static inline void sip_round(uint64_t v[4]) {
     v[0] += v[1];
     v[2] += v[3];
     v[1] = rotate(v[1], 13) ^ v[0];

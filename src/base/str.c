@@ -11,10 +11,6 @@ struct tw_str tw_str_from(const char *text) {
     return text ? tw_str_of(text, strlen(text)) : TW_STR("");
 }
 
-bool tw_str_equal(struct tw_str a, struct tw_str b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
 static unsigned char lower(char c) {
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
@@ -171,4 +167,50 @@ bool tw_utf8_valid(struct tw_str s) {
         at += step;
     }
     return true;
+}
+
+// ---- eight bytes at a time (H. Warren, Hacker's Delight, 2nd ed., 6-1 and 6-2) ----
+
+enum { WORD = sizeof(uint64_t) };
+
+#define EACH(byte) ((uint64_t)(byte) * 0x0101010101010101)
+
+static uint64_t word_at(const char *text) {
+    uint64_t word;
+    memcpy(&word, text, sizeof(word));
+    return word;
+}
+
+// Adding what is missing to 0x80 carries into the highest bit of exactly the bytes that are large enough.
+static bool word_has_control(uint64_t word) {
+    uint64_t low = word & EACH(0x7F);
+    uint64_t is_printable = (low + EACH(0x80 - 0x20)) & ~(low + EACH(0x80 - 0x7F));
+    return ((is_printable | word) & EACH(0x80)) != EACH(0x80);
+}
+
+static uint64_t word_lower(uint64_t word) {
+    uint64_t low = word & EACH(0x7F);
+    uint64_t is_upper = (low + EACH(0x80 - 'A')) & ~(low + EACH(0x80 - 'Z' - 1)) & ~word & EACH(0x80);
+    return word | is_upper >> 2; // 0x20
+}
+
+bool tw_str_has_control(struct tw_str s) {
+    size_t at = 0;
+    for (; s.len - at >= WORD; at += WORD) {
+        if (word_has_control(word_at(s.data + at)))
+            return true;
+    }
+    uint64_t rest = EACH(' ');
+    memcpy(&rest, s.len ? s.data + at : "", s.len - at);
+    return word_has_control(rest);
+}
+
+void tw_ascii_lower(char *text, size_t len) {
+    size_t at = 0;
+    for (; len - at >= WORD; at += WORD) {
+        uint64_t word = word_lower(word_at(text + at));
+        memcpy(text + at, &word, sizeof(word));
+    }
+    for (; at < len; at++)
+        text[at] = (char)lower(text[at]);
 }

@@ -28,7 +28,9 @@ static inline struct tw_span tw_span_of(const void *data, size_t len) {
 static inline struct tw_str tw_str_of(const char *data, size_t len) {
     return (struct tw_str){data, len};
 }
-bool tw_str_equal(struct tw_str a, struct tw_str b);
+static inline bool tw_str_equal(struct tw_str a, struct tw_str b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
 bool tw_str_equal_nocase(struct tw_str a, struct tw_str b); // ASCII only
 bool tw_str_starts(struct tw_str s, struct tw_str prefix);
 struct tw_str tw_str_trim(struct tw_str s); // spaces and tabs at both ends
@@ -46,3 +48,5 @@ struct tw_str tw_str_of_u64(uint64_t value, char room[TW_U64_DIGITS]);
 // Heap copy ended by NUL; the caller frees it.
 char *tw_str_dup(struct tw_str s);
 bool tw_utf8_valid(struct tw_str s);
+bool tw_str_has_control(struct tw_str s); // a byte below 0x20, or 0x7F
+void tw_ascii_lower(char *text, size_t len);

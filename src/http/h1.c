@@ -75,12 +75,8 @@ static int on_header_field_complete(llhttp_t *parser) {
     struct http_h1 *h1 = h1_of(parser);
     if (is_trailer(parser))
         return count_trailer(h1, 4) ? 0 : refuse(h1);
-    for (size_t i = h1->name_at; i < h1->x->head.len; i++) {
-        uint8_t *c = &h1->x->head.data[i];
-        if (*c >= 'A' && *c <= 'Z')
-            *c |= 0x20;
-    }
     h1->value_at = h1->x->head.len;
+    tw_ascii_lower((char *)h1->x->head.data + h1->name_at, h1->value_at - h1->name_at);
     return count_header(h1, 4) ? 0 : refuse(h1);
 }
 

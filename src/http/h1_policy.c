@@ -20,7 +20,8 @@ static bool is_host(struct tw_str value) {
     for (size_t i = 0; i < value.len; i++) {
         char c = value.data[i];
         bool is_alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!is_alnum && (c == '\0' || !strchr(marks, c)))
+        bool is_usual = is_alnum || c == '.' || c == ':' || c == '-';
+        if (!is_usual && (c == '\0' || !strchr(marks, c)))
             return false;
     }
     return value.len > 0;
@@ -49,12 +50,19 @@ static bool check_expect(struct http_h1 *h1, struct tw_str value, struct tw_erro
            tw_fail(err, TW_ERR_EXPECTATION, "the only expectation met is 100-continue");
 }
 
-bool http_h1_check_header(struct http_h1 *h1, struct tw_str name, struct tw_str value, struct tw_error *err) {
+// A tab is allowed (RFC 9110, 5.5).
+static bool check_value(struct tw_str value, struct tw_error *err) {
     for (size_t i = 0; i < value.len; i++) {
         unsigned char c = (unsigned char)value.data[i];
         if ((c < 0x20 && c != '\t') || c == 0x7F)
             return tw_fail(err, TW_ERR_INVALID_REQUEST, "a header's value holds the control byte 0x%02x", c);
     }
+    return true;
+}
+
+bool http_h1_check_header(struct http_h1 *h1, struct tw_str name, struct tw_str value, struct tw_error *err) {
+    if (tw_str_has_control(value) && !check_value(value, err))
+        return false;
     if (tw_str_equal(name, TW_STR("host")))
         return check_host(h1, value, err);
     if (tw_str_equal(name, TW_STR("transfer-encoding")))

@@ -28,10 +28,7 @@ void http_call_problem(struct http_exchange *x, struct http_reply *reply, const 
 
 // May it stand in a header? The guest chose it.
 static bool is_media_type(struct tw_str text) {
-    for (size_t i = 0; i < text.len; i++)
-        if (text.data[i] < 0x20 || text.data[i] == 0x7F)
-            return false;
-    return text.len > 0 && memchr(text.data, '/', text.len);
+    return text.len > 0 && !tw_str_has_control(text) && memchr(text.data, '/', text.len);
 }
 
 struct tw_str http_call_type(const char *chosen) {

@@ -70,9 +70,9 @@ const char *http_date(struct http_loop *loop) {
     return loop->date;
 }
 
-static bool put(struct tw_buf *out, const char *name, struct tw_str value) {
-    return tw_buf_append(out, name, strlen(name)) && tw_buf_append(out, ": ", 2) &&
-           tw_buf_append(out, value.data, value.len) && tw_buf_append(out, "\r\n", 2);
+static bool put(struct tw_buf *out, struct tw_str name, struct tw_str value) {
+    return tw_buf_append_str(out, name) && tw_buf_append(out, ": ", 2) && tw_buf_append_str(out, value) &&
+           tw_buf_append(out, "\r\n", 2);
 }
 
 // Content-Length, Transfer-Encoding or neither (an answer that ends with the connection).
@@ -80,15 +80,15 @@ static bool put_framing(struct http_exchange *x, bool is_chunked) {
     if (!http_status_has_body(x->reply.status))
         return true;
     if (is_chunked)
-        return x->is_http10 || put(&x->out_head, "Transfer-Encoding", TW_STR("chunked"));
+        return x->is_http10 || put(&x->out_head, TW_STR("Transfer-Encoding"), TW_STR("chunked"));
     char digits[TW_U64_DIGITS];
-    return put(&x->out_head, "Content-Length", tw_str_of_u64(http_reply_body(x).len, digits));
+    return put(&x->out_head, TW_STR("Content-Length"), tw_str_of_u64(http_reply_body(x).len, digits));
 }
 
 static bool put_connection(struct http_exchange *x, bool keep_alive) {
     if (!keep_alive)
-        return put(&x->out_head, "Connection", TW_STR("close"));
-    return !x->is_http10 || put(&x->out_head, "Connection", TW_STR("keep-alive"));
+        return put(&x->out_head, TW_STR("Connection"), TW_STR("close"));
+    return !x->is_http10 || put(&x->out_head, TW_STR("Connection"), TW_STR("keep-alive"));
 }
 
 static bool put_status(struct tw_buf *out, int status) {
@@ -101,15 +101,15 @@ static bool put_status(struct tw_buf *out, int status) {
 bool http_reply_head(struct http_exchange *x, bool keep_alive, bool is_chunked) {
     struct tw_buf *out = &x->out_head;
     tw_buf_reset(out);
-    bool ok = put_status(out, x->reply.status) && put(out, "Date", tw_str_from(http_date(x->loop))) &&
-              (!x->reply.vary || put(out, "Vary", http_reply_vary(&x->reply))) &&
-              (!x->reply.content_type.len || put(out, "Content-Type", x->reply.content_type)) &&
-              put_framing(x, is_chunked) && put(out, "X-Request-Id", tw_str_of(x->request_id, 16)) &&
-              put(out, "X-Trace-Id", tw_str_of(x->trace_id, 32)) && put_connection(x, keep_alive);
+    bool ok = put_status(out, x->reply.status) && put(out, TW_STR("Date"), tw_str_from(http_date(x->loop))) &&
+              (!x->reply.vary || put(out, TW_STR("Vary"), http_reply_vary(&x->reply))) &&
+              (!x->reply.content_type.len || put(out, TW_STR("Content-Type"), x->reply.content_type)) &&
+              put_framing(x, is_chunked) && put(out, TW_STR("X-Request-Id"), tw_str_of(x->request_id, 16)) &&
+              put(out, TW_STR("X-Trace-Id"), tw_str_of(x->trace_id, 32)) && put_connection(x, keep_alive);
     char traceparent[HTTP_TRACEPARENT_SIZE];
     if (http_trace_parent(x, traceparent))
-        ok = ok && put(out, "traceparent", tw_str_from(traceparent));
+        ok = ok && put(out, TW_STR("traceparent"), tw_str_from(traceparent));
     for (unsigned i = 0; ok && i < x->reply.extra_count; i++)
-        ok = put(out, x->reply.extra[i].name, x->reply.extra[i].value);
+        ok = put(out, tw_str_from(x->reply.extra[i].name), x->reply.extra[i].value);
     return ok && tw_buf_append(out, "\r\n", 2);
 }

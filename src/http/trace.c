@@ -15,10 +15,21 @@ static uint64_t next_random(struct http_loop *loop) {
     return z ^ (z >> 31);
 }
 
+// Eight digits at once: a digit's value in each byte, then what makes it a character, which is more for ten and above.
+static void hex32(uint32_t value, char *ret_digits) {
+    const uint64_t each = 0x0101010101010101;
+    uint64_t word = value;
+    word = (word << 16 | word) & 0x0000FFFF0000FFFF;
+    word = (word << 8 | word) & 0x00FF00FF00FF00FF;
+    word = (word << 4 | word) & 0x0F0F0F0F0F0F0F0F;
+    uint64_t is_letter = (word + 6 * each) >> 4 & each;
+    word = __builtin_bswap64(word + '0' * each + ('a' - '0' - 10) * is_letter);
+    memcpy(ret_digits, &word, sizeof word);
+}
+
 static void hex64(uint64_t value, char *ret_digits) {
-    static const char digits[] = "0123456789abcdef";
-    for (int i = 15; i >= 0; i--, value >>= 4)
-        ret_digits[i] = digits[value & 15];
+    hex32((uint32_t)(value >> 32), ret_digits);
+    hex32((uint32_t)value, ret_digits + 8);
 }
 
 // Lower-case hex, not all zeros.

@@ -124,3 +124,35 @@ TW_TEST("numbers become their decimal digits") {
         ck_assert(tw_str_equal(tw_str_of_u64(cases[i].value, room), tw_str_from(cases[i].text)));
     }
 }
+
+// One byte of every value at every place of texts of up to three words, against the definition.
+TW_TEST("control characters are found wherever they stand") {
+    ck_assert(!tw_str_has_control((struct tw_str){}));
+    for (size_t len = 1; len <= 24; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                char text[24];
+                memset(text, byte % 2 ? 'z' : 0xE4, sizeof text);
+                text[at] = (char)byte;
+                ck_assert_msg(tw_str_has_control(tw_str_of(text, len)) == (byte < 0x20 || byte == 0x7F),
+                              "0x%02x at %zu of %zu", byte, at, len);
+            }
+        }
+    }
+}
+
+TW_TEST("ASCII letters become lower case, no other byte changes, none beyond the end is touched") {
+    for (size_t len = 0; len <= 256; len++) {
+        unsigned char text[257];
+        for (unsigned i = 0; i < sizeof text; i++)
+            text[i] = (unsigned char)i;
+        tw_ascii_lower((char *)text, len);
+        for (unsigned i = 0; i < sizeof text; i++) {
+            unsigned before = i % 256,
+                     after = i < len && strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (int)before) && before
+                                 ? before + 32
+                                 : before;
+            ck_assert_uint_eq(text[i], after);
+        }
+    }
+}
