@@ -85,9 +85,11 @@ void tw_compiler_stats(const struct tw_compiler *compiler, struct tw_compiler_st
 // ---- the other side: the compiler process (compiler_main.c) ----
 // What does the work; compile/ itself links neither LLVM nor Cranelift. `init` runs once, before any input is
 // seen: it must warm up all that reads files, and start no thread. `compile` runs in a fork of the process
-// for each request, locked in: no files, no threads, no network.
+// for each request, locked in: no files, no threads, no network. `warm`, if there is one, runs in that fork before it
+// has a request, with 0, 1, 2, … until it returns false or a request comes: it does what makes the request quick.
 struct tw_compile_handlers {
     bool (*init)(struct tw_error *err);
+    bool (*warm)(unsigned step);
     const char *(*target)(void); // names what code is made for; part of cache keys
     bool (*compile)(const struct tw_compile_request *request, struct tw_buf *out, struct tw_error *err);
 };

@@ -12,7 +12,7 @@
 // server believes the exit packet, and checks the reply.
 //
 // Files: wire.c the packets; process.c one fork server as the server sees it; serve.c the fork server;
-// child.c the child; sandbox.c its limits; artifact.c mapped code; table.c open artifacts; cache.c files,
+// spare.c, child.c the child; sandbox.c its limits; artifact.c mapped code; table.c open artifacts; cache.c files,
 // sweep.c how many; identity.c what keys are made of; crew.c who gets a process; compiler.c all together.
 #pragma once
 
@@ -112,6 +112,29 @@ void compile_sandbox_free(struct compile_sandbox *sandbox);
 [[gnu::noreturn]] void compile_child_run(const struct compile_job *job, const int fds[COMPILE_JOB_FDS],
                                          int complaints, const struct compile_sandbox *sandbox,
                                          const struct tw_compile_handlers *handlers);
+
+// ---- spare.c (fork server) ----
+
+// A child without a request, or one that has just been given its. Confined to the fork server.
+struct compile_spare {
+    pid_t pid;      // 0: none
+    int socket;     // where it waits for its job
+    int complaints; // what it says on standard error
+};
+
+// Confined to the fork server's one thread.
+struct compile_fork_server {
+    int socket;
+    const struct compile_sandbox *sandbox;
+    const struct tw_compile_handlers *handlers;
+    struct compile_spare spare;
+};
+// Forks a child and lets it warm up, unless there is one. Not having one costs time only.
+void compile_spare_start(struct compile_fork_server *server);
+// Gives the job to the spare child, or to one forked now. The caller waits for it and closes its complaints. False:
+// no process could be made.
+[[nodiscard]] bool compile_spare_take(struct compile_fork_server *server, const struct compile_job *job,
+                                      const int fds[COMPILE_JOB_FDS], struct compile_spare *ret_child);
 
 // ---- artifact.c ----
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The compiler process's side: a fork server. It starts LLVM and Wasmtime once, then for each job forks a
-// child that inherits all that, shuts itself in, compiles one input and ends (child.c). The fork server reads
-// nothing that a tenant made; it waits for the child, kills it when its wall time is over, and tells the
-// server how it ended. It ends when the server's end of the socket closes, whatever happens to the server.
+// The compiler process's side: a fork server. It starts LLVM and Wasmtime once; each job goes to a child forked
+// before (spare.c), which inherits all that, shuts itself in, compiles one input and ends (child.c). The fork
+// server reads nothing that a tenant made; it waits for the child, kills it when its wall time is over, and tells
+// the server how it ended. It ends when the server's end of the socket closes, whatever happens to the server.
 //
 // It must have one thread only: a fork copies no other.
 
@@ -72,34 +72,20 @@ static bool watch_child(int socket, pid_t child, unsigned wall_ms, struct compil
     return served;
 }
 
-static pid_t fork_child(const struct compile_job *job, const int fds[COMPILE_JOB_FDS], int complaints,
-                        const struct compile_sandbox *sandbox, const struct tw_compile_handlers *handlers) {
-    pid_t self = getpid(), child = fork();
-    if (child != 0)
-        return child;
-    // The child dies with the fork server, which has one thread, so that "parent" means the process.
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != self)
-        _exit(COMPILE_EXIT_SETUP);
-    compile_child_run(job, fds, complaints, sandbox, handlers);
-}
-
-static bool serve_job(int socket, const struct compile_job *job, const int fds[COMPILE_JOB_FDS],
-                      const struct compile_sandbox *sandbox, const struct tw_compile_handlers *handlers) {
+static bool serve_job(struct compile_fork_server *server, const struct compile_job *job,
+                      const int fds[COMPILE_JOB_FDS]) {
     struct compile_exit ended = {
         .magic = COMPILE_MAGIC_EXIT, .id = job->id, .wait_status = COMPILE_EXIT_SETUP << 8};
-    int complaints[2] = {-1, -1};
-    pid_t child = -1;
-    if (pipe2(complaints, O_CLOEXEC | O_NONBLOCK) == 0)
-        child = fork_child(job, fds, complaints[1], sandbox, handlers);
+    struct compile_spare child;
+    bool taken = compile_spare_take(server, job, fds, &child);
     for (size_t i = 0; i < COMPILE_JOB_FDS; i++)
         close(fds[i]);
-    bool served = child < 0 || watch_child(socket, child, job->wall_ms, &ended);
-    if (complaints[0] >= 0) {
-        pass_on(complaints[0]);
-        close(complaints[0]);
-        close(complaints[1]);
+    bool served = !taken || watch_child(server->socket, child.pid, job->wall_ms, &ended);
+    if (taken) {
+        pass_on(child.complaints);
+        close(child.complaints);
     }
-    return served && compile_send(socket, &ended, sizeof(ended), NULL, 0);
+    return served && compile_send(server->socket, &ended, sizeof(ended), NULL, 0);
 }
 
 static bool is_valid(const struct compile_job *job) {
@@ -108,18 +94,18 @@ static bool is_valid(const struct compile_job *job) {
 }
 
 // Until the server's end closes; false when it sent what it never sends.
-static bool serve_jobs(int socket, const struct compile_sandbox *sandbox,
-                       const struct tw_compile_handlers *handlers) {
+static bool serve_jobs(struct compile_fork_server *server) {
     for (;;) {
         struct compile_job job;
         int fds[COMPILE_JOB_FDS];
+        compile_spare_start(server);
         enum compile_received got =
-            compile_receive(socket, &job, sizeof(job), fds, COMPILE_JOB_FDS, TW_NO_DEADLINE);
+            compile_receive(server->socket, &job, sizeof(job), fds, COMPILE_JOB_FDS, TW_NO_DEADLINE);
         if (got == COMPILE_CLOSED)
             return true;
         if (got != COMPILE_GOT || !is_valid(&job))
             return false;
-        if (!serve_job(socket, &job, fds, sandbox, handlers))
+        if (!serve_job(server, &job, fds))
             return true;
     }
 }
@@ -146,7 +132,8 @@ int tw_compile_serve(int fd, const struct tw_compile_handlers *handlers) {
     bool ready = sandbox && handlers->init(&err) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
     if (!ready && err.code == TW_OK)
         tw_fail(&err, TW_ERR_INTERNAL, "the compiler could not be set up");
-    bool ok = say_hello(fd, handlers, &err) && ready && serve_jobs(fd, sandbox, handlers);
+    struct compile_fork_server server = {.socket = fd, .sandbox = sandbox, .handlers = handlers};
+    bool ok = say_hello(fd, handlers, &err) && ready && serve_jobs(&server);
     compile_sandbox_free(sandbox);
     return ok ? 0 : 1;
 }

@@ -15,6 +15,8 @@
 #include "compile/compile.h"
 
 static unsigned calls; // in this process: a request always sees 0
+static unsigned warmed;
+static pid_t fork_server;
 
 static bool begins(struct tw_span input, const char *word) {
     return tw_str_starts(tw_str_of((const char *)input.data, input.len), tw_str_from(word));
@@ -135,13 +137,16 @@ static bool compile(const struct tw_compile_request *request, struct tw_buf *out
     } else if (!begins(input, "say")) {
         return misbehave(input, out, err);
     }
-    return tw_buf_printf(out, "kind %d, entry %s, lanes %u, stage %s, interrupt %u, call %u, random %d",
+    return tw_buf_printf(out,
+                         "kind %d, entry %s, lanes %u, stage %s, interrupt %u, call %u, random %d, "
+                         "parent %d, warmed %u",
                          (int)request->kind, request->entry, request->variant.lanes, request->stage,
-                         request->interrupt, calls++, (int)getpid());
+                         request->interrupt, calls++, (int)getpid(), (int)fork_server, warmed);
 }
 
 static bool init(struct tw_error *err) {
     (void)err;
+    fork_server = getpid();
     return true;
 }
 
@@ -149,7 +154,13 @@ static const char *target(void) {
     return "fake:1";
 }
 
+static bool warm(unsigned step) {
+    warmed = step + 1;
+    return warmed < 2;
+}
+
 int main(void) {
-    const struct tw_compile_handlers handlers = {.init = init, .target = target, .compile = compile};
+    const struct tw_compile_handlers handlers = {
+        .init = init, .warm = warm, .target = target, .compile = compile};
     return tw_compile_serve(TW_COMPILE_FD, &handlers);
 }
