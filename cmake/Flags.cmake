@@ -1,5 +1,5 @@
 # Warnings, hardening and the sanitizer presets (TW_SANITIZE=address or thread).
-set(TW_SANITIZE "" CACHE STRING "address (with undefined), thread, or empty")
+set(TW_SANITIZE "" CACHE STRING "address (with undefined), thread, fuzz (clang: address, undefined and libFuzzer's counters), or empty")
 
 # The flags below say everything; CMake adds none of its own for a build type.
 set(CMAKE_C_FLAGS_RELEASE "")
@@ -17,11 +17,14 @@ endif()
 target_compile_definitions(tw_flags INTERFACE _GNU_SOURCE)
 
 # gcc sees paths that are not there once a sanitizer has rewritten the code; the release build keeps the warning.
-if(TW_SANITIZE)
+if(TW_SANITIZE AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
     target_compile_options(tw_flags INTERFACE -Wno-maybe-uninitialized)
 endif()
 if(TW_SANITIZE STREQUAL "address")
     target_compile_options(tw_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -g -O1)
+    target_link_options(tw_flags INTERFACE -fsanitize=address,undefined)
+elseif(TW_SANITIZE STREQUAL "fuzz")
+    target_compile_options(tw_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -g -O1)
     target_link_options(tw_flags INTERFACE -fsanitize=address,undefined)
 elseif(TW_SANITIZE STREQUAL "thread")
     target_compile_options(tw_flags INTERFACE -fsanitize=thread -g -O1)

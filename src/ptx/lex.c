@@ -30,8 +30,9 @@ static bool is_class(const struct ptx_parser *parser, const char *at, unsigned c
     return at < parser->end && (classes[(uint8_t)*at] & class_bits) != 0;
 }
 
-static bool fail_at(struct ptx_parser *parser, enum tw_code code, const struct ptx_token *at,
-                    const char *format, va_list args) {
+[[gnu::format(printf, 4, 0)]] static bool fail_at(struct ptx_parser *parser, enum tw_code code,
+                                                  const struct ptx_token *at, const char *format,
+                                                  va_list args) {
     char text[200];
     vsnprintf(text, sizeof text, format, args);
     return tw_fail(parser->err, code, "line %u, column %u: %s", at->line, at->column, text);
