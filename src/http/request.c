@@ -46,25 +46,38 @@ bool http_header_has(const struct http_exchange *x, struct tw_str name) {
     return find(x, name);
 }
 
-bool http_query_find(struct http_exchange *x, struct tw_str name, struct tw_str *ret_value,
-                     struct tw_error *err) {
+// As it stands in the query; `data` NULL: it is not there. Of two, whoever stands before us may have believed the
+// other one.
+static bool pick(const struct http_exchange *x, struct tw_str name, struct tw_str *ret_text,
+                 struct tw_error *err) {
     struct tw_str rest = x->query;
+    *ret_text = (struct tw_str){};
     while (rest.len) {
         struct tw_str value = tw_str_cut(&rest, '&');
         struct tw_str key = tw_str_cut(&value, '=');
-        if (tw_str_equal(key, name))
-            return http_percent_decode(&x->arena, value, true, ret_value, err);
+        if (!tw_str_equal(key, name))
+            continue;
+        if (ret_text->data)
+            return tw_fail(err, TW_ERR_INVALID_REQUEST, "the parameter %.*s is there twice; send it once",
+                           TW_STR_ARG(name));
+        *ret_text = value;
     }
-    *ret_value = TW_STR("");
     return true;
+}
+
+bool http_query_find(struct http_exchange *x, struct tw_str name, struct tw_str *ret_value,
+                     struct tw_error *err) {
+    struct tw_str text;
+    return pick(x, name, &text, err) &&
+           http_percent_decode(&x->arena, text.data ? text : TW_STR(""), true, ret_value, err);
 }
 
 bool http_query_u32(struct http_exchange *x, struct tw_str name, uint32_t *ret_value, struct tw_error *err) {
     struct tw_str text;
     uint64_t value = 0;
-    if (!http_query_find(x, name, &text, err))
+    if (!pick(x, name, &text, err) || (text.data && !http_percent_decode(&x->arena, text, true, &text, err)))
         return false;
-    if (text.len && (!tw_str_u64(text, &value) || value > UINT32_MAX))
+    if (text.data && (!tw_str_u64(text, &value) || value > UINT32_MAX))
         return tw_fail(err, TW_ERR_INVALID_REQUEST, "the parameter %.*s takes a whole number, not '%.*s'",
                        TW_STR_ARG(name), (int)(text.len < 40 ? text.len : 40), text.data);
     *ret_value = (uint32_t)value;
