@@ -94,6 +94,30 @@ static bool has_lingered(const struct http_conn *conn) {
     return now_ns - conn->linger_ns > most_ns || now_ns - conn->since_ns > HTTP_LINGER_IDLE_MS * TW_NS_PER_MS;
 }
 
+void http_conn_cut(struct http_conn *conn) {
+    bool may_send = true; // the client; then an answer needs a gentle end
+    switch (conn->kind) {
+    case HTTP_ONE:
+        may_send = conn->readable || conn->pending.len ||
+                   (conn->exchanges && conn->exchanges->stage == HTTP_RECEIVING);
+        http_h1_cut(conn);
+        break;
+    case HTTP_TWO:
+        http_h2_cut(conn);
+        break;
+    case HTTP_PEEK:
+        may_send = false;
+        break;
+    case HTTP_LINGER:
+    case HTTP_CLOSED:
+        return;
+    }
+    if (may_send)
+        http_conn_linger(conn);
+    else
+        http_conn_close(conn);
+}
+
 void http_conn_turn_away(struct http_loop *loop, int fd, bool is_peer) {
     static const char full[] =
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"

@@ -95,7 +95,7 @@ static void clean(struct http_exchange *x) {
     x->peer[0] = '\0';
     x->object = (struct tw_str){};
     x->stream_id = 0;
-    x->is_encoded = x->has_begun = x->is_events = x->is_streaming = x->head_done = x->is_whole =
+    x->has_head = x->is_encoded = x->has_begun = x->is_events = x->is_streaming = x->head_done = x->is_whole =
         x->expects_continue = x->close_after = x->is_http10 = x->was_aborted = false;
     x->body_seen = 0;
     x->body_charged = x->body_ns = x->ended_ns = 0;

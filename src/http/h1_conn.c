@@ -232,6 +232,7 @@ void http_h1_send(struct http_exchange *x) {
         return;
     }
     conn->progress_ns = conn->loop->now_ns;
+    x->has_head = true;
     if (x->is_streaming) {
         add_out(x, x->out_head.data, x->out_head.len);
         http_h1_stream(x);
@@ -240,6 +241,22 @@ void http_h1_send(struct http_exchange *x) {
     add_answer(x);
     if (write_out(conn, x))
         finish(conn, x);
+}
+
+void http_h1_cut(struct http_conn *conn) {
+    const struct http_exchange *x = conn->exchanges;
+    if (!x || !x->head_done || x->has_head)
+        return;
+    char head[256];
+    int len =
+        snprintf(head, sizeof head,
+                 "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: "
+                 "%zu\r\nRetry-After: 1\r\nX-Request-Id: %s\r\nConnection: close\r\n\r\n",
+                 sizeof HTTP_CUT_TEXT - 1, x->request_id);
+    struct tw_span parts[] = {tw_span_of(head, (size_t)len),
+                              tw_span_of(HTTP_CUT_TEXT, sizeof HTTP_CUT_TEXT - 1)};
+    // What the socket does not take of it is lost: nobody waits for slow clients any more.
+    (void)http_conn_send(conn, parts, x->method == HTTP_HEAD_ ? 1 : 2);
 }
 
 void http_h1_writable(struct http_conn *conn) {

@@ -91,6 +91,7 @@ void http_h2_send(struct http_exchange *x) {
     if (http_trace_parent(x, traceparent))
         add(&block, TW_STR("traceparent"), tw_str_from(traceparent));
     x->progress_ns = x->loop->now_ns;
+    x->has_head = true;
     nghttp2_data_provider body = {.source.ptr = x, .read_callback = read_body};
     bool is_empty = x->method == HTTP_HEAD_ || !has_body || (!x->is_streaming && len == 0);
     // False: out of memory. This may run inside one of the session's callbacks: it is closed at the next flush.
@@ -108,6 +109,48 @@ void http_h2_stream(struct http_exchange *x) {
     // An error means that the stream is not waiting for data, which is well too.
     (void)nghttp2_session_resume_data(x->conn->h2, x->stream_id);
     http_mark_dirty(x->conn);
+}
+
+static ssize_t read_cut(nghttp2_session *session, int32_t stream_id, uint8_t *out, size_t room,
+                        uint32_t *flags, nghttp2_data_source *source, [[maybe_unused]] void *context) {
+    struct http_exchange *x = source->ptr;
+    (void)session;
+    (void)stream_id;
+    size_t left = sizeof HTTP_CUT_TEXT - 1 - x->sent, part = left < room ? left : room;
+    memcpy(out, &HTTP_CUT_TEXT[x->sent], part);
+    x->sent += part;
+    if (part == left)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)part;
+}
+
+// The answer that a stream gets instead of its own, of which nothing was sent.
+static int submit_cut(struct http_exchange *x) {
+    struct block block = {};
+    nghttp2_data_provider body = {.source.ptr = x, .read_callback = read_cut};
+    add(&block, TW_STR(":status"), TW_STR("503"));
+    add(&block, TW_STR("content-type"), TW_STR("application/json"));
+    add(&block, TW_STR("retry-after"), TW_STR("1"));
+    add_unique(&block, TW_STR("x-request-id"), tw_str_of(x->request_id, 16));
+    x->has_head = true;
+    return nghttp2_submit_response(x->conn->h2, x->stream_id, block.fields, block.count,
+                                   x->method == HTTP_HEAD_ ? NULL : &body);
+}
+
+void http_h2_cut(struct http_conn *conn) {
+    int result = 0;
+    for (struct http_exchange *x = conn->exchanges; x && result == 0; x = x->next) {
+        if (x->stream_id <= 0)
+            continue;
+        if (x->head_done && !x->has_head)
+            result = submit_cut(x);
+        else
+            result = nghttp2_submit_rst_stream(conn->h2, NGHTTP2_FLAG_NONE, x->stream_id, NGHTTP2_CANCEL);
+    }
+    int32_t last = nghttp2_session_get_last_proc_stream_id(conn->h2);
+    if (result == 0 &&
+        nghttp2_submit_goaway(conn->h2, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0) == 0)
+        http_h2_flush(conn); // without memory they only see the end
 }
 
 // A request that was answered before it was whole: its rest is not wanted (RFC 9113, 8.1).

@@ -39,6 +39,6 @@ void tw_http_announce(struct tw_http *http);
 void tw_http_drain(struct tw_http *http);
 // until none is open; false when `until_ns` came first;
 bool tw_http_wait(struct tw_http *http, int64_t until_ns);
-// what is still open is closed and its calls are cancelled.
+// what is still open is closed and its calls are cancelled: 503 where nothing was sent yet, else an end that is none.
 void tw_http_close(struct tw_http *http);
 void tw_http_free(struct tw_http *http);

@@ -161,6 +161,8 @@ void http_conn_close(struct http_conn *conn);  // aborts what is in flight; free
 void http_conn_linger(struct http_conn *conn); // answered: reads on until the client closes, for a while
 // Tells a client that there is no room: of the whole server, or (`is_peer`) for its address.
 void http_conn_turn_away(struct http_loop *loop, int fd, bool is_peer);
+// The server stops now: whoever waits for an answer of which nothing was sent is told so, the rest see its end.
+void http_conn_cut(struct http_conn *conn);
 void http_conn_event(struct http_conn *conn, uint32_t events);
 void http_conn_read(struct http_conn *conn);
 void http_conn_sweep(struct http_conn *conn); // deadlines
@@ -175,6 +177,7 @@ void http_h1_more_room(struct http_conn *conn); // a body was held back
 void http_h1_send(struct http_exchange *x);     // the whole answer, or the head of a streamed one
 void http_h1_stream(struct http_exchange *x);   // more bytes of a streamed answer, or its end
 void http_h1_sweep(struct http_conn *conn);
+void http_h1_cut(struct http_conn *conn); // see http_conn_cut; the socket stays open
 
 // ---- h2.c, h2_send.c ----
 [[nodiscard]] bool http_h2_open(struct http_conn *conn);
@@ -186,6 +189,7 @@ void http_h2_stream(struct http_exchange *x);
 void http_h2_more_room(struct http_exchange *x); // its body was held back
 void http_h2_sweep(struct http_conn *conn);
 void http_h2_drain(struct http_conn *conn);
+void http_h2_cut(struct http_conn *conn);                      // see http_conn_cut; the socket stays open
 void http_h2_end(struct http_conn *conn, uint32_t error_code); // GOAWAY, then close
 
 // ---- exchange.c: the loop's side ----
@@ -236,6 +240,11 @@ void http_stream_take(struct http_exchange *x, bool *ret_ended);
 void http_reply_problem(struct http_reply *reply, const struct tw_error *err, struct tw_str detail);
 struct tw_span http_reply_body(const struct http_exchange *x);
 bool http_status_has_body(int status);
+// The body of the 503 that calls get which are cut short.
+#define HTTP_CUT_TEXT                                                                                        \
+    "{\"error\":{\"kind\":\"draining\",\"message\":\"the server stops now; what this request asked for was " \
+    "cut "                                                                                                   \
+    "short\"}}\n"
 struct tw_str http_reply_vary(const struct http_reply *reply); // the header's value; empty: none
 const char *http_date(struct http_loop *loop);
 

@@ -122,17 +122,20 @@ static bool is_idle(const struct http_conn *conn) {
 }
 
 // While the server drains: no new connections, idle ones are closed, HTTP/2 clients are told; at the deadline
-// all are closed.
+// all are told and closed.
 static void drain(struct http_loop *loop) {
     if (!tw_flag_is_raised(&loop->stopped_listening)) {
         http_stop_listening(loop);
         tw_flag_raise(&loop->stopped_listening);
     }
     bool is_closing = tw_flag_is_raised(&loop->http->closing);
+    bool is_stopping = tw_flag_is_raised(&loop->http->stopping);
     for (struct http_conn *conn = loop->conns, *next; conn; conn = next) {
         next = conn->next;
-        if (is_closing || (is_idle(conn) && !conn->readable))
+        if (is_stopping || (is_idle(conn) && !conn->readable))
             http_conn_close(conn);
+        else if (is_closing)
+            http_conn_cut(conn);
         else if (conn->kind == HTTP_TWO)
             http_h2_drain(conn);
     }

@@ -237,6 +237,30 @@ TW_TEST("a drain says goodbye twice and lets streams end") {
     end();
 }
 
+TW_TEST("at the drain's deadline streams are told, those whose answers have begun are reset") {
+    begin(NULL);
+    struct h2_stream *held = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
+    struct h2_stream *up = h2_request(&client, "POST", "/functions/echo/invoke", "x", 1, 2);
+    up->wants_body_held = true;
+    struct h2_stream *begun =
+        h2_request(&client, "POST", "/functions/tail/invoke-stream?export=1", NULL, 0, -1);
+    h2_flush(&client);
+    ck_assert(fake_wait_running(gateway.service, 2));
+    for (int i = 0; i < 1000 && begun->body.len == 0; i++)
+        h2_pump(&client, 20);
+    tw_http_drain(gateway.http);
+    tw_http_close(gateway.http);
+    expect(held, 503, NULL);
+    ck_assert_ptr_nonnull(strstr((char *)held->body.data, "\"kind\":\"draining\""));
+    expect(up, 503, NULL);
+    ck_assert(h2_until(&client, &begun->is_closed));
+    ck_assert_uint_eq(begun->error_code, NGHTTP2_CANCEL);
+    ck_assert_uint_ge(client.goaways, 1);
+    ck_assert(fake_wait_cancelled(gateway.service, 1));
+    fake_release(gateway.service);
+    end();
+}
+
 // ---- attacks, frame by frame ----
 
 // An HPACK block: POST, http, /functions/hold/invoke, authority a (indexed names, plain values).

@@ -146,6 +146,12 @@ TW_TEST("the functions' routes hand over what the request says") {
                   "{\"cursor\":\"a b&\",\"limit\":7}");
     client_expect(&gateway, "GET /functions?limit=many HTTP/1.1\r\n" H "\r\n", 400, "invalid_request");
     client_expect(&gateway, "GET /functions?limit=x HTTP/1.1\r\n" H "\r\n", 400, "invalid_request");
+    client_expect(&gateway, "GET /functions?limit= HTTP/1.1\r\n" H "\r\n", 400, "not ''");
+    client_expect(&gateway, "GET /functions?limit HTTP/1.1\r\n" H "\r\n", 400, "not ''");
+    client_expect(&gateway, "GET /functions?limit=5&limit=5 HTTP/1.1\r\n" H "\r\n", 400,
+                  "limit is there twice");
+    client_expect(&gateway, "GET /functions?limit=%37&cursor=a+b%26&limits=8 HTTP/1.1\r\n" H "\r\n", 200,
+                  "a b&");
     client_expect(&gateway, "GET /functions/a%2fb HTTP/1.1\r\n" H "\r\n", 200, "{\"id\":\"a/b\"}");
     client_expect(&gateway, "GET /functions/nobody HTTP/1.1\r\n" H "\r\n", 404, "not_found");
     client_expect(&gateway, "DELETE /functions/x HTTP/1.1\r\n" H "\r\n", 204, NULL);
@@ -400,8 +406,15 @@ TW_TEST("at the drain's deadline calls are cancelled and connections closed") {
     tw_http_drain(gateway.http);
     ck_assert(!tw_http_wait(gateway.http, tw_clock_ns() + 200 * TW_NS_PER_MS));
     tw_http_close(gateway.http);
-    ck_assert(client_is_closed(fd, 5000));
+    struct answer answer;
+    ck_assert(client_read(fd, false, &answer));
+    ck_assert_int_eq(answer.status, 503);
+    ck_assert_str_eq(answer_header(&answer, "Retry-After"), "1");
+    ck_assert_uint_eq(strlen(answer_header(&answer, "X-Request-Id")), 16);
+    ck_assert_ptr_nonnull(strstr((char *)answer.body.data, "\"kind\":\"draining\""));
+    ck_assert(!answer.is_cut && client_is_closed(fd, 5000));
     ck_assert(fake_wait_cancelled(gateway.service, 1));
+    answer_done(&answer);
     close(fd);
     gateway_stop(&gateway);
 }
