@@ -26,7 +26,7 @@ unsigned jit_form_count(const struct jit_code *code, struct jit_shape s) {
 }
 
 // How much lane `lane` is above its group's first lane, or above lane 0 where that stands for all.
-static uint64_t above(const struct jit_emit *e, struct jit_shape s, unsigned lane) {
+uint64_t jit_above(const struct jit_emit *e, struct jit_shape s, unsigned lane) {
     if (s.kind != JIT_VARYING)
         return lane * (uint64_t)s.stride;
     unsigned in_group = lane & ((1U << s.group) - 1);
@@ -43,7 +43,7 @@ static LLVMValueRef some_lanes(struct jit_emit *e, LLVMValueRef value, struct ji
     LLVMTypeRef type = LLVMTypeOf(value), element = jit_is_vector(value) ? LLVMGetElementType(type) : type;
     for (unsigned k = 0; k < count; k++) {
         from[k] = form == JIT_LANES ? k * step : k * step >> s.group;
-        offsets[k] = LLVMConstInt(element, form == JIT_LANES ? 0 : above(e, s, k * step), false);
+        offsets[k] = LLVMConstInt(element, form == JIT_LANES ? 0 : jit_above(e, s, k * step), false);
     }
     if (count == 1)
         return form == JIT_ONE ? value : LLVMBuildExtractElement(e->b, value, jit_i32(e, 0), "");

@@ -51,6 +51,28 @@ struct jit_hint {
     bool is_predicate, sign;
 };
 
+// Sums of one block that are done a few at a time (tile.c). A chain is a register and the multiplications that add to it;
+// a step one of them, with the loads of its factors and which of their results they are. Indices are of instructions.
+struct jit_chain {
+    uint32_t reg, first, last, count;
+};
+struct jit_step {
+    uint32_t chain, next; // JIT_NONE: no step of a chain; the last
+    uint32_t load[2], place[2];
+};
+struct jit_tile {
+    struct jit_chain *chains;
+    struct jit_step *steps; // by instruction
+    uint32_t count, at;     // chains; the last step of all
+};
+
+// Where a load's address puts the lanes of a piece, `lanes` of them: lane k at `least` + from[k] elements, of `count` that
+// lie side by side; each piece is `apart` bytes behind the one before.
+struct jit_pieces {
+    unsigned lanes, count, from[16];
+    uint64_t least, apart;
+};
+
 // Confined: one function being emitted.
 struct jit_emit {
     const struct jit_code *code;
@@ -87,6 +109,7 @@ struct jit_emit {
     uint64_t **changed; // by block: registers whose copies in the spill area may be old at its end
     uint64_t table_at;  // place of named barriers' counters in the spill area
     struct jit_flow flow;
+    struct jit_tile **tiles; // by block, where it has one
 
     bool out_of_memory;
 
@@ -144,6 +167,8 @@ LLVMValueRef jit_firsts(struct jit_emit *e, const struct tw_kir_operand *operand
                         struct jit_shape like);
 LLVMValueRef jit_spread(struct jit_emit *e, LLVMValueRef value, struct jit_shape shape);    // to all lanes
 LLVMValueRef jit_gather_up(struct jit_emit *e, LLVMValueRef lanes, struct jit_shape shape); // and back
+// How far lane `lane` is above the one value that stands for all lanes (JIT_ONE).
+uint64_t jit_above(const struct jit_emit *e, struct jit_shape s, unsigned lane);
 // Emits an instruction whose result is kept compactly; false: it is not.
 bool jit_emit_compact(struct jit_emit *e, const struct tw_kir_inst *inst);
 // Writes result `index`: `value` is a scalar (lane 0 of shape `shape`) or a vector; blends where the block
@@ -175,6 +200,15 @@ bool jit_load_groups(struct jit_emit *e, const struct tw_kir_inst *inst);
 bool jit_can_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst);
 // `value`: all lanes' elements side by side.
 void jit_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef value);
+// A store whose lanes, in another order, fill stretches of memory. False: they do not, and nothing is emitted.
+bool jit_store_runs(struct jit_emit *e, const struct tw_kir_inst *inst);
+
+// tile.c, emit_tile.c: sums that do not fit into registers. The processor's vectors; false: not where known vectors hold it.
+[[nodiscard]] bool jit_tiles_find(struct jit_emit *e);
+[[nodiscard]] bool jit_emit_tile(struct jit_emit *e, uint32_t block); // all its chains
+unsigned jit_vector_bytes(const struct jit_emit *e);
+unsigned jit_vector_count(const struct jit_emit *e);
+bool jit_pieces_of(const struct jit_emit *e, const struct tw_kir_inst *load, struct jit_pieces *ret_pieces);
 
 LLVMValueRef jit_confine(struct jit_emit *e,
                          LLVMValueRef address); // the offset in the arena that it stands for

@@ -6,7 +6,7 @@
 
 #include "emit.h"
 
-enum { GROUPS_MAX = 32 };
+enum { GROUPS_MAX = 32, RUN_MIN = 4 };
 
 // Confined: one access.
 struct grouped {
@@ -132,6 +132,59 @@ bool jit_load_groups(struct jit_emit *e, const struct tw_kir_inst *inst) {
 bool jit_can_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst) {
     struct grouped g;
     return describe(e, inst, &g) && g.shape.stride != 0;
+}
+
+// Lanes at places that are known from each other's, in another order than theirs (a tile that is stored by columns):
+// `ret_lanes` in the order of their places. The length of the shortest stretch that they fill; 0: two are at one
+// place, or they are not known.
+static unsigned sort_lanes(struct jit_emit *e, const struct tw_kir_inst *inst, uint64_t *ret_places,
+                           unsigned *ret_lanes) {
+    struct jit_shape s = jit_operand_shape(e->code, &inst->src[0], 64);
+    unsigned bytes = tw_kir_type_bits(inst->type) / 8, least = e->lanes, run = 1;
+    bool plain = inst->order == TW_KIR_WEAK && !(inst->mods & TW_KIR_VOLATILE);
+    if (!e->active_full || !plain || inst->vec > 1 || jit_form_of(e->code, s) != JIT_ONE)
+        return 0;
+    for (unsigned lane = 0; lane < e->lanes; lane++) {
+        unsigned k = lane;
+        uint64_t place = jit_above(e, s, lane);
+        for (; k > 0 && ret_places[k - 1] > place; k--) {
+            ret_places[k] = ret_places[k - 1];
+            ret_lanes[k] = ret_lanes[k - 1];
+        }
+        ret_places[k] = place;
+        ret_lanes[k] = lane;
+    }
+    for (unsigned k = 1; k <= e->lanes; k++, run++) {
+        if (k < e->lanes && ret_places[k] == ret_places[k - 1] + bytes)
+            continue;
+        if (k < e->lanes && ret_places[k] == ret_places[k - 1])
+            return 0;
+        least = run < least ? run : least;
+        run = 0;
+    }
+    return ret_places[e->lanes - 1] <= JIT_OFFSET_MAX ? least : 0;
+}
+
+bool jit_store_runs(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    uint64_t places[JIT_MAX_LANES];
+    unsigned lanes[JIT_MAX_LANES], run = sort_lanes(e, inst, places, lanes),
+                                   bits = tw_kir_type_bits(inst->type);
+    while (run & (run - 1))
+        run &= run - 1;
+    if (run < RUN_MIN)
+        return false;
+    LLVMValueRef value = jit_shuffle(e, jit_read(e, &inst->src[1], bits, true), NULL, lanes, e->lanes);
+    LLVMValueRef first = jit_firsts(e, &inst->src[0], 64, (struct jit_shape){.kind = JIT_AFFINE});
+    LLVMValueRef pointer = jit_pointer_at(e, first, inst->offset);
+    for (unsigned k = 0; k < e->lanes; k += run) {
+        unsigned indices[JIT_MAX_LANES];
+        for (unsigned i = 0; i < run; i++)
+            indices[i] = k + i;
+        LLVMValueRef part = jit_shuffle(e, value, NULL, indices, run);
+        LLVMValueRef to = jit_offset_pointer(e, pointer, jit_i64(e, places[k]));
+        LLVMSetAlignment(LLVMBuildStore(e->b, part, to), 1);
+    }
+    return true;
 }
 
 void jit_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef value) {

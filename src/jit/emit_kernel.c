@@ -216,7 +216,7 @@ bool jit_emit_kernel(struct jit_emit *e) {
     e->regs = TW_ARENA_ARRAY(e->arena, LLVMValueRef, e->code->function->reg_count + 1);
     if (!e->regs)
         return jit_no_memory(e->err);
-    if (!jit_locals_find(e))
+    if (!jit_locals_find(e) || !jit_tiles_find(e))
         return false;
     emit_entry(e, &s);
     emit_block_loop(e, &s);

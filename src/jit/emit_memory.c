@@ -242,6 +242,8 @@ static void store_scatter(struct jit_emit *e, const struct access *a) {
         jit_store_groups(e, a->inst, interleave(e, a));
         return;
     }
+    if (jit_store_runs(e, a->inst))
+        return;
     LLVMValueRef pointers = pointer_of(e, a->inst, true);
     for (unsigned i = 0; i < a->count && i + 1 < a->inst->src_count; i++) {
         LLVMValueRef value = jit_read(e, &a->inst->src[i + 1], a->bytes * 8, true);

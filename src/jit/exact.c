@@ -259,7 +259,7 @@ bool jit_exact_emit(struct jit_emit *e, const struct jit_code *main_code) {
     e->point_blocks = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, e->points->count + 1);
     if (!e->regs || !e->point_blocks)
         return jit_no_memory(e->err);
-    if (!jit_locals_find(e))
+    if (!jit_locals_find(e) || !jit_tiles_find(e))
         return false;
     begin_function(e);
     e->warp_end = jit_block_new(e, "warp_end");

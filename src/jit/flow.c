@@ -306,10 +306,12 @@ static void emit_guards(struct jit_emit *e) {
 
 static bool emit_insts(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
+    const struct jit_tile *tile = e->mask_full ? e->tiles[block] : NULL;
     for (uint32_t i = 0; i < b->count; i++) {
         e->at_inst = i;
         jit_enter_point(e);
-        if (!jit_emit_inst(e, &b->insts[i]))
+        bool in_tile = tile && tile->steps[i].chain != JIT_NONE;
+        if (in_tile ? i == tile->at && !jit_emit_tile(e, block) : !jit_emit_inst(e, &b->insts[i]))
             return false;
         jit_note_hint(e, &b->insts[i]);
     }

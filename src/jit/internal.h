@@ -148,6 +148,8 @@ bool jit_never_wraps(const struct jit_code *code, const struct tw_kir_operand *o
                      bool sign);
 // Integer operations with a varying source: what each group of lanes has in common (shape_group.c).
 struct jit_shape jit_group_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned bits);
+// The result is the sum of values of these shapes: an addition, or bits of the one put below those of the other.
+bool jit_adds(const struct tw_kir_inst *inst, struct jit_shape a, struct jit_shape b);
 // The same for operations of which only this is known: a result follows from the sources of its own lane.
 struct jit_shape jit_same_shape(const struct jit_code *code, const struct tw_kir_inst *inst);
 // An operation that may be done on the first lanes of groups in place of all lanes.

@@ -137,9 +137,9 @@ static struct jit_shape integer_shape(const struct jit_code *code, const struct 
     bool swap = inst->src[0].is_imm;
     const struct tw_kir_operand *imm = swap ? &inst->src[0] : inst->src[1].is_imm ? &inst->src[1] : NULL;
     struct jit_shape x = swap ? b : a;
-    switch (inst->op) {
-    case TW_KIR_ADD:
+    if (jit_adds(inst, a, b))
         return affine(low, (int64_t)((uint64_t)a.stride + (uint64_t)b.stride), bits);
+    switch (inst->op) {
     case TW_KIR_SUB:
         return affine(low, (int64_t)((uint64_t)a.stride - (uint64_t)b.stride), bits);
     case TW_KIR_MUL:

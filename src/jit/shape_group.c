@@ -88,6 +88,15 @@ static struct jit_shape scaled_shape(struct jit_shape a, uint64_t factor, unsign
     return a;
 }
 
+static bool lies_below(struct jit_shape a, struct jit_shape b) {
+    return a.below && a.below <= b.align && jit_is_uniform(b);
+}
+
+bool jit_adds(const struct tw_kir_inst *inst, struct jit_shape a, struct jit_shape b) {
+    bool merges = inst->op == TW_KIR_OR || inst->op == TW_KIR_XOR;
+    return inst->op == TW_KIR_ADD || (merges && (lies_below(a, b) || lies_below(b, a)));
+}
+
 struct jit_shape jit_group_shape(const struct jit_code *code, const struct tw_kir_inst *inst, unsigned bits) {
     struct jit_shape same = jit_same_shape(code, inst);
     if (inst->src_count != 2)
@@ -96,10 +105,11 @@ struct jit_shape jit_group_shape(const struct jit_code *code, const struct tw_ki
     const struct tw_kir_operand *imm = swap ? &inst->src[0] : inst->src[1].is_imm ? &inst->src[1] : NULL;
     struct jit_shape a = jit_operand_shape(code, &inst->src[0], bits),
                      b = jit_operand_shape(code, &inst->src[1], bits), x = swap ? b : a;
+    if (jit_adds(inst, a, b))
+        return sum_shape(code, a, b, false, bits);
     switch (inst->op) {
-    case TW_KIR_ADD:
     case TW_KIR_SUB:
-        return sum_shape(code, a, b, inst->op == TW_KIR_SUB, bits);
+        return sum_shape(code, a, b, true, bits);
     case TW_KIR_MUL:
         return imm && x.group ? scaled_shape(x, imm->bits, bits) : same;
     case TW_KIR_SHL:

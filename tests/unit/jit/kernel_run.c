@@ -200,6 +200,25 @@ bool kernel_try(const char *ptx, const char *entry, unsigned lanes, unsigned x_m
     return ok;
 }
 
+char *kernel_llvm(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple) {
+    struct tw_arena arena;
+    struct tw_kir_module *module;
+    struct tw_jit_result result = {};
+    struct tw_error err = {};
+    struct tw_kernel_variant variant = {
+        .lanes = (uint16_t)lanes, .x_multiple = (uint16_t)x_multiple, .opt_level = TW_KERNEL_FULL};
+    tw_arena_init(&arena, 256 << 20);
+    bool ok = tw_ptx_parse(&arena, tw_str_from(ptx), &module, &err) &&
+              tw_jit_compile(module, entry, &variant, TW_JIT_LLVM, &result, &err);
+    ck_assert_msg(ok, "%s", err.message);
+    struct tw_span bytes = tw_buf_span(&result.bytes);
+    char *text = strndup((const char *)bytes.data, bytes.len);
+    ck_assert_ptr_nonnull(text);
+    tw_jit_result_done(&result);
+    tw_arena_done(&arena);
+    return text;
+}
+
 void kernel_from_cu(struct rig *rig, struct kernel *k, const char *file, const char *entry, unsigned lanes,
                     unsigned x_multiple) {
     char *ptx = ptx_from_cu(file);

@@ -54,6 +54,9 @@ void kernel_done(struct kernel *k);
 bool kernel_try(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple,
                 struct tw_error *err);
 
+// LLVM's text of the full version, optimised; free() it.
+char *kernel_llvm(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple);
+
 // All blocks of the grid; the status.
 uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid[3], const uint32_t block[3],
                     uint32_t dynamic_shared, const void *params, size_t param_bytes);
