@@ -9,7 +9,7 @@
 //     segments.c  element and data segments          expr.c     constant expressions
 //     code.c      function bodies                    names.c    the name section
 //     polls.c     where to poll                      bulk.c     long fills and copies in pieces
-//     rewrite.c   the new binary
+//     helpers.c   which of those there are           rewrite.c  the new binary
 #pragma once
 
 #include "wasmbin/limits.h"
@@ -81,6 +81,7 @@ bool wasmbin_no_memory(struct tw_error *err);
 [[nodiscard]] bool wasmbin_read_valtype(struct wasmbin_reader *reader, uint8_t *ret_type);
 [[nodiscard]] bool wasmbin_read_reftype(struct wasmbin_reader *reader, uint8_t *ret_type);
 // A value type, or an integer of 8 or 16 bits: what structures and arrays hold.
+enum { WASMBIN_STORAGE_I16 = 0x77, WASMBIN_STORAGE_I8 = 0x78, WASMBIN_REF_NULL_TYPE = 0x63 };
 [[nodiscard]] bool wasmbin_read_storage(struct wasmbin_reader *reader);
 // What a reference may refer to; the type is that of a reference to it that may be null.
 [[nodiscard]] bool wasmbin_read_heaptype(struct wasmbin_reader *reader, uint8_t *ret_type);
@@ -204,6 +205,8 @@ struct wasmbin_module {
     struct tw_span export_items;      // the items of that section, without their count
     uint32_t export_items_count;
     uint32_t elem_count;
+    uint32_t *elem_lens; // by element segment: its elements
+    uint32_t *arrays;    // by type: where an array's storage type is in the module's bytes; 0: it is no array
     uint32_t declared_data; // of the DataCount section
     bool has_data_count;
 };
@@ -251,14 +254,19 @@ void wasmbin_parse_names(struct wasmbin_parser *parser, struct tw_span content);
                                          struct wasmbin_constant *ret_constant);
 
 // ---- rewriting --------------------------------------------------------------------------------------------
-// A function that does memory.fill or memory.copy of these memories in pieces. Plain value.
+// A function that does an instruction of such a length in pieces. Plain value.
 struct wasmbin_helper {
-    bool is_copy;
-    uint32_t to, from; // memories; a fill has only the first
+    uint32_t code, a, b;        // of the instruction
+    struct tw_span instruction; // its bytes, borrowed from the module
+    uint32_t segment_len;       // of what it reads: bytes, or elements
+    uint8_t unit_log2;          // of a data segment's bytes for each element
 };
+// Confined, in the arena.
 struct wasmbin_helpers {
-    struct wasmbin_helper items[WASMBIN_MAX_HELPERS];
+    struct wasmbin_helper *items;
     uint32_t count;
+    uint16_t *slots; // a hash table of their numbers
+    bool is_full;    // one more was wanted than there may be
 };
 // The instructions of a poll, up to its offset.
 struct wasmbin_poll {
@@ -270,18 +278,30 @@ struct wasmbin_helper_body {
     size_t len;
     uint32_t poll_count;
 };
-// The number of the helper for this memory.fill or memory.copy, which is added when it is the first.
-uint32_t wasmbin_helper_find(struct wasmbin_helpers *helpers, const struct wasmbin_op *op);
+struct wasmbin_helper_type {
+    uint8_t bytes[WASMBIN_HELPER_TYPE_BYTES_MAX];
+    size_t len;
+};
+#define WASMBIN_NO_HELPER UINT32_MAX
+[[nodiscard]] bool wasmbin_helpers_init(struct wasmbin_helpers *helpers, struct tw_arena *arena,
+                                        struct tw_error *err);
+// The bytes or elements in a piece of what such an instruction does; 0: no other instruction is done in pieces.
+uint32_t wasmbin_piece(uint32_t code);
+// The number of the helper for this instruction, which is added when it is the first. WASMBIN_NO_HELPER: it is never longer
+// than a piece, or names what it cannot, or `helpers` is full.
+uint32_t wasmbin_helper_find(struct wasmbin_helpers *helpers, const struct tw_wasm *wasm,
+                             const struct wasmbin_op *op, struct tw_span instruction);
 void wasmbin_helper_write(const struct wasmbin_helper *helper, const struct wasmbin_poll *poll_code,
                           struct wasmbin_helper_body *ret_body);
-// (i32, i32, i32) → nothing.
-bool wasmbin_is_helper_type(const struct tw_wasm_functype *type);
+// Its function's type, as an item of the type section.
+void wasmbin_helper_type_write(const struct tw_wasm *wasm, const struct wasmbin_helper *helper,
+                               struct wasmbin_helper_type *ret_type);
 
 // A change in a body, ascending by offset from body->start: a poll that comes in, or a helper's call that stands there
 // instead of the instruction. Plain value.
 struct wasmbin_edit {
     uint32_t offset;
-    uint32_t helper; // UINT32_MAX: a poll
+    uint32_t helper; // WASMBIN_NO_HELPER: a poll
 };
 struct wasmbin_edits {
     const struct wasmbin_edit *items;

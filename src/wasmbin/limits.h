@@ -47,17 +47,22 @@ enum {
     WASMBIN_MAX_POLLS = 65'536,    // in a function: each loads another byte of the poll page
     WASMBIN_POLL_BUDGET = 250'000, // longest stretch without a poll: some 0.1 ms
     WASMBIN_BULK_COST =
-        WASMBIN_POLL_BUDGET / 2,      // what takes a length and is not done in pieces: tables, segments
-    WASMBIN_PIECE_BYTES = 256 << 10,  // of a long fill or copy, between two polls: some 20 µs
-    WASMBIN_BULK_BYTES_PER_UNIT = 16, // when its length is a constant
-    WASMBIN_GROW_COST = 10'000,       // memory.grow: a system call or two
-    WASMBIN_OBJECT_COST = 50,         // making one, and its part in collecting them
-    WASMBIN_THROW_COST = 1'000,       // looking for who catches it, a frame at a time
-    WASMBIN_CALL_COST = 4,            // a call and its frame
-    // Functions that the rewrite adds: a fill for each memory, a copy for each pair of them. The longest has 146 bytes.
-    WASMBIN_MAX_HELPERS = WASMBIN_MAX_MEMORIES + WASMBIN_MAX_MEMORIES * WASMBIN_MAX_MEMORIES,
-    WASMBIN_HELPER_BYTES_MAX = 192,
-    WASMBIN_POLL_HEAD_MAX = 5, // i32.const 0, i32.load8_u with a memory's index
+        WASMBIN_POLL_BUDGET / 2,        // what takes a length and is not done in pieces: tables, new arrays
+    WASMBIN_PIECE_BYTES = 256 << 10,    // of a long fill or copy, between two polls: some 20 µs
+    WASMBIN_BULK_BYTES_PER_UNIT = 16,   // when its length is a constant
+    WASMBIN_GROW_COST = 10'000,         // memory.grow: a system call or two
+    WASMBIN_OBJECT_COST = 50,           // making one, and its part in collecting them
+    WASMBIN_THROW_COST = 1'000,         // looking for who catches it, a frame at a time
+    WASMBIN_CALL_COST = 4,              // a call and its frame
+    WASMBIN_PIECE_ELEMENTS = 16 << 10,  // of an array, for the same: 1.3 ns for a counted reference
+    WASMBIN_PIECE_REFERENCES = 4 << 10, // of an element segment: 36 ns to make one of a function
+    // Functions that the rewrite adds: one for each instruction with what it names. All that can be of memories are 272, and
+    // compilers have a dozen or two of arrays. The longest has 184 bytes.
+    WASMBIN_MAX_HELPERS = 1'024,
+    WASMBIN_HELPER_SLOTS = 2 * WASMBIN_MAX_HELPERS,
+    WASMBIN_HELPER_BYTES_MAX = 256,
+    WASMBIN_HELPER_TYPE_BYTES_MAX = 24, // two references of 6 bytes, or one and an element
+    WASMBIN_POLL_HEAD_MAX = 5,          // i32.const 0, i32.load8_u with a memory's index
     // Leaves up to this size have no poll at their entry, which would cost a getter as much as the getter
     // does.
     WASMBIN_SMALL_BYTES = 64,  // of code

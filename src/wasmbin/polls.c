@@ -57,7 +57,7 @@ static void edit(struct poller *poller, const uint8_t *at, uint32_t helper) {
 static void place(struct poller *poller, const uint8_t *at) {
     poller->units = 0;
     poller->poll_count++;
-    edit(poller, at, UINT32_MAX);
+    edit(poller, at, WASMBIN_NO_HELPER);
 }
 
 // `units` of work begin at `at`. Polls there when they would be too much.
@@ -69,23 +69,21 @@ static void spend(struct poller *poller, const uint8_t *at, int32_t units) {
 
 // ---- what instructions cost -------------------------------------------------------------------------------
 // An instruction that takes a length: as said by the constant before it, which is how compilers copy structs;
-// else the worst.
-static int32_t bulk_cost(const struct poller *poller) {
+// else the worst. An array's elements take about as long as an instruction each.
+static int32_t bulk_cost(const struct poller *poller, uint32_t code) {
     if (!poller->has_constant)
         return WASMBIN_BULK_COST;
-    uint32_t units = poller->constant / WASMBIN_BULK_BYTES_PER_UNIT + WASMBIN_CALL_COST;
+    bool is_array = code >= WASMBIN_ARRAY_NEW && code <= WASMBIN_ARRAY_INIT_ELEM;
+    uint32_t per_unit = is_array ? 1 : WASMBIN_BULK_BYTES_PER_UNIT;
+    uint32_t units = poller->constant / per_unit + WASMBIN_CALL_COST;
     return units < WASMBIN_BULK_COST ? (int32_t)units : WASMBIN_BULK_COST;
 }
 
-static bool is_in_pieces(uint32_t code) {
-    return code == WASMBIN_MEMORY_FILL || code == WASMBIN_MEMORY_COPY;
-}
-
 // One piece and the way to it.
-static int32_t piece_cost(const struct poller *poller) {
+static int32_t piece_cost(const struct poller *poller, uint32_t code) {
     const int32_t most = WASMBIN_PIECE_BYTES / WASMBIN_BULK_BYTES_PER_UNIT + 4 * WASMBIN_CALL_COST;
-    int32_t cost = bulk_cost(poller);
-    return cost < most ? cost : most;
+    int32_t cost = bulk_cost(poller, code);
+    return cost < most || code == WASMBIN_ARRAY_INIT_ELEM ? cost : most;
 }
 
 // Without what a callee does.
@@ -95,8 +93,12 @@ static int32_t cost_of(const struct poller *poller, uint32_t code) {
         return WASMBIN_GROW_COST;
     case WASMBIN_MEMORY_COPY:
     case WASMBIN_MEMORY_FILL:
-        return piece_cost(poller);
     case WASMBIN_MEMORY_INIT:
+    case WASMBIN_ARRAY_FILL:
+    case WASMBIN_ARRAY_COPY:
+    case WASMBIN_ARRAY_INIT_DATA:
+    case WASMBIN_ARRAY_INIT_ELEM:
+        return piece_cost(poller, code);
     case WASMBIN_TABLE_INIT:
     case WASMBIN_TABLE_COPY:
     case WASMBIN_TABLE_FILL:
@@ -105,11 +107,7 @@ static int32_t cost_of(const struct poller *poller, uint32_t code) {
     case WASMBIN_ARRAY_NEW_DEFAULT:
     case WASMBIN_ARRAY_NEW_DATA:
     case WASMBIN_ARRAY_NEW_ELEM:
-    case WASMBIN_ARRAY_FILL:
-    case WASMBIN_ARRAY_COPY:
-    case WASMBIN_ARRAY_INIT_DATA:
-    case WASMBIN_ARRAY_INIT_ELEM:
-        return bulk_cost(poller);
+        return bulk_cost(poller, code);
     case WASMBIN_STRUCT_NEW:
     case WASMBIN_STRUCT_NEW_DEFAULT:
     case WASMBIN_ARRAY_NEW_FIXED:
@@ -229,10 +227,20 @@ static void control(struct poller *poller, const struct wasmbin_op *op, const st
 }
 
 // ---- bodies -----------------------------------------------------------------------------------------------
+// A call instead of an instruction that is done in pieces, unless it is known to be a single one.
+static void in_pieces(struct poller *poller, const struct wasmbin_op *op, const uint8_t *after) {
+    uint32_t piece = wasmbin_piece(op->code);
+    if (!piece || (poller->has_constant && poller->constant <= piece))
+        return;
+    struct tw_span instruction = tw_span_of(op->at, (size_t)(after - op->at));
+    uint32_t helper = wasmbin_helper_find(poller->helpers, poller->wasm, op, instruction);
+    if (helper != WASMBIN_NO_HELPER)
+        edit(poller, op->at, helper);
+}
+
 static void step(struct poller *poller, const struct wasmbin_op *op, const struct wasmbin_reader *reader) {
     spend(poller, op->at, cost_of(poller, op->code));
-    if (is_in_pieces(op->code) && !(poller->has_constant && poller->constant <= WASMBIN_PIECE_BYTES))
-        edit(poller, op->at, wasmbin_helper_find(poller->helpers, op));
+    in_pieces(poller, op, reader->at);
     if (is_call(op->code))
         call(poller, op);
     control(poller, op, reader);
@@ -269,6 +277,11 @@ static bool keep_edits(struct tw_arena *arena, const struct poller *poller, uint
         return tw_fail(err, TW_ERR_MODULE_TOO_LARGE,
                        "function %u has more than %d loops or other places that need a poll; split it", func,
                        WASMBIN_MAX_POLLS);
+    if (poller->helpers->is_full)
+        return tw_fail(err, TW_ERR_MODULE_TOO_LARGE,
+                       "fills and copies that may be long, of more than %d types, memories and segments; use "
+                       "fewer, or split the module",
+                       WASMBIN_MAX_HELPERS);
     if (poller->is_starved)
         return wasmbin_no_memory(err);
     struct wasmbin_edit *items = WASMBIN_ARRAY(arena, struct wasmbin_edit, poller->edits.count, err);

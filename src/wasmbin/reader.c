@@ -198,7 +198,8 @@ bool wasmbin_read_valtype(struct wasmbin_reader *reader, uint8_t *ret_type) {
 
 bool wasmbin_read_storage(struct wasmbin_reader *reader) {
     uint8_t type;
-    if (reader->at < reader->end && (*reader->at == 0x77 || *reader->at == 0x78)) {
+    if (reader->at < reader->end &&
+        (*reader->at == WASMBIN_STORAGE_I16 || *reader->at == WASMBIN_STORAGE_I8)) {
         reader->at++;
         return true;
     }

@@ -184,7 +184,7 @@ static uint64_t size_with_edits(const struct rewriter *rewriter, const struct wa
     for (uint32_t i = 0; i < edits->count; i++) {
         const struct wasmbin_edit *edit = &edits->items[i];
         const uint8_t *at = body->start + edit->offset;
-        if (edit->helper == UINT32_MAX)
+        if (edit->helper == WASMBIN_NO_HELPER)
             size += rewriter->poll.len + u32_len(polls++) + 1;
         else
             size += 1 + u32_len(helper_index(rewriter, edit->helper)) -
@@ -209,7 +209,7 @@ static bool write_body(struct rewriter *rewriter, const struct wasmbin_body *bod
         const uint8_t *next = body->start + edit->offset;
         if (!write_bytes(rewriter, at, (size_t)(next - at)))
             return false;
-        if (edit->helper == UINT32_MAX) {
+        if (edit->helper == WASMBIN_NO_HELPER) {
             if (!write_poll(rewriter, polls++))
                 return false;
             at = next;
@@ -267,25 +267,22 @@ static struct tw_span items_of(struct rewriter *rewriter, const struct wasmbin_s
     return tw_span_of(reader.at, (size_t)(reader.end - reader.at));
 }
 
-// The module's own type for it, else the one that is added behind them.
-static uint32_t helper_type(const struct rewriter *rewriter) {
-    const struct tw_wasm *wasm = rewriter->wasm;
-    for (uint32_t i = 0; i < wasm->type_count; i++)
-        if (wasmbin_is_helper_type(&wasm->types[i]))
-            return i;
-    return wasm->type_count;
-}
-
+// Behind the module's own types, one for each helper.
 static bool write_types(struct rewriter *rewriter, const struct wasmbin_section *section) {
-    static const uint8_t added[] = {0x60, 3, TW_WASM_I32, TW_WASM_I32, TW_WASM_I32, 0};
     uint32_t count;
     size_t content;
-    if (!rewriter->helpers.count || helper_type(rewriter) < rewriter->wasm->type_count)
+    if (!rewriter->helpers.count)
         return write_span(rewriter, section->whole);
     struct tw_span items = items_of(rewriter, section, &count);
-    if (!begin_section(rewriter, WASMBIN_TYPES, &content) || !write_u32(rewriter, count + 1) ||
-        !write_span(rewriter, items) || !write_bytes(rewriter, added, sizeof added))
+    if (!begin_section(rewriter, WASMBIN_TYPES, &content) ||
+        !write_u32(rewriter, count + rewriter->helpers.count) || !write_span(rewriter, items))
         return false;
+    for (uint32_t i = 0; i < rewriter->helpers.count; i++) {
+        struct wasmbin_helper_type type;
+        wasmbin_helper_type_write(rewriter->wasm, &rewriter->helpers.items[i], &type);
+        if (!write_bytes(rewriter, type.bytes, type.len))
+            return false;
+    }
     end_section(rewriter, content);
     return true;
 }
@@ -300,7 +297,7 @@ static bool write_functions(struct rewriter *rewriter, const struct wasmbin_sect
         !write_u32(rewriter, count + rewriter->helpers.count) || !write_span(rewriter, items))
         return false;
     for (uint32_t i = 0; i < rewriter->helpers.count; i++)
-        if (!write_u32(rewriter, helper_type(rewriter)))
+        if (!write_u32(rewriter, rewriter->wasm->type_count + i))
             return false;
     end_section(rewriter, content);
     return true;
@@ -427,7 +424,8 @@ static bool prepare_polls(struct rewriter *rewriter) {
     if (wasm->memory_count == WASMBIN_MAX_MEMORIES)
         return tw_fail(rewriter->err, TW_ERR_MODULE_TOO_LARGE, "%u memories, the limit is %d; use fewer",
                        wasm->memory_count, WASMBIN_MAX_MEMORIES - 1);
-    if (!wasmbin_polls_place(rewriter->arena, wasm, &rewriter->helpers, &edits, rewriter->err))
+    if (!wasmbin_helpers_init(&rewriter->helpers, rewriter->arena, rewriter->err) ||
+        !wasmbin_polls_place(rewriter->arena, wasm, &rewriter->helpers, &edits, rewriter->err))
         return false;
     if (wasm->func_count + rewriter->helpers.count > WASMBIN_MAX_FUNCTIONS + WASMBIN_MAX_IMPORTS)
         return tw_fail(rewriter->err, TW_ERR_MODULE_TOO_LARGE,

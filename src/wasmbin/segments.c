@@ -32,7 +32,7 @@ static bool read_elem_type(struct wasmbin_reader *reader, uint32_t flags) {
 }
 
 // elem ::= flags [table] [offset:expr] [elemkind | reftype] (vec(funcidx) | vec(expr))
-static bool read_elem(struct wasmbin_parser *parser, struct wasmbin_reader *reader) {
+static bool read_elem(struct wasmbin_parser *parser, struct wasmbin_reader *reader, uint32_t *ret_len) {
     const uint8_t *start = reader->at;
     uint32_t flags, table = 0, count;
     struct wasmbin_constant constant;
@@ -53,6 +53,7 @@ static bool read_elem(struct wasmbin_parser *parser, struct wasmbin_reader *read
                                      : !read_elem_function(parser, reader))
             return false;
     }
+    *ret_len = count;
     return true;
 }
 
@@ -60,8 +61,11 @@ bool wasmbin_parse_elements(struct wasmbin_parser *parser, struct wasmbin_reader
     uint32_t count;
     if (!wasmbin_read_count(reader, "element segments", WASMBIN_MAX_SEGMENTS, &count))
         return false;
+    parser->module->elem_lens = WASMBIN_ARRAY(parser->arena, uint32_t, count, parser->err);
+    if (!parser->module->elem_lens)
+        return false;
     for (uint32_t i = 0; i < count; i++)
-        if (!read_elem(parser, reader))
+        if (!read_elem(parser, reader, &parser->module->elem_lens[i]))
             return false;
     parser->module->elem_count = count;
     return true;

@@ -15,6 +15,7 @@ struct type_reader {
     struct wasmbin_parser *parser;
     struct wasmbin_reader *reader;
     struct tw_wasm_functype *types; // NULL: only count
+    uint32_t *arrays;
     uint32_t count;
 };
 
@@ -97,6 +98,8 @@ static bool read_composite(struct type_reader *types) {
         return read_functype(types);
     case 0x5e:
         types->parser->wasm->has_objects = true;
+        if (types->types)
+            types->arrays[types->count] = (uint32_t)(reader->at - reader->base);
         return read_field(types);
     case 0x5f:
         types->parser->wasm->has_objects = true;
@@ -164,9 +167,11 @@ bool wasmbin_parse_types(struct wasmbin_parser *parser, struct wasmbin_reader *r
         return false;
     struct type_reader keeping = {.parser = parser, .reader = reader};
     keeping.types = WASMBIN_ARRAY(parser->arena, struct tw_wasm_functype, counting.count, parser->err);
-    if (!keeping.types || !read_all(&keeping))
+    keeping.arrays = WASMBIN_ARRAY(parser->arena, uint32_t, counting.count, parser->err);
+    if (!keeping.types || !keeping.arrays || !read_all(&keeping))
         return false;
     parser->wasm->types = keeping.types;
+    parser->module->arrays = keeping.arrays;
     parser->wasm->type_count = keeping.count;
     return true;
 }

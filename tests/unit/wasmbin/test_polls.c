@@ -313,6 +313,22 @@ TW_TEST("instructions that take a length count for what they may cost") {
     ck_assert_uint_eq(rewritten.poll_count, 3);
 }
 
+TW_TEST("what comes from a segment is done in pieces when the segment is longer than one") {
+    for (unsigned more = 0; more <= 1; more++) {
+        begin();
+        add("(memory 9) (func (export \"f\") (param i32)"
+            "(memory.init $d (i32.const 0) (i32.const 0) (local.get 0))"
+            "(memory.init $d (i32.const 0) (i32.const 0) (i32.const 262144)))"
+            "(data $d \"");
+        for (unsigned i = 0; i < 262'144 / 64 + more; i++)
+            add("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+        add("\")");
+        finish();
+        ck_assert_uint_eq(rewritten.helper_count, more);
+        ck_assert_uint_eq(rewritten.poll_count, 1 + more); // at the entry, and in the helper
+    }
+}
+
 TW_TEST("small leaves count in their callers") {
     // 77 units a call: the 3,247th is too much.
     for (unsigned over = 0; over < 2; over++) {
