@@ -94,7 +94,7 @@ static bool folder_of(const char *path, char *ret_folder, struct tw_error *err) 
     return true;
 }
 
-static bool sync_folder_of(const char *path, struct tw_error *err) {
+bool tw_file_sync_folder_of(const char *path, struct tw_error *err) {
     char folder[PATH_MAX];
     if (!folder_of(path, folder, err))
         return false;
@@ -190,40 +190,72 @@ void tw_file_unmap(struct tw_mapping *mapping) {
 
 // ---- writing ----
 
-static bool fill_and_sync(int fd, struct tw_span data) {
-    bool ok = io_write_all(fd, data) && io_sync(fd);
-    int error_number = errno;
-    bool closed = io_close(fd);
-    if (!ok)
-        errno = error_number;
-    return ok && closed;
+static bool fail_write(const struct tw_file_draft *draft, struct tw_error *err) {
+    return tw_fail_errno(err, TW_ERR_STORE, errno, "%s could not be written", draft->path);
 }
 
-bool tw_file_write(const char *path, struct tw_span data, unsigned mode, struct tw_error *err) {
-    char folder[PATH_MAX], temporary[PATH_MAX + 32], digits[17];
-    if (!folder_of(path, folder, err))
-        return false;
+// A device, a pipe or a folder would be replaced by a file.
+static bool may_replace(const char *path, struct tw_error *err) {
     struct stat there;
-    if (lstat(path, &there) == 0 && !S_ISREG(there.st_mode) && !S_ISLNK(there.st_mode))
-        return tw_fail(err, TW_ERR_STORE, "%s is no regular file; it would be replaced by one", path);
+    return lstat(path, &there) != 0 || S_ISREG(there.st_mode) || S_ISLNK(there.st_mode) ||
+           tw_fail(err, TW_ERR_STORE, "%s is no regular file; it would be replaced by one", path);
+}
+
+bool tw_file_begin(struct tw_file_draft *draft, const char *path, struct tw_span data, unsigned mode,
+                   struct tw_error *err) {
+    char folder[PATH_MAX], digits[17];
+    _Static_assert(sizeof(draft->temporary) >= PATH_MAX + sizeof("/.tmp-") + sizeof(digits), "");
+    if (!folder_of(path, folder, err) || !may_replace(path, err))
+        return false;
     uint8_t random[8];
     tw_random(random, sizeof(random));
     tw_hex(tw_span_of(random, sizeof(random)), digits);
-    snprintf(temporary, sizeof(temporary), "%s/.tmp-%s", folder, digits);
-    int fd = io_open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, (mode_t)mode);
-    if (fd < 0)
+    snprintf(draft->temporary, sizeof(draft->temporary), "%s/.tmp-%s", folder, digits);
+    draft->path = path;
+    draft->fd = io_open(draft->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, (mode_t)mode);
+    if (draft->fd < 0)
         return tw_fail_errno(err, TW_ERR_STORE, errno, "a file in %s could not be made", folder);
-    if (!fill_and_sync(fd, data)) {
-        tw_fail_errno(err, TW_ERR_STORE, errno, "%zu bytes for %s could not be written", data.len, path);
-        unlink(temporary);
-        return false;
-    }
-    if (struck() || rename(temporary, path) != 0) {
-        tw_fail_errno(err, TW_ERR_STORE, errno, "%s could not be put in place", path);
-        unlink(temporary);
-        return false;
-    }
-    return sync_folder_of(path, err);
+    draft->is_open = draft->is_there = true;
+    if (!io_write_all(draft->fd, data))
+        return fail_write(draft, err);
+    (void)sync_file_range(draft->fd, 0, 0, SYNC_FILE_RANGE_WRITE); // a hint: tw_file_sync waits
+    return true;
+}
+
+static bool close_draft(struct tw_file_draft *draft, struct tw_error *err) {
+    draft->is_open = false;
+    return io_close(draft->fd) || fail_write(draft, err);
+}
+
+bool tw_file_sync(struct tw_file_draft *draft, struct tw_error *err) {
+    return io_sync(draft->fd) ? close_draft(draft, err) : fail_write(draft, err);
+}
+
+bool tw_file_place(struct tw_file_draft *draft, struct tw_error *err) {
+    if (struck() || rename(draft->temporary, draft->path) != 0)
+        return tw_fail_errno(err, TW_ERR_STORE, errno, "%s could not be put in place", draft->path);
+    draft->is_there = false;
+    return true;
+}
+
+void tw_file_drop(struct tw_file_draft *draft) {
+    if (draft->is_open)
+        close(draft->fd);
+    if (draft->is_there)
+        unlink(draft->temporary);
+    draft->is_open = draft->is_there = false;
+}
+
+bool tw_file_write(const char *path, struct tw_span data, unsigned mode, struct tw_error *err) {
+    [[gnu::cleanup(tw_file_drop)]] struct tw_file_draft draft = {};
+    return tw_file_begin(&draft, path, data, mode, err) && tw_file_sync(&draft, err) &&
+           tw_file_place(&draft, err) && tw_file_sync_folder_of(path, err);
+}
+
+bool tw_file_write_loose(const char *path, struct tw_span data, unsigned mode, struct tw_error *err) {
+    [[gnu::cleanup(tw_file_drop)]] struct tw_file_draft draft = {};
+    return tw_file_begin(&draft, path, data, mode, err) && close_draft(&draft, err) &&
+           tw_file_place(&draft, err);
 }
 
 bool tw_file_remove(const char *path, struct tw_error *err) {
@@ -232,18 +264,21 @@ bool tw_file_remove(const char *path, struct tw_error *err) {
             return true;
         return tw_fail_errno(err, TW_ERR_STORE, errno, "%s could not be removed", path);
     }
-    return sync_folder_of(path, err);
+    return tw_file_sync_folder_of(path, err);
 }
 
-// Makes one folder whose parent exists.
-static bool make_dir(const char *path, unsigned mode, struct tw_error *err) {
-    if (!struck() && mkdir(path, (mode_t)mode) == 0)
-        return sync_folder_of(path, err);
+bool tw_file_make_dir(const char *path, unsigned mode, bool *ret_made, struct tw_error *err) {
+    *ret_made = !struck() && mkdir(path, (mode_t)mode) == 0;
     int error_number = errno;
     struct stat info;
-    if (error_number == EEXIST && stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+    if (*ret_made || (error_number == EEXIST && stat(path, &info) == 0 && S_ISDIR(info.st_mode)))
         return true;
     return tw_fail_errno(err, TW_ERR_STORE, error_number, "folder %s could not be made", path);
+}
+
+static bool make_dir(const char *path, unsigned mode, struct tw_error *err) {
+    bool made;
+    return tw_file_make_dir(path, mode, &made, err) && (!made || tw_file_sync_folder_of(path, err));
 }
 
 bool tw_file_make_dirs(const char *path, unsigned mode, struct tw_error *err) {

@@ -12,12 +12,36 @@
 // folder) is left alone. Failure: STORE, no temporary file remains, and the path holds the old content or (when
 // only the folder could not be synced) the new one, whole. A crash may leave a file named `.tmp-…` beside it.
 [[nodiscard]] bool tw_file_write(const char *path, struct tw_span data, unsigned mode, struct tw_error *err);
+// Atomic, but not durable: a crash may leave the path with the old content, the new one, or an empty or broken file. For
+// what can be made again and is checked when it is read.
+[[nodiscard]] bool tw_file_write_loose(const char *path, struct tw_span data, unsigned mode,
+                                       struct tw_error *err);
 // Removes it durably; a missing file is a success.
 [[nodiscard]] bool tw_file_remove(const char *path, struct tw_error *err);
 [[nodiscard]] bool tw_file_make_dirs(const char *path, unsigned mode, struct tw_error *err); // like mkdir -p
 // Calls `visit` for every entry but . and ..; stops early when it returns false.
 [[nodiscard]] bool tw_file_list(const char *path, bool (*visit)(void *context, const char *name),
                                 void *context, struct tw_error *err);
+
+// ---- the steps of tw_file_write, for several files that wait for the disk together ----
+// A file under its temporary name. Confined. `{}` is one that was not begun; tw_file_drop takes any.
+struct tw_file_draft {
+    const char *path; // where it goes; borrowed until it is placed
+    int fd;           // while `is_open`
+    bool is_open, is_there;
+    char temporary[4096 + 32];
+};
+// Writes the bytes and has the kernel begin to bring them to the disk.
+[[nodiscard]] bool tw_file_begin(struct tw_file_draft *draft, const char *path, struct tw_span data,
+                                 unsigned mode, struct tw_error *err);
+[[nodiscard]] bool tw_file_sync(struct tw_file_draft *draft,
+                                struct tw_error *err); // the bytes are on the disk
+[[nodiscard]] bool tw_file_place(struct tw_file_draft *draft, struct tw_error *err); // gives it its name
+void tw_file_drop(struct tw_file_draft *draft); // also through [[gnu::cleanup]]; what was placed stays
+[[nodiscard]] bool tw_file_sync_folder_of(const char *path,
+                                          struct tw_error *err); // its names are on the disk
+// One folder whose parent exists and is not synced. *ret_made: it was not there.
+[[nodiscard]] bool tw_file_make_dir(const char *path, unsigned mode, bool *ret_made, struct tw_error *err);
 
 // Lets the process have as many files open as it may: the soft limit becomes the hard one. How many.
 uint64_t tw_file_raise_limit(void);

@@ -175,14 +175,15 @@ bool compile_cache_store(const struct compile_cache *cache, const struct tw_arti
     tw_digest_hex(&key, hex);
     memcpy(prefix, hex, 2);
     if (!path_in(cache, path, prefix) || !tw_file_make_dirs(path, 0700, err) ||
-        !artifact_path(cache, &key, ".tw", path) || !tw_file_write(path, bytes, 0600, err))
+        !artifact_path(cache, &key, ".tw", path) || !tw_file_write_loose(path, bytes, 0600, err))
         return false;
+    // Not synced: what a crash of the machine leaves half written does not verify, and is compiled again.
     // Bytes first: a signature without its bytes, or with older ones, says no; bytes without a signature are
     // never looked at.
     struct signature_file signature = {
         .magic = signature_magic, .len = bytes.len, .hmac = sign(cache, &key, bytes)};
     return artifact_path(cache, &key, ".sig", path) &&
-           tw_file_write(path, tw_span_of(&signature, sizeof(signature)), 0600, err);
+           tw_file_write_loose(path, tw_span_of(&signature, sizeof(signature)), 0600, err);
 }
 
 void compile_cache_remove(const struct compile_cache *cache, const struct tw_digest *key) {

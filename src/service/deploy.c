@@ -128,16 +128,18 @@ static bool build(struct tw_service *service, const struct tw_deploy *deploy,
 static bool keep(struct tw_service *service, const struct tw_deploy *deploy,
                  struct service_function *function, const struct service_function *old,
                  const struct tw_buf *image, struct tw_error *err) {
-    if (!tw_store_put_blob(service->store, deploy->wasm, &function->wasm, err) ||
-        !tw_store_put_blob(service->store, tw_buf_span(image), &function->image, err))
-        return false;
+    const struct tw_store_blob blobs[] = {{deploy->wasm, tw_sha256(deploy->wasm)},
+                                          {tw_buf_span(image), tw_sha256(tw_buf_span(image))}};
+    function->wasm = blobs[0].digest;
+    function->image = blobs[1].digest;
     char key[24 + TW_FUNCTION_NAME_MAX];
     snprintf(key, sizeof key, "%" PRIu64 "/%s", function->tenant, function->name);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
     tw_buf_init(&record, SERVICE_RECORD_MAX);
     return service_function_encode(function, &record, err) &&
-           tw_store_put_record(service->store, "function", key, tw_buf_span(&record),
-                               old ? old->record_version : UINT64_MAX, &function->record_version, err);
+           tw_store_put_together(service->store, blobs, TW_COUNT(blobs), "function", key,
+                                 tw_buf_span(&record), old ? old->record_version : UINT64_MAX,
+                                 &function->record_version, err);
 }
 
 // What is there already under that name, with a reference, or NULL.

@@ -18,24 +18,73 @@ void tw_store_blob_path(const struct tw_store *store, const struct tw_digest *di
     snprintf(ret_path, TW_STORE_PATH_MAX, "%s/blobs/%.2s/%s", store->path, hex, hex);
 }
 
-static bool put_blob(struct tw_store *store, struct tw_span data, struct tw_digest *ret_digest,
-                     struct tw_error *err) {
-    struct tw_digest digest = tw_sha256(data);
-    char path[TW_STORE_PATH_MAX];
-    tw_store_blob_path(store, &digest, path);
+static bool begin(const struct tw_store *store, struct store_blob_draft *draft,
+                  const struct tw_store_blob *blob, struct tw_error *err) {
+    tw_store_blob_path(store, &blob->digest, draft->path);
     struct stat status;
-    if (stat(path, &status) == 0 && (uint64_t)status.st_size == data.len) {
+    if (stat(draft->path, &status) == 0 && (uint64_t)status.st_size == blob->data.len) {
         // Younger than any collection that runs now: it must not be taken for unused.
-        (void)utimensat(AT_FDCWD, path, NULL, 0);
-        *ret_digest = digest;
+        (void)utimensat(AT_FDCWD, draft->path, NULL, 0);
         return true;
     }
     char folder[TW_STORE_PATH_MAX];
-    if (!store_path(store, folder, err, "blobs/%02x", digest.bytes[0]) ||
-        !tw_file_make_dirs(folder, 0755, err) || !tw_file_write(path, data, 0444, err))
-        return tw_wrap(err, "storing %zu bytes", data.len);
-    *ret_digest = digest;
+    if (!store_path(store, folder, err, "blobs/%02x", blob->digest.bytes[0]) ||
+        !tw_file_make_dir(folder, 0755, &draft->is_folder_new, err) ||
+        !tw_file_begin(&draft->file, draft->path, blob->data, 0444, err))
+        return tw_wrap(err, "storing %zu bytes", blob->data.len);
+    draft->is_new = true;
     return true;
+}
+
+bool store_blobs_begin(const struct tw_store *store, struct store_blob_draft *drafts,
+                       const struct tw_store_blob *blobs, size_t count, struct tw_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        if (!begin(store, &drafts[i], &blobs[i], err))
+            return false;
+    }
+    return true;
+}
+
+bool store_blobs_sync(struct store_blob_draft *drafts, size_t count, struct tw_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        if (drafts[i].is_new && !tw_file_sync(&drafts[i].file, err))
+            return false;
+    }
+    return true;
+}
+
+bool store_blobs_place(const struct tw_store *store, struct store_blob_draft *drafts, size_t count,
+                       struct tw_error *err) {
+    bool is_any_folder_new = false;
+    for (size_t i = 0; i < count; i++) {
+        if (drafts[i].is_new && !tw_file_place(&drafts[i].file, err))
+            return false;
+        is_any_folder_new |= drafts[i].is_folder_new;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (drafts[i].is_new && !tw_file_sync_folder_of(drafts[i].path, err))
+            return false;
+    }
+    char folders[TW_STORE_PATH_MAX];
+    return !is_any_folder_new ||
+           (store_path(store, folders, err, "blobs/.") && tw_file_sync_folder_of(folders, err));
+}
+
+void store_blobs_drop(struct store_blob_draft *drafts, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        tw_file_drop(&drafts[i].file);
+}
+
+static bool put_blob(struct tw_store *store, struct tw_span data, struct tw_digest *ret_digest,
+                     struct tw_error *err) {
+    struct tw_store_blob blob = {.data = data, .digest = tw_sha256(data)};
+    struct store_blob_draft draft = {};
+    bool ok = store_blobs_begin(store, &draft, &blob, 1, err) && store_blobs_sync(&draft, 1, err) &&
+              store_blobs_place(store, &draft, 1, err);
+    store_blobs_drop(&draft, 1);
+    if (ok)
+        *ret_digest = blob.digest;
+    return ok;
 }
 
 bool tw_store_put_blob(struct tw_store *store, struct tw_span data, struct tw_digest *ret_digest,

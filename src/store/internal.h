@@ -24,6 +24,22 @@ struct tw_store {
     bool is_temporary; // ":memory:": the folder goes away with the store
 };
 
+// A blob on its way into the store (blob.c). Confined.
+struct store_blob_draft {
+    struct tw_file_draft file;
+    char path[TW_STORE_PATH_MAX];
+    bool is_new;        // it was not there before
+    bool is_folder_new; // nor the folder that it lies in
+};
+// Each takes one step of all of them; what was begun and not placed is removed by store_blobs_drop.
+[[nodiscard]] bool store_blobs_begin(const struct tw_store *store, struct store_blob_draft *drafts,
+                                     const struct tw_store_blob *blobs, size_t count, struct tw_error *err);
+[[nodiscard]] bool store_blobs_sync(struct store_blob_draft *drafts, size_t count, struct tw_error *err);
+// Gives them their names, and has these on the disk.
+[[nodiscard]] bool store_blobs_place(const struct tw_store *store, struct store_blob_draft *drafts,
+                                     size_t count, struct tw_error *err);
+void store_blobs_drop(struct store_blob_draft *drafts, size_t count);
+
 // A path inside the store: path/A/B. False when it would not fit.
 [[nodiscard]] [[gnu::format(printf, 4, 5)]] bool store_path(const struct tw_store *store,
                                                             char ret_path[TW_STORE_PATH_MAX],

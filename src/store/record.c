@@ -139,6 +139,17 @@ static bool current_version(const char *path, uint64_t *ret_version, struct tw_e
     return read_error.code == TW_ERR_NOT_FOUND || tw_fail(err, read_error.code, "%s", read_error.message);
 }
 
+static bool check_version(const char *kind, const char *key, uint64_t version, uint64_t expected,
+                          struct tw_error *err) {
+    if (expected == UINT64_MAX && version != 0)
+        return tw_fail(err, TW_ERR_CONFLICT, "%s '%s' exists already", kind, key);
+    if (expected != TW_STORE_ANY && expected != UINT64_MAX && expected != version)
+        return tw_fail(err, TW_ERR_CONFLICT,
+                       "%s '%s' changed meanwhile (version %" PRIu64 ", expected %" PRIu64 ")", kind, key,
+                       version, expected);
+    return true;
+}
+
 static bool put_record(struct tw_store *store, const char *kind, const char *key, struct tw_span data,
                        uint64_t expected_version, uint64_t *ret_version, struct tw_error *err) {
     char path[TW_STORE_PATH_MAX];
@@ -146,14 +157,9 @@ static bool put_record(struct tw_store *store, const char *kind, const char *key
         return false;
     [[gnu::cleanup(close_lock)]] int lock = open_lock(store, kind, err);
     uint64_t version;
-    if (lock < 0 || !current_version(path, &version, err))
+    if (lock < 0 || !current_version(path, &version, err) ||
+        !check_version(kind, key, version, expected_version, err))
         return false;
-    if (expected_version == UINT64_MAX && version != 0)
-        return tw_fail(err, TW_ERR_CONFLICT, "%s '%s' exists already", kind, key);
-    if (expected_version != TW_STORE_ANY && expected_version != UINT64_MAX && expected_version != version)
-        return tw_fail(err, TW_ERR_CONFLICT,
-                       "%s '%s' changed meanwhile (version %" PRIu64 ", expected %" PRIu64 ")", kind, key,
-                       version, expected_version);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
     if (!encode(&file, key, data, version + 1, err) || !tw_file_write(path, tw_buf_span(&file), 0644, err))
         return false;
@@ -166,6 +172,46 @@ bool tw_store_put_record(struct tw_store *store, const char *kind, const char *k
                          uint64_t expected_version, uint64_t *ret_version, struct tw_error *err) {
     return store_counted(put_record(store, kind, key, data, expected_version, ret_version, err), "put_record",
                          err);
+}
+
+// ---- a record and its blobs ----
+
+// The last step, under the lock, which others wait for: everything but the record's name is on the disk.
+static bool place(const struct tw_store *store, struct tw_file_draft *record, const char *kind,
+                  const char *key, uint64_t expected_version, struct tw_error *err) {
+    [[gnu::cleanup(close_lock)]] int lock = open_lock(store, kind, err);
+    uint64_t version;
+    return lock >= 0 && current_version(record->path, &version, err) &&
+           check_version(kind, key, version, expected_version, err) && tw_file_place(record, err) &&
+           tw_file_sync_folder_of(record->path, err);
+}
+
+static bool put_together(const struct tw_store *store, struct store_blob_draft *drafts,
+                         const struct tw_store_blob *blobs, size_t count, const char *path,
+                         struct tw_span record, struct tw_file_draft *draft, struct tw_error *err) {
+    return store_blobs_begin(store, drafts, blobs, count, err) &&
+           tw_file_begin(draft, path, record, 0644, err) && store_blobs_sync(drafts, count, err) &&
+           tw_file_sync(draft, err) && store_blobs_place(store, drafts, count, err);
+}
+
+bool tw_store_put_together(struct tw_store *store, const struct tw_store_blob *blobs, size_t count,
+                           const char *kind, const char *key, struct tw_span data, uint64_t expected_version,
+                           uint64_t *ret_version, struct tw_error *err) {
+    TW_ASSERT(count <= TW_STORE_TOGETHER_MAX && expected_version != TW_STORE_ANY);
+    uint64_t version = expected_version == UINT64_MAX ? 1 : expected_version + 1;
+    struct store_blob_draft drafts[TW_STORE_TOGETHER_MAX] = {};
+    [[gnu::cleanup(tw_file_drop)]] struct tw_file_draft draft = {};
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
+    char folder[TW_STORE_PATH_MAX], path[TW_STORE_PATH_MAX];
+    bool ok = record_path(store, kind, key, path, err) &&
+              store_path(store, folder, err, "records/%s", kind) && tw_file_make_dirs(folder, 0755, err) &&
+              encode(&file, key, data, version, err) &&
+              put_together(store, drafts, blobs, count, path, tw_buf_span(&file), &draft, err) &&
+              place(store, &draft, kind, key, expected_version, err);
+    store_blobs_drop(drafts, count);
+    if (ok)
+        *ret_version = version;
+    return store_counted(ok, "put_record", err);
 }
 
 static bool get_record(struct tw_store *store, const char *kind, const char *key, struct tw_buf *out,

@@ -42,6 +42,18 @@ enum { TW_STORE_ANY = 0 };
 [[nodiscard]] bool tw_store_put_record(struct tw_store *store, const char *kind, const char *key,
                                        struct tw_span data, uint64_t expected_version, uint64_t *ret_version,
                                        struct tw_error *err);
+// As tw_store_put_record, with blobs that it names: they are there before it is, and it is durable before this returns.
+// The disk is waited for three times in all: for the bytes of everything, for the blobs' names, for the record's.
+// `expected_version` is one.
+enum { TW_STORE_TOGETHER_MAX = 2 };
+struct tw_store_blob {
+    struct tw_span data;
+    struct tw_digest digest; // of data
+};
+[[nodiscard]] bool tw_store_put_together(struct tw_store *store, const struct tw_store_blob *blobs,
+                                         size_t count, const char *kind, const char *key, struct tw_span data,
+                                         uint64_t expected_version, uint64_t *ret_version,
+                                         struct tw_error *err);
 [[nodiscard]] bool tw_store_get_record(struct tw_store *store, const char *kind, const char *key,
                                        struct tw_buf *out, uint64_t *ret_version,
                                        struct tw_error *err); // NOT_FOUND

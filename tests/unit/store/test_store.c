@@ -80,6 +80,70 @@ TW_TEST("a change with the wrong expected version is a conflict and changes noth
     remove_folder();
 }
 
+static const struct tw_span parts[] = {{(const uint8_t *)"the module", 10},
+                                       {(const uint8_t *)"its image", 9}};
+
+static bool put_together(struct tw_store *store, const char *text, uint64_t expected) {
+    const struct tw_store_blob blobs[] = {{parts[0], tw_sha256(parts[0])}, {parts[1], tw_sha256(parts[1])}};
+    uint64_t version = 0;
+    bool ok = tw_store_put_together(store, blobs, TW_COUNT(blobs), "test", "a",
+                                    tw_span_of(text, strlen(text)), expected, &version, &err);
+    ck_assert_uint_eq(version, !ok ? 0 : expected == UINT64_MAX ? 1 : expected + 1);
+    return ok;
+}
+
+static bool is_there(struct tw_store *store, struct tw_span bytes) {
+    struct tw_digest digest = tw_sha256(bytes);
+    struct tw_mapping mapping;
+    struct tw_error ignored = {};
+    if (!tw_store_map_blob(store, &digest, &mapping, &ignored))
+        return false;
+    ck_assert_uint_eq(mapping.len, bytes.len);
+    ck_assert_mem_eq(mapping.data, bytes.data, bytes.len);
+    tw_file_unmap(&mapping);
+    return true;
+}
+
+TW_TEST("a record and its blobs come together, or not at all where another was quicker") {
+    struct tw_store *store = open_store();
+    tw_assert_ok(put_together(store, "first", UINT64_MAX), &err);
+    check(store, "a", "first");
+    ck_assert(is_there(store, parts[0]) && is_there(store, parts[1]));
+    tw_assert_ok(put_together(store, "second", 1), &err); // the blobs are there already
+    check(store, "a", "second");
+    ck_assert(!put_together(store, "third", 1));
+    ck_assert_int_eq(err.code, TW_ERR_CONFLICT);
+    check(store, "a", "second");
+    tw_store_close(store);
+    remove_folder();
+}
+
+TW_TEST("whichever I/O call fails, a record is old or new, what it names is there, and no draft is left") {
+    bool done = false;
+    for (unsigned n = 1; !done; n++) {
+        char fault[16], command[160], text[16] = "";
+        struct tw_store *store = open_store();
+        put(store, "a", "old", UINT64_MAX, 1);
+        snprintf(fault, sizeof fault, "io:%u", n);
+        tw_fault_configure(fault);
+        done = put_together(store, "new", 1);
+        tw_fault_configure(NULL);
+        ck_assert(done || err.code == TW_ERR_STORE);
+        struct tw_buf out;
+        tw_buf_init(&out, sizeof text - 1);
+        struct tw_error read = {};
+        tw_assert_ok(tw_store_get_record(store, "test", "a", &out, NULL, &read), &read);
+        memcpy(text, out.data, out.len);
+        tw_buf_done(&out);
+        ck_assert(strcmp(text, "new") == 0 || (!done && strcmp(text, "old") == 0));
+        ck_assert(strcmp(text, "old") == 0 || (is_there(store, parts[0]) && is_there(store, parts[1])));
+        snprintf(command, sizeof command, "test -z \"$(find %s -name '.tmp-*')\"", folder);
+        ck_assert_int_eq(system(command), 0);
+        tw_store_close(store);
+        remove_folder();
+    }
+}
+
 TW_TEST("keys that could leave the folder are refused") {
     struct tw_store *store = open_store();
     static const char *const bad[] = {"", "../x", "a//b", "/a", "a/..", "a b", "a\nb", "a/./b"};
