@@ -16,7 +16,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { WAIT_S = 20, BYTES_MAX = 1 << 20 };
+enum { WAIT_S = 120, BYTES_MAX = 1 << 20 };
 
 static struct tw_http *http;
 

@@ -6,7 +6,10 @@ import contextlib
 import http.client
 import json
 import random
+import socket
 
+import h2.config
+import h2.connection
 import pytest
 
 from twtest.build import guest
@@ -58,6 +61,8 @@ def shown(client, name):
 
 
 def clear(client):
+    for instance in client.get("/instances").json()["instances"]:
+        client.request("DELETE", f"/instances/{instance['id']}")
     for function in client.get("/functions").json()["functions"]:
         assert client.request("DELETE", f"/functions/{function['id']}").status == 204
 
@@ -152,6 +157,10 @@ def test_overdrawn_computing_time_is_paid_back_before_the_next_call(own, tenant)
     assert own.client.metrics().get('tensor_wasm_cpu_seconds_per_tenant_total{tenant_id="7"}', 0) >= told["total_ms"] // 1000
     refused = tenant.deploy("start", GUEST + b"\0\5\4most")  # start code would run
     assert (refused.status, refused.kind) == (429, "rate_limited")
+    limit(own.client, cpu_ms_per_minute=1)  # one call overdraws it for minutes: what passes is what was under way together
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        statuses = collections.Counter(r.status for r in pool.map(lambda _: tenant.call("g", "launch", ["5000000", 2]), range(80)))
+    assert set(statuses) == {200, 429} and statuses[200] <= 16, statuses
     other = Client(own.port, tenant=OTHER)
     assert other.deploy("g", GUEST).status == 201 and other.result("g", "add", [1, 2]) == 3
     clear(other)
@@ -188,12 +197,39 @@ def go_away(port, export, args):
         pass
 
 
+def leave_a_stream(port, name):
+    """Begins a streamed call over HTTP/1 and hangs up; then over HTTP/2, one stream reset and one left behind."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOW)) as connection:
+        connection.request("POST", f"/functions/{name}/invoke-stream?export=sleep", b"", {"X-TensorWasm-Tenant": str(TENANT)})
+    with socket.create_connection(("127.0.0.1", port), timeout=60 * SLOW) as s:
+        two = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        two.initiate_connection()
+        for stream, export in ((1, "sleep"), (3, "spin")):
+            two.send_headers(stream, [(":method", "POST"), (":path", f"/functions/{name}/invoke?export={export}"), (":scheme", "http"),
+                                      (":authority", "t"), ("x-tensorwasm-tenant", str(TENANT))], end_stream=True)
+        s.sendall(two.data_to_send())
+        two.reset_stream(1)
+        s.sendall(two.data_to_send())
+
+
+def keep_one(client, port, name, choose):
+    """An instance that keeps its state: called, left while it works, or ended while it works."""
+    made = client.post_json("/instances", {"function": name})
+    if made.status != 201:
+        return [made]
+    path = f"/instances/{made.json()['id']}"
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOW)) as connection:
+        connection.request("POST", f"{path}/invoke", json.dumps({"export": choose.choice(["add", "trap", "sleep", "spin"]), "args": []}),
+                           {"Content-Type": "application/json", "X-TensorWasm-Tenant": str(TENANT)})
+        return [client.request("DELETE", path)] if choose.random() < 0.7 else []
+
+
 def work(own, number):
     """A random mix of everything that takes something; whatever the answers are, the server has to stand."""
     choose, client = random.Random(number), Client(own.port, tenant=TENANT)
     for step in range(25):
         name = choose.choice(["g", "g", "g", f"m{choose.randrange(3)}"])
-        act = choose.randrange(9)
+        act = choose.randrange(11)
         if act == 0:
             replies = [client.deploy(name, GUEST + bytes([0, 3, 2, number % 100, step]), method="PUT")]
         elif act == 1 and name != "g":
@@ -213,6 +249,11 @@ def work(own, number):
             replies = [client.call(name, "launch", ["1000", 3])]
         elif act == 7:
             replies = [client.post_json(f"/functions/{name}/prewarm", {"count": choose.randrange(4)})]
+        elif act == 8:
+            replies = keep_one(client, own.port, name, choose)
+        elif act == 9:
+            leave_a_stream(own.port, name)
+            replies = []
         else:
             replies = [client.call(name, choose.choice(["trap", "grow", "add"]), choose.choice([[], [1], [1, 2]]))]
         for reply in replies:
@@ -227,6 +268,8 @@ def test_after_any_mix_nothing_is_in_use(own, tenant):
     for job in tenant.get("/jobs?limit=1000").json()["jobs"]:
         tenant.request("DELETE", f"/jobs/{job['job_id']}")
     eventually(lambda: in_use(own.client)["concurrent_invocations"] == 0, 60, "the last call's end")
+    for instance in tenant.get("/instances").json()["instances"]:  # of whose callers some have gone
+        tenant.request("DELETE", f"/instances/{instance['id']}")
     assert tenant.result("g", "add", [20, 22]) == 42
     clear(tenant)
     eventually(lambda: in_use(own.client) == dict.fromkeys(HELD, 0), 30, f"nothing in use: {in_use(own.client)}")

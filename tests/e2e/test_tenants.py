@@ -121,6 +121,17 @@ def test_deploys_at_once_do_not_pass_the_functions_limit(tenant, admin):
     assert tenant.deploy("again", ADD).status == 201
 
 
+def test_deploys_at_once_do_not_pass_the_bytes_limit(tenant, admin):
+    assert put(admin, 7, {"limits": {"stored_bytes": 3 * len(ADD) + 1}}).status == 200
+    replies = at_once(8, lambda i: tenant.deploy(f"bytes{i}", ADD))
+    assert collections.Counter(r.status for r in replies) == {201: 3, 429: 5}, replies
+    told = use(admin, "stored_bytes")
+    assert told["now"] == 3 * len(ADD) and told["refused"] >= 5
+    for reply in replies:
+        assert reply.status == 429 or tenant.request("DELETE", f"/functions/{reply.json()['id']}").status == 204
+    assert use(admin, "stored_bytes")["now"] == 0
+
+
 def test_stored_bytes_count_the_current_versions(tenant, admin):
     padded = ADD + b"\x00\xa0\x01\x04note" + b"x" * (160 - 5)
     assert put(admin, 7, {"limits": {"stored_bytes": len(ADD) + len(padded) - 1}}).status == 200
