@@ -74,7 +74,7 @@ static void keep_small(struct tw_buf *buf, size_t keep) {
 
 // Everything a request left, so that the next one starts clean; the small buffers stay.
 static void clean(struct http_exchange *x) {
-    tw_counter_add(&x->loop->http->body_bytes, -x->body_charged);
+    http_shares_give(&x->loop->http->bodies, x->caller.tenant, x->body_charged);
     tw_arena_reset(&x->arena);
     http_spill_clean(x);
     keep_small(&x->head, HEAD_KEEP);
@@ -226,9 +226,8 @@ static bool charge_body(struct http_exchange *x, struct tw_error *err) {
     int64_t more = (int64_t)(x->body.len + x->spill.writing.len) - x->body_charged;
     if (more <= 0)
         return true;
-    if (!tw_counter_add_below(&x->loop->http->body_bytes, more, HTTP_BODY_TOTAL_MAX))
-        return tw_fail(err, TW_ERR_CAPACITY, "request bodies of %lld bytes are held already; try again later",
-                       (long long)HTTP_BODY_TOTAL_MAX);
+    if (!http_shares_take(&x->loop->http->bodies, x->caller.tenant, more, err))
+        return false;
     x->body_charged += more;
     return true;
 }
@@ -237,7 +236,7 @@ void http_exchange_uncharge(struct http_exchange *x) {
     int64_t held = x->body.len > HTTP_BODY_KEEP ? (int64_t)x->body.len : 0;
     if (x->body_charged <= held)
         return;
-    tw_counter_add(&x->loop->http->body_bytes, held - x->body_charged);
+    http_shares_give(&x->loop->http->bodies, x->caller.tenant, x->body_charged - held);
     x->body_charged = held;
 }
 

@@ -106,6 +106,13 @@ struct http_journal {
     unsigned next;
 };
 
+// What is shared out between tenants: bytes of bodies. Guarded by lock.
+struct http_shares {
+    struct tw_lock lock;
+    struct tw_map held; // by tenant
+    int64_t total, max;
+};
+
 // Frozen once started, but for the counters, the flags and what `lock` guards.
 struct tw_http {
     struct tw_http_options options; // frozen; defaults filled in
@@ -113,7 +120,8 @@ struct tw_http {
     struct http_peers *peers; // NULL: not counted
     uint16_t port;
     unsigned loop_count;
-    struct tw_counter body_bytes, spilled_bytes, conn_count;
+    struct http_shares bodies, files; // in memory, and on disk
+    struct tw_counter conn_count;
     struct tw_pool *disk;                                // writes bodies
     struct tw_flag leaving, draining, closing, stopping; // in this order
     struct tw_lock lock;                                 // with `empty`: drain waits
@@ -323,6 +331,14 @@ void http_peers_free(struct http_peers *peers);
 // memory. `ret_peer` is for http_peers_leave.
 [[nodiscard]] bool http_peers_enter(struct http_peers *peers, int fd, struct http_peer *ret_peer);
 void http_peers_leave(struct http_peers *peers, const struct http_peer *peer);
+
+// ---- shares.c ----
+void http_shares_init(struct http_shares *shares, int64_t max);
+void http_shares_done(struct http_shares *shares);
+// CAPACITY when all is taken, QUOTA when the tenant would hold more than what is left.
+[[nodiscard]] bool http_shares_take(struct http_shares *shares, uint64_t tenant, int64_t bytes,
+                                    struct tw_error *err);
+void http_shares_give(struct http_shares *shares, uint64_t tenant, int64_t bytes); // what was taken
 
 // ---- trace.c ----
 void http_trace_begin(struct http_exchange *x); // request id, and the trace id: traceparent's or a new one

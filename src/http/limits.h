@@ -29,6 +29,7 @@ enum {
     HTTP_ACCEPTS_PER_TURN = 64, // a storm of new clients does not keep the old ones waiting
     HTTP_SPARE_EXCHANGES = 512, // recycled requests kept: 512 × about 5 KiB
     HTTP_IN_FLIGHT_MAX = 4096,  // requests being worked on; one more is told 503 at once
+    HTTP_SHARES_MAX = 100'000,  // tenants with bodies at once: 24 bytes each
     HTTP_ALLOW_MAX = 64,        // hosts, or origins, that an operator may name
     HTTP_TURNED_AWAY_MAX = 64,  // connections above the cap that are told 503; more are just closed
     HTTP_FAILURES_KEPT = 64,    // answers of status 5xx that GET /observe shows

@@ -62,6 +62,8 @@ struct tw_http *tw_http_start(const struct tw_http_options *options, struct tw_e
     tw_cond_init(&http->empty);
     tw_cond_init(&http->orphaned);
     tw_lock_init(&http->journal.lock);
+    http_shares_init(&http->bodies, HTTP_BODY_TOTAL_MAX);
+    http_shares_init(&http->files, HTTP_SPILL_TOTAL_MAX);
     http->started_ns = tw_clock_ns();
     http->loops = tw_alloc_zero(http->options.loops, sizeof http->loops[0]);
     http->loop_count = http->loops ? http->options.loops : 0;
@@ -133,6 +135,8 @@ void tw_http_free(struct tw_http *http) {
     http_allow_done(&http->hosts);
     http_allow_done(&http->origins);
     http_peers_free(http->peers);
+    http_shares_done(&http->bodies);
+    http_shares_done(&http->files);
     tw_cond_done(&http->orphaned);
     tw_cond_done(&http->empty);
     tw_lock_done(&http->journal.lock);

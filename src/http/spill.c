@@ -73,12 +73,9 @@ static void run_task(struct tw_task *task) {
 // Hands the filled block over; the next one begins.
 static bool push(struct http_exchange *x, struct tw_error *err) {
     struct http_spill *spill = &x->spill;
-    struct tw_counter *total = &x->loop->http->spilled_bytes;
     spill->is_open = true;
-    if (!tw_counter_add_below(total, (int64_t)x->body.len, HTTP_SPILL_TOTAL_MAX))
-        return tw_fail(err, TW_ERR_CAPACITY,
-                       "request bodies of %lld bytes lie on disk already; try again later",
-                       (long long)HTTP_SPILL_TOTAL_MAX);
+    if (!http_shares_take(&x->loop->http->files, x->caller.tenant, (int64_t)x->body.len, err))
+        return tw_wrap(err, "on disk");
     spill->charged += (int64_t)x->body.len;
     spill->writing = x->body;
     tw_buf_init(&x->body, spill->writing.max);
@@ -171,7 +168,7 @@ void http_spill_clean(struct http_exchange *x) {
     if (spill->fd >= 0)
         close(spill->fd);
     tw_buf_done(&spill->writing);
-    tw_counter_add(&x->loop->http->spilled_bytes, -spill->charged);
+    http_shares_give(&x->loop->http->files, x->caller.tenant, spill->charged);
     http_spill_init(spill);
 }
 

@@ -38,7 +38,7 @@ void http_stream_init(struct http_stream *stream) {
 
 void http_stream_clean(struct http_exchange *x) {
     struct http_stream *stream = &x->stream;
-    tw_counter_add(&x->loop->http->body_bytes, -stream->charged);
+    http_shares_give(&x->loop->http->bodies, x->caller.tenant, stream->charged);
     stream->charged = 0;
     tw_buf_done(&stream->pending);
     stream->posted = stream->ended = stream->failed = stream->gone = stream->waits = false;
@@ -61,8 +61,9 @@ void http_stream_begin(struct http_exchange *x) {
 bool http_stream_write(struct http_exchange *x, struct tw_span bytes) {
     struct http_stream *stream = &x->stream;
     TW_LOCK_SCOPE(&stream->lock);
+    struct tw_error ignored = {};
     if (stream->gone ||
-        !tw_counter_add_below(&x->loop->http->body_bytes, (int64_t)bytes.len, HTTP_BODY_TOTAL_MAX))
+        !http_shares_take(&x->loop->http->bodies, x->caller.tenant, (int64_t)bytes.len, &ignored))
         return false;
     stream->charged += (int64_t)bytes.len;
     if (!tw_buf_append(&stream->pending, bytes.data, bytes.len))
@@ -96,7 +97,7 @@ bool http_stream_abort(struct http_exchange *x) {
 // Gives `bytes` back to the total.
 static void discharge(struct http_exchange *x, int64_t bytes) {
     x->stream.charged -= bytes;
-    tw_counter_add(&x->loop->http->body_bytes, -bytes);
+    http_shares_give(&x->loop->http->bodies, x->caller.tenant, bytes);
 }
 
 static bool take_locked(struct http_exchange *x, bool *ret_ended) {
