@@ -13,6 +13,7 @@
 // wakes a sleeper. A guest that runs is watched by way of its thread (runner.c), a parked one by a timer of its
 // own; neither's end passes while it is being stopped, hence a closed page is always this call's.
 
+#include "engine/host_cuda.h"
 #include "engine/internal.h"
 
 wasm_trap_t *engine_stop_trap(void) {
@@ -265,6 +266,7 @@ static void end_guest(struct engine_call *call) {
     call->future = NULL;
     struct engine_instance *instance = call->instance;
     if (instance->gpu) {
+        engine_cuda_take_prints(instance);
         struct tw_gpu_usage usage;
         tw_gpu_context_usage(instance->gpu, &usage);
         call->invoke->times.kernel_ns = usage.kernel_ns - instance->kernel_ns_before;
@@ -328,19 +330,36 @@ static bool park(struct engine_call *call) {
     return false;
 }
 
-// Runs the guest until it ended (true) or is parked (false).
-static bool run(struct engine_call *call) {
+// Runs the guest until it returns (true) or waits.
+static bool poll_guest(struct engine_call *call) {
     struct engine_runner *runner = engine_runner_own();
+    engine_reset_watch(call->instance);
+    engine_runner_enter(runner, call);
+    bool has_returned = wasmtime_call_future_poll(call->future);
+    engine_runner_leave(runner);
+    int64_t now_ns = tw_clock_ns();
+    if (!runner->was_managed) // else the watch has charged it
+        tw_account_charge_cpu(call->invoke->account, (uint64_t)(now_ns - call->entered_ns));
+    call->entered_ns = call->invoke->times.ended_ns = now_ns;
+    return has_returned;
+}
+
+// Whether the kernels that a guest left running and that print have ended too: what they print belongs to its call.
+// Other kernels are stopped with it, and so are those of a guest that failed; those of an instance that is kept go on.
+static bool drain(struct engine_call *call) {
+    bool failed = (call->trap || call->error) && !call->exited;
+    if (!call->instance->gpu || failed || tw_flag_is_raised(&call->stopping) || call->invoke->instance)
+        return true;
+    bool is_over = engine_cuda_drain(call);
+    call->invoke->times.ended_ns = tw_clock_ns();
+    return is_over;
+}
+
+// Goes on until the call has ended (true) or is parked (false).
+static bool run(struct engine_call *call) {
     for (;;) {
-        engine_reset_watch(call->instance);
-        engine_runner_enter(runner, call);
-        bool is_over = wasmtime_call_future_poll(call->future);
-        engine_runner_leave(runner);
-        int64_t now_ns = tw_clock_ns();
-        if (!runner->was_managed) // else the watch has charged it
-            tw_account_charge_cpu(call->invoke->account, (uint64_t)(now_ns - call->entered_ns));
-        call->entered_ns = call->invoke->times.ended_ns = now_ns;
-        if (is_over) {
+        call->draining = call->draining || poll_guest(call);
+        if (call->draining && drain(call)) {
             end_guest(call);
             return true;
         }

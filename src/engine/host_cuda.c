@@ -259,6 +259,15 @@ void engine_cuda_take_prints(struct engine_instance *instance) {
     tw_gpu_log_take(instance->gpu, &instance->call->invoke->stderr_text);
 }
 
+bool engine_cuda_drain(struct engine_call *call) {
+    call->wait.waiter = (struct tw_gpu_waiter){.notify = notify};
+    engine_call_arm(call, NULL);
+    if (tw_gpu_wait_prints(call->instance->gpu, &call->wait.waiter) == TW_GPU_PENDING)
+        return false;
+    engine_call_disarm(call);
+    return true;
+}
+
 static void finish_waiter(struct engine_call *call, wasmtime_val_raw_t *result) {
     const struct tw_error *error = &call->wait.waiter.error;
     span_end(call, error->code);

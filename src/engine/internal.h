@@ -297,6 +297,7 @@ struct engine_call {
     bool on_caller;     // runs on the thread that asked, not on workers
     bool exited;        // proc_exit
     bool yielding;      // waits for nothing: goes to the queue's end
+    bool draining;      // its guest has returned, kernels that print have not
     const struct tw_signature *signature;
     wasmtime_call_future_t *future;
     wasm_trap_t *trap;
@@ -371,6 +372,8 @@ const struct engine_import *engine_imports(uint32_t *ret_count);
 [[nodiscard]] bool engine_check_imports(const struct tw_wasm *wasm, struct tw_error *err);
 // The wasi_cuda code of an error.
 int engine_cuda_code(enum tw_code code);
+// For a call whose guest has returned: false when kernels that print still run; it is woken to ask again.
+bool engine_cuda_drain(struct engine_call *call);
 #define HOST(module, name, signature, handler, may_suspend)                                                  \
     wasm_trap_t *handler(struct engine_instance *instance,                                                   \
                          wasmtime_val_raw_t *args); // again for rows that share one

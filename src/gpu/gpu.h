@@ -170,6 +170,8 @@ enum tw_gpu_progress tw_gpu_sync(struct tw_gpu_context *context, int64_t stream,
 // The same, but leaves the launches' errors to sync.
 enum tw_gpu_progress tw_gpu_wait(struct tw_gpu_context *context, int64_t stream, struct tw_gpu_waiter *waiter,
                                  struct tw_error *err);
+// Waits for what will print, if anything does; DONE or, with PENDING, `waiter` hears when to ask again.
+enum tw_gpu_progress tw_gpu_wait_prints(struct tw_gpu_context *context, struct tw_gpu_waiter *waiter);
 // Stops whatever the context runs (deadline, cancel); the launches end with CUDA_LAUNCH_FAILED. Any thread.
 void tw_gpu_cancel(struct tw_gpu_context *context);
 

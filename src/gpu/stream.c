@@ -373,6 +373,19 @@ enum tw_gpu_progress tw_gpu_wait(struct tw_gpu_context *context, int64_t stream,
     return wait_for(context, stream, false, waiter, err);
 }
 
+enum tw_gpu_progress tw_gpu_wait_prints(struct tw_gpu_context *context, struct tw_gpu_waiter *waiter) {
+    TW_LOCK_SCOPE(&context->lock);
+    for (struct gpu_job *job = context->jobs; job; job = job->next) {
+        if (!job->code->parts.info.prints)
+            continue;
+        context->sync_waiter = waiter;
+        context->sync_stream = job->stream;
+        context->sync_takes_errors = false;
+        return TW_GPU_PENDING;
+    }
+    return TW_GPU_DONE;
+}
+
 void tw_gpu_cancel(struct tw_gpu_context *context) {
     struct gpu_watch *watch = context->gpu->watch;
     {

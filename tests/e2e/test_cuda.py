@@ -152,6 +152,23 @@ def test_what_a_kernel_prints_is_told_with_the_answer_of_a_job(shared, cuda):
     assert sorted(told["stderr"].split()) == ["<0>", "<1>"], told
 
 
+def test_what_a_kernel_prints_is_told_though_nobody_waits_for_it(shared, cuda):
+    """The kernel runs for longer than the guest: the call ends when both have."""
+    busy = "    mov.u32 %r3, 3000000;\nWAIT:\n    sub.u32 %r3, %r3, 1;\n    st.local.u32 [stack+4], %r3;\n    setp.ne.u32 %p1, %r3, 0;\n    @%p1 bra WAIT;\n"
+    text = PRINTF.replace("    st.local.u32 [stack], %r1;", busy + "    st.local.u32 [stack], %r1;")
+    reply = shared.client.request("POST", "/functions/cuda/invoke-async?export=leave_running", text, {"Content-Type": "text/plain"})
+    job = reply.json()["job_id"]
+    told = eventually(lambda: (t := shared.client.get(f"/jobs/{job}").json())["state"] == "done" and t, what="the job's end")
+    assert sorted(told["stderr"].split()) == ["<0>", "<1>"], told
+
+
+def test_a_guest_that_leaves_an_endless_kernel_running_ends_at_its_deadline(shared, cuda):
+    endless = PRINTF.replace("    mov.u64 %d1, stack;", "FOREVER: setp.lt.u32 %p1, %r1, 1000;\n    @%p1 bra FOREVER;\n    mov.u64 %d1, stack;")
+    reply = shared.client.raw("cuda", endless.encode(), "leave_running", headers={"X-TensorWasm-Deadline-Ms": "300"})
+    assert (reply.status, reply.kind) == (504, "invoke_timeout"), reply
+    still_works(cuda)
+
+
 def test_a_misaligned_access_fails_or_works(cuda):
     assert code_of(cuda("run", kernel("    add.u64 %d2, %d1, 1;\n    ld.global.u32 %r5, [%d2];\n    st.global.u32 [%d1], %r5;"))) in (0, -5)
 
