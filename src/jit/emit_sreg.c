@@ -22,14 +22,24 @@ static LLVMValueRef lane_mask(struct jit_emit *e, uint32_t sreg) {
     return LLVMConstVector(parts, e->lanes);
 }
 
-// The cycle counter, for %clock and %globaltimer alike: monotonic on one core, less than a nanosecond a tick on most
-// machines.
 static LLVMValueRef cycles(struct jit_emit *e) {
     return jit_intrinsic(e, "llvm.readcyclecounter", NULL, 0, NULL, 0);
 }
 
+// The wall clock in nanoseconds, from the cycle counter and what the frame says of it.
+static LLVMValueRef nanoseconds(struct jit_emit *e) {
+    LLVMTypeRef word = jit_int(e, 64), wide = jit_int(e, 128);
+    LLVMValueRef since = jit_frame_field(e, offsetof(struct tw_kernel_frame, time_ticks), word, ""),
+                 start = jit_frame_field(e, offsetof(struct tw_kernel_frame, time_ns), word, ""),
+                 scale = jit_frame_field(e, offsetof(struct tw_kernel_frame, time_scale), word, "");
+    LLVMValueRef ticks = LLVMBuildZExt(e->b, LLVMBuildSub(e->b, cycles(e), since, ""), wide, "");
+    LLVMValueRef product = LLVMBuildMul(e->b, ticks, LLVMBuildZExt(e->b, scale, wide, ""), "");
+    LLVMValueRef passed = LLVMBuildLShr(e->b, product, LLVMConstInt(wide, 32, false), "");
+    return LLVMBuildAdd(e->b, start, LLVMBuildTrunc(e->b, passed, word, ""), "");
+}
+
 static LLVMValueRef clock_part(struct jit_emit *e, uint32_t sreg) {
-    LLVMValueRef now = cycles(e);
+    LLVMValueRef now = sreg >= TW_KIR_GLOBALTIMER ? nanoseconds(e) : cycles(e);
     if (sreg == TW_KIR_CLOCK64 || sreg == TW_KIR_GLOBALTIMER)
         return now;
     if (sreg == TW_KIR_CLOCK_HI || sreg == TW_KIR_GLOBALTIMER_HI)

@@ -106,7 +106,7 @@ struct jit_code {
     uint64_t *loud;           // registers that may hold a signalling NaN (quiet.c)
     struct jit_layout layout;
     bool turns; // warps of a block run in turn from barrier to barrier: there are several of them
-    bool uses_warp_ops, uses_barriers, uses_atomics, needs_param_copy, named_barriers, prints;
+    bool uses_warp_ops, uses_barriers, uses_atomics, needs_param_copy, named_barriers, prints, tells_time;
     bool reduces; // has bar.red
 };
 

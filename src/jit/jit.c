@@ -55,6 +55,8 @@ static void note_uses(struct jit_code *code) {
                 note_barrier(code, inst, &first);
             code->needs_param_copy |= inst->op == TW_KIR_PARAMADDR;
             code->prints |= inst->op == TW_KIR_PRINTF;
+            code->tells_time |= inst->op == TW_KIR_SREG && inst->index >= TW_KIR_GLOBALTIMER &&
+                                inst->index <= TW_KIR_GLOBALTIMER_HI;
             code->reduces |= inst->op == TW_KIR_BARRED;
             code->named_barriers |= inst->op == TW_KIR_NANOSLEEP; // others pass barriers at other times
         }
@@ -131,6 +133,7 @@ static void fill_info(const struct jit_code *code, uint64_t spill_bytes, bool gu
     info->uses_atomics = code->uses_atomics;
     info->needs_param_copy = code->needs_param_copy;
     info->prints = code->prints;
+    info->tells_time = code->tells_time;
     info->guesses = guesses;
     info->whole_lanes = (uint16_t)jit_whole_lanes(code);
     info->globals_bytes = code->layout.globals_bytes;

@@ -96,7 +96,8 @@ static bool flags_good(const uint8_t *info) {
     static const size_t flags[] = {
         offsetof(struct tw_kernel_info, uses_warp_ops), offsetof(struct tw_kernel_info, uses_barriers),
         offsetof(struct tw_kernel_info, uses_atomics),  offsetof(struct tw_kernel_info, needs_param_copy),
-        offsetof(struct tw_kernel_info, prints),        offsetof(struct tw_kernel_info, guesses)};
+        offsetof(struct tw_kernel_info, prints),        offsetof(struct tw_kernel_info, guesses),
+        offsetof(struct tw_kernel_info, tells_time)};
     for (size_t i = 0; i < TW_COUNT(flags); i++)
         if (info[flags[i]] > 1)
             return false;

@@ -18,7 +18,7 @@
 
 // Offsets are baked into compiled code: a change needs a new TW_KERNEL_ABI. All host pointers point outside
 // any arena.
-enum { TW_KERNEL_ABI = 4 };
+enum { TW_KERNEL_ABI = 5 };
 struct tw_kernel_frame;
 
 // The exact version of a kernel: takes one warp up where the fast version guessed wrong (`state`), and runs it to its
@@ -50,6 +50,9 @@ struct tw_kernel_frame {
     uint64_t shared_limit;           // 120 bytes of the shared window (static + dynamic)
     struct tw_kernel_prints *prints; // 128 this worker's, private host memory (NULL unless info->prints)
     tw_kernel_exact exact;           // 136 of this variant (NULL unless info->guesses)
+    // Only where info->tells_time: the wall clock was time_ns when the cycle counter was time_ticks, and a tick is
+    // time_scale / 2^32 ns.
+    uint64_t time_ticks, time_ns, time_scale; // 144, 152, 160
 };
 
 // What a kernel prints: records that the worker formats after each run. Kernel code adds a record as a whole,
@@ -116,6 +119,7 @@ struct tw_kernel_info {
     bool needs_param_copy;
     bool prints;            // has printf
     bool guesses;           // may ask for its exact version
+    bool tells_time;        // reads %globaltimer
     uint16_t whole_lanes;   // blocks of so many threads and less gain by running as one vector; 0: none
     uint64_t globals_bytes; // module variables: size, then image and relocations below
     uint32_t globals_align;

@@ -5,6 +5,8 @@
 // lower function in inst_*.c). It works in one pass over the text; only branch targets wait for their labels.
 #pragma once
 
+#include <stdarg.h>
+
 #include "kernel/kernel.h"
 #include "kernel/limits.h"
 #include "ptx/limits.h"
@@ -202,6 +204,8 @@ ptx_skip_line(struct ptx_parser *parser); // drops the rest of the line that `to
                                             const char *format, ...);
 [[gnu::format(printf, 3, 4)]] bool ptx_fail_quota(struct ptx_parser *parser, const struct ptx_token *at,
                                                   const char *format, ...);
+// One line, whatever the text that it quotes holds.
+[[gnu::format(printf, 3, 0)]] void ptx_message(char *out, size_t size, const char *format, va_list args);
 bool ptx_fail_expected(struct ptx_parser *parser, const char *expected); // "expected …, found '…'"
 bool ptx_fail_memory(struct ptx_parser *parser);
 static inline bool ptx_is(const struct ptx_parser *parser, char punct) {

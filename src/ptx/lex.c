@@ -6,8 +6,6 @@
 
 #include "internal.h"
 
-#include <stdarg.h>
-
 enum { START = 1, PART = 2, DIGIT = 4, HEX = 8, SPACE = 16 };
 
 static const uint8_t classes[256] = {
@@ -30,11 +28,18 @@ static bool is_class(const struct ptx_parser *parser, const char *at, unsigned c
     return at < parser->end && (classes[(uint8_t)*at] & class_bits) != 0;
 }
 
+void ptx_message(char *out, size_t size, const char *format, va_list args) {
+    vsnprintf(out, size, format, args);
+    for (char *at = out; *at; at++)
+        if ((uint8_t)*at < ' ')
+            *at = ' ';
+}
+
 [[gnu::format(printf, 4, 0)]] static bool fail_at(struct ptx_parser *parser, enum tw_code code,
                                                   const struct ptx_token *at, const char *format,
                                                   va_list args) {
     char text[200];
-    vsnprintf(text, sizeof text, format, args);
+    ptx_message(text, sizeof text, format, args);
     return tw_fail(parser->err, code, "line %u, column %u: %s", at->line, at->column, text);
 }
 

@@ -6,8 +6,6 @@
 
 #include "internal.h"
 
-#include <stdarg.h>
-
 static bool note(struct ptx_parser *parser, struct tw_kir_function *function, const struct ptx_token *at,
                  const char *text) {
     if (function->refusal)
@@ -20,7 +18,7 @@ bool ptx_refuse(struct ptx_parser *parser, const struct ptx_token *at, const cha
     char text[200];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    ptx_message(text, sizeof text, format, args);
     va_end(args);
     if (parser->scope > 0)
         parser->refused = note(parser, ptx_current(parser), at, text);

@@ -169,6 +169,28 @@ def test_a_guest_that_leaves_an_endless_kernel_running_ends_at_its_deadline(shar
     still_works(cuda)
 
 
+def test_the_global_timer_is_the_wall_clock_in_nanoseconds(cuda):
+    """A kernel that waits until 20 ms of it have passed takes so long, and the time is now."""
+    body = """    mov.u64 %d5, %globaltimer;
+    st.global.u32 [%d2], %r1;
+    setp.ne.u32 %p1, %r1, 0;
+    @%p1 ret;
+    st.global.u64 [%d1], %d5;
+    add.u64 %d6, %d5, 20000000;
+WAIT:
+    mov.u64 %d7, %globaltimer;
+    setp.lt.u64 %p2, %d7, %d6;
+    @%p2 bra WAIT;
+    mov.u32 %r5, %globaltimer_lo;
+    st.global.u32 [%d1+8], %r5;"""
+    before, start = time.time_ns(), time.monotonic()
+    words = words_of(cuda("run", kernel(body)))
+    after = time.time_ns()
+    told = words[0] | words[1] << 32
+    assert time.monotonic() - start > 0.019 and before - 10**9 < told < after + 10**9
+    assert 20_000_000 <= (words[2] - words[0]) % 2**32 < after - before + 10**9
+
+
 def test_a_misaligned_access_fails_or_works(cuda):
     assert code_of(cuda("run", kernel("    add.u64 %d2, %d1, 1;\n    ld.global.u32 %r5, [%d2];\n    st.global.u32 [%d1], %r5;"))) in (0, -5)
 

@@ -53,6 +53,7 @@ static bool cpu_open(struct tw_gpu_device *device, const struct tw_gpu_options *
     struct cpu_device *cpu = tw_alloc_zero(1, sizeof(*cpu));
     if (!cpu)
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for the CPU device");
+    cpu_time_begin();
     unsigned cores = count_cores();
     cpu->threads = options->cpu_threads      ? options->cpu_threads
                    : cores < CPU_THREADS_MAX ? cores

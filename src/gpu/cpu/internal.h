@@ -58,6 +58,9 @@ enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct 
 // What kernels find as frame->exact: asks for the exact version, and goes there.
 uint32_t cpu_exact(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t ctaid_y, uint32_t ctaid_z,
                    uint32_t warp, uint32_t tid_x, uint32_t tid_y, uint32_t tid_z, uint32_t state);
+// time.c: what a frame says of the time; the moment that it counts from is that of the first `begin`.
+void cpu_time_begin(void);
+void cpu_time_fill(struct tw_kernel_frame *frame);
 void cpu_describe_fault(const struct gpu_job *job, enum cpu_outcome outcome, const struct cpu_fault *fault,
                         uint64_t line, struct tw_error *ret_error);
 

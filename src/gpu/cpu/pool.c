@@ -82,6 +82,8 @@ static void fill_frame(const struct gpu_runner *runner, const struct gpu_job *jo
     frame->fault_site = 0;
     const struct gpu_code *exact = gpu_code_exact(job->code);
     frame->exact = exact ? gpu_exact_entry(exact) : cpu_exact;
+    if (job->code->parts.info.tells_time)
+        cpu_time_fill(frame);
     frame->prints = NULL;
     if (job->code->parts.info.prints) { // behind the registers
         frame->prints =

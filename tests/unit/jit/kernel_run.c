@@ -252,6 +252,8 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
                                     .spill = rig->spill,
                                     .prints = &rig->prints,
                                     .exact = k->exact,
+                                    .time_ns = 1'000,
+                                    .time_scale = UINT64_C(1) << 31,
                                     .dynamic_shared = dynamic_shared,
                                     .worker_count = 1,
                                     .shared_limit = shared};

@@ -261,7 +261,7 @@ static const struct form runs[] = {
      "%r2.b0000, %r3;",
      NULL, 80},
     // control
-    {"@%p1 bra L; bra.uni L; L: pmevent 3; @%p2 trap; @%p3 brkpt; @%p4 exit;", NULL, 80},
+    {"@%p1 bra L; bra.uni L; L: pmevent 3; pmevent.mask 0x8001; @%p2 trap; @%p3 brkpt; @%p4 exit;", NULL, 80},
 };
 
 // The first `{a,b,…}` of a form taken in turn, which is no operand's braces: those have a blank or no comma behind.

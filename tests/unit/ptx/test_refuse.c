@@ -116,6 +116,12 @@ TW_TEST("refusals are printed and read back, and such a kernel is not compiled")
     tw_arena_done(&arena);
 }
 
+TW_TEST("a reason is one line, however the instruction is written") {
+    parse(HEAD ".entry k() { frob\n.much/*\n*/.u32 5; ret; }\n");
+    refused("k", "unknown instruction 'frob .much/* */.u32'");
+    tw_arena_done(&arena);
+}
+
 TW_TEST("statements that do not end are errors of the whole text, whatever they name") {
     static const char *const texts[] = {"frobnicate.u32 5 }", "frobnicate {1, 2;", "tex.2d \x01;",
                                         "frobnicate"};
