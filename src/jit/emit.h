@@ -194,6 +194,9 @@ LLVMValueRef jit_frame_field(struct jit_emit *e, size_t offset, LLVMTypeRef type
 LLVMValueRef jit_shuffle(struct jit_emit *e, LLVMValueRef a, LLVMValueRef b, const unsigned *indices,
                          unsigned n);
 
+// The parts of `each` elements one behind the other: in pairs, so that LLVM sees concatenations. Spoils `parts`.
+LLVMValueRef jit_concatenate(struct jit_emit *e, LLVMValueRef *parts, unsigned count, unsigned each);
+
 // Of varying addresses, where groups of lanes are together (emit_group.c). False: they are not, or not all
 // lanes take part.
 bool jit_load_groups(struct jit_emit *e, const struct tw_kir_inst *inst);
@@ -229,6 +232,8 @@ void jit_set_target(LLVMModuleRef module);
 // Verifies, optimises and emits the module into `out`: an object, assembly or LLVM's text.
 [[nodiscard]] bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *out,
                               struct tw_error *err);
+// Scatters of few lanes that are known become stores of these (sparse.c). False: there are none.
+bool jit_store_sparse(LLVMModuleRef module);
 // INTERNAL unless every symbol of the ELF object is defined in it and every relocation is of a kind the
 // loader takes.
 // Before code is generated for AVX-512 (fence.c).
@@ -238,7 +243,16 @@ void jit_fence_logic(LLVMModuleRef module);
 // ---- emission, one file a topic; false with CUDA_MALFORMED_PTX for what is not supported ----
 [[nodiscard]] bool jit_emit_kernel(struct jit_emit *e);
 [[nodiscard]] bool jit_emit_blocks(struct jit_emit *e); // flow.c: all blocks of the thread's code
-void jit_jump(struct jit_emit *e, uint32_t block); // flow.c: ends the LLVM block by the terminator of `block`
+[[nodiscard]] bool jit_jump(struct jit_emit *e,
+                            uint32_t block); // flow.c: ends the LLVM block by the terminator of `block`
+// prefix.c: a comparison whose lanes are known from a count. After begin the builder is where the lanes must be compared
+// one by one, and end takes the mask made there. False: it is not such a one.
+struct jit_prefix {
+    LLVMValueRef words[JIT_MAX_LANES / 64];
+    LLVMBasicBlockRef from, done;
+};
+bool jit_prefix_begin(struct jit_emit *e, const struct tw_kir_inst *inst, struct jit_prefix *ret);
+LLVMValueRef jit_prefix_end(struct jit_emit *e, const struct jit_prefix *s, LLVMValueRef mask);
 // agree.c: whether scalars can tell that all lanes, all W of them there, take the varying branch of `block` the
 // same way: i1 for all true and for all false. Hints are noted behind each instruction.
 [[nodiscard]] bool jit_hints_build(struct jit_emit *e);

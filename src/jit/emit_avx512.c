@@ -60,17 +60,6 @@ static LLVMValueRef one_piece(struct jit_emit *e, const struct machine_op *op, c
     return jit_intrinsic(e, name, NULL, 0, args, n);
 }
 
-static LLVMValueRef join(struct jit_emit *e, LLVMValueRef *parts, unsigned count, unsigned lanes) {
-    unsigned indices[2 * JIT_MAX_LANES];
-    for (; count > 1; count /= 2, lanes *= 2) {
-        for (unsigned i = 0; i < 2 * lanes; i++)
-            indices[i] = i;
-        for (unsigned i = 0; i < count / 2; i++)
-            parts[i] = jit_shuffle(e, parts[2 * i], parts[2 * i + 1], indices, 2 * lanes);
-    }
-    return parts[0];
-}
-
 static LLVMValueRef apply(struct jit_emit *e, const struct machine_op *op, const LLVMValueRef *sources,
                           unsigned count) {
     struct piece p = piece_of(sources[0]);
@@ -83,7 +72,7 @@ static LLVMValueRef apply(struct jit_emit *e, const struct machine_op *op, const
         parts[k] = one_piece(e, op, cuts, count, p);
     }
     return lanes == 1 ? LLVMBuildExtractElement(e->b, parts[0], jit_i32(e, 0), "")
-                      : join(e, parts, pieces, p.lanes);
+                      : jit_concatenate(e, parts, pieces, p.lanes);
 }
 
 static LLVMValueRef table_like(struct jit_emit *e, LLVMValueRef v, uint32_t entries) {

@@ -57,18 +57,6 @@ static LLVMValueRef pointer_of(const struct grouped *g, const struct tw_kir_inst
     return fixed && group ? LLVMBuildGEP2(e->b, jit_int(e, 8), pointer, &at, 1, "") : pointer;
 }
 
-// The parts one behind the other: in pairs, so that LLVM sees concatenations.
-static LLVMValueRef concatenate(struct jit_emit *e, LLVMValueRef *parts, unsigned count, unsigned each) {
-    unsigned indices[4 * JIT_MAX_LANES];
-    for (; count > 1; count /= 2, each *= 2) {
-        for (unsigned k = 0; k < 2 * each; k++)
-            indices[k] = k;
-        for (unsigned i = 0; i < count / 2; i++)
-            parts[i] = jit_shuffle(e, parts[2 * i], parts[2 * i + 1], indices, 2 * each);
-    }
-    return parts[0];
-}
-
 static LLVMValueRef load(const struct grouped *g, LLVMTypeRef type, LLVMValueRef pointer) {
     LLVMValueRef value = LLVMBuildLoad2(g->e->b, type, pointer, "");
     LLVMSetAlignment(value, 1);
@@ -92,7 +80,7 @@ static void load_rows(const struct grouped *g, const struct tw_kir_inst *inst) {
     LLVMTypeRef type = LLVMVectorType(g->element, steps * g->count);
     for (unsigned i = 0; i < loads; i++)
         parts[i] = load(g, type, pointer_of(g, inst, i));
-    LLVMValueRef all = concatenate(e, parts, loads, steps * g->count);
+    LLVMValueRef all = jit_concatenate(e, parts, loads, steps * g->count);
     for (unsigned lane = 0; lane < e->lanes; lane++) {
         unsigned group = lane / g->lanes % g->groups, in_group = lane % g->lanes;
         at[lane] = (g->shape.stride == 0 ? group : group * g->lanes + in_group) * g->count;
@@ -114,7 +102,7 @@ static void load_splats(const struct grouped *g, const struct tw_kir_inst *inst)
             LLVMValueRef pointer = LLVMBuildGEP2(e->b, jit_int(e, 8), pointers[k], &at, 1, "");
             parts[k] = jit_splat_n(e, load(g, g->element, pointer), lanes);
         }
-        jit_write(e, inst, i, concatenate(e, parts, g->groups, lanes),
+        jit_write(e, inst, i, jit_concatenate(e, parts, g->groups, lanes),
                   (struct jit_shape){.kind = JIT_VARYING});
     }
 }

@@ -181,12 +181,12 @@ static void count_up_rows(struct jit_emit *e, const struct skeleton *s) {
                    s->tid_base[2]);
 }
 
-static void emit_after_warp(struct jit_emit *e, struct skeleton *s) {
-    LLVMPositionBuilderAtEnd(e->b, e->warp_end);
-    if (e->code->turns)
-        jit_emit_state_store(e, s->alive);
-    LLVMBuildBr(e->b, s->warp_next);
-    LLVMPositionBuilderAtEnd(e->b, s->warp_next);
+// A whole block in one vector has one warp: all thread numbers are constants.
+static void next_warp(struct jit_emit *e, struct skeleton *s) {
+    if (e->lanes > TW_KERNEL_TURNS_MAX) {
+        LLVMBuildBr(e->b, s->round_end);
+        return;
+    }
     LLVMValueRef next = LLVMBuildAdd(e->b, load(e, e->warp), jit_i32(e, 1), "");
     LLVMBuildStore(e->b, next, e->warp);
     if (e->code->variant.x_multiple == e->lanes)
@@ -195,6 +195,15 @@ static void emit_after_warp(struct jit_emit *e, struct skeleton *s) {
         count_up_rows(e, s);
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, next, e->warp_count, ""), s->warp_head,
                     s->round_end);
+}
+
+static void emit_after_warp(struct jit_emit *e, struct skeleton *s) {
+    LLVMPositionBuilderAtEnd(e->b, e->warp_end);
+    if (e->code->turns)
+        jit_emit_state_store(e, s->alive);
+    LLVMBuildBr(e->b, s->warp_next);
+    LLVMPositionBuilderAtEnd(e->b, s->warp_next);
+    next_warp(e, s);
     LLVMPositionBuilderAtEnd(e->b, s->round_end);
     if (e->code->turns)
         jit_emit_round_end(e, load(e, s->alive), s->round_head, s->block_next);

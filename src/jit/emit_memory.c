@@ -125,16 +125,60 @@ static LLVMValueRef masked_call(struct jit_emit *e, const char *name, LLVMTypeRe
     return LLVMBuildCall2(e->b, type, callee, all, n, "");
 }
 
+static LLVMValueRef load_masked(struct jit_emit *e, LLVMValueRef pointer, LLVMValueRef mask,
+                                LLVMTypeRef type) {
+    LLVMTypeRef overloads[2] = {type, LLVMTypeOf(pointer)};
+    LLVMValueRef args[3] = {pointer, mask, LLVMConstNull(type)};
+    return masked_call(e, "llvm.masked.load", overloads, args, 3, 0);
+}
+
+// Long vectors under a mask are loaded and stored in pieces as long as a mask in a register, and only those that have
+// lanes: an access without a lane costs as much as others, and a hundred times as much where it meets a page that is not
+// there.
+enum { PIECE_LANES = 64 };
+
+static LLVMValueRef piece(struct jit_emit *e, LLVMValueRef value, unsigned k, unsigned count) {
+    unsigned indices[4 * PIECE_LANES];
+    for (unsigned i = 0; i < count; i++)
+        indices[i] = k * count + i;
+    return jit_shuffle(e, value, NULL, indices, count);
+}
+
+// Runs what follows only where piece `k` has a lane; returns where to go on.
+static LLVMBasicBlockRef begin_piece(struct jit_emit *e, unsigned k) {
+    LLVMBasicBlockRef some = jit_block_new(e, "some"), on = jit_block_new(e, "on");
+    LLVMValueRef lanes =
+        LLVMBuildBitCast(e->b, piece(e, e->active, k, PIECE_LANES), jit_int(e, PIECE_LANES), "");
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, lanes, jit_i64(e, 0), ""), some, on);
+    LLVMPositionBuilderAtEnd(e->b, some);
+    return on;
+}
+
+static LLVMValueRef load_pieces(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
+    unsigned pieces = e->lanes / PIECE_LANES, count = PIECE_LANES * a->count;
+    LLVMTypeRef type = LLVMVectorType(a->element, count);
+    LLVMValueRef parts[JIT_MAX_LANES / PIECE_LANES], mask = repeat_mask(e, a->count);
+    for (unsigned k = 0; k < pieces; k++) {
+        LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), on = begin_piece(e, k),
+                          some = LLVMGetInsertBlock(e->b);
+        LLVMValueRef loaded =
+            load_masked(e, step(e, pointer, (uint64_t)k * count * a->bytes), piece(e, mask, k, count), type);
+        end_some(e, on);
+        parts[k] = LLVMBuildPhi(e->b, type, "");
+        LLVMAddIncoming(parts[k], (LLVMValueRef[]){LLVMConstNull(type), loaded},
+                        (LLVMBasicBlockRef[]){before, some}, 2);
+    }
+    return jit_concatenate(e, parts, pieces, count);
+}
+
 static LLVMValueRef load_vector(struct jit_emit *e, const struct access *a, LLVMValueRef pointer,
                                 LLVMTypeRef type) {
-    if (e->active_full) {
-        LLVMValueRef value = LLVMBuildLoad2(e->b, type, pointer, "");
-        LLVMSetAlignment(value, 1);
-        return value;
-    }
-    LLVMTypeRef overloads[2] = {type, LLVMTypeOf(pointer)};
-    LLVMValueRef args[3] = {pointer, repeat_mask(e, a->count), LLVMConstNull(type)};
-    return masked_call(e, "llvm.masked.load", overloads, args, 3, 0);
+    if (!e->active_full)
+        return e->lanes > PIECE_LANES ? load_pieces(e, a, pointer)
+                                      : load_masked(e, pointer, repeat_mask(e, a->count), type);
+    LLVMValueRef value = LLVMBuildLoad2(e->b, type, pointer, "");
+    LLVMSetAlignment(value, 1);
+    return value;
 }
 
 // Where a loop leaps over what lies next to this warp's, asks for what the warp after the next will read: by then it has
@@ -226,15 +270,32 @@ static LLVMValueRef interleave(struct jit_emit *e, const struct access *a) {
     return a->count == 1 ? part[0] : jit_shuffle(e, part[0], NULL, indices, n);
 }
 
+static void store_masked(struct jit_emit *e, LLVMValueRef value, LLVMValueRef pointer, LLVMValueRef mask) {
+    LLVMTypeRef overloads[2] = {LLVMTypeOf(value), LLVMTypeOf(pointer)};
+    LLVMValueRef args[3] = {value, pointer, mask};
+    (void)masked_call(e, "llvm.masked.store", overloads, args, 3, 1);
+}
+
+static void store_pieces(struct jit_emit *e, const struct access *a, LLVMValueRef value,
+                         LLVMValueRef pointer) {
+    unsigned count = PIECE_LANES * a->count;
+    LLVMValueRef mask = repeat_mask(e, a->count);
+    for (unsigned k = 0; k < e->lanes / PIECE_LANES; k++) {
+        LLVMBasicBlockRef on = begin_piece(e, k);
+        store_masked(e, piece(e, value, k, count), step(e, pointer, (uint64_t)k * count * a->bytes),
+                     piece(e, mask, k, count));
+        end_some(e, on);
+    }
+}
+
 static void store_contiguous(struct jit_emit *e, const struct access *a) {
     LLVMValueRef pointer = pointer_of(e, a->inst, false), value = interleave(e, a);
-    if (e->active_full) {
+    if (e->active_full)
         LLVMSetAlignment(LLVMBuildStore(e->b, value, pointer), 1);
-        return;
-    }
-    LLVMTypeRef overloads[2] = {LLVMTypeOf(value), LLVMTypeOf(pointer)};
-    LLVMValueRef args[3] = {value, pointer, repeat_mask(e, a->count)};
-    (void)masked_call(e, "llvm.masked.store", overloads, args, 3, 1);
+    else if (e->lanes > PIECE_LANES)
+        store_pieces(e, a, value, pointer);
+    else
+        store_masked(e, value, pointer, repeat_mask(e, a->count));
 }
 
 static void store_scatter(struct jit_emit *e, const struct access *a) {

@@ -21,7 +21,8 @@ static LLVMValueRef band(struct jit_emit *e, LLVMValueRef a, uint64_t mask) {
 // The lane each lane reads from, and whether that was in range; as the PTX manual spells it out.
 static LLVMValueRef shuffle_source(struct jit_emit *e, const struct tw_kir_inst *inst,
                                    LLVMValueRef *ret_in_range) {
-    LLVMValueRef lane = lane_ids(e), b = band(e, jit_read(e, &inst->src[1], 32, true), 31),
+    LLVMValueRef all = lane_ids(e), lane = band(e, all, 31),
+                 b = band(e, jit_read(e, &inst->src[1], 32, true), 31),
                  c = jit_read(e, &inst->src[2], 32, true);
     LLVMValueRef clamp = band(e, c, 31),
                  segment = band(e, LLVMBuildLShr(e->b, c, jit_const(LLVMTypeOf(c), 8), ""), 31);
@@ -43,7 +44,8 @@ static LLVMValueRef shuffle_source(struct jit_emit *e, const struct tw_kir_inst 
     }
     bool up = inst->mode == TW_KIR_SHFL_UP;
     *ret_in_range = LLVMBuildICmp(e->b, up ? LLVMIntSGE : LLVMIntSLE, from, most, "");
-    return band(e, LLVMBuildSelect(e->b, *ret_in_range, from, lane, ""), 31);
+    from = band(e, LLVMBuildSelect(e->b, *ret_in_range, from, lane, ""), 31);
+    return LLVMBuildOr(e->b, from, band(e, all, ~UINT64_C(31)), "");
 }
 
 static bool constant_lanes(LLVMValueRef v, unsigned n, unsigned *ret_lanes) {

@@ -220,17 +220,22 @@ static void jump_varying(struct jit_emit *e, uint32_t from, uint64_t *set) {
     go_first(e, set, certain);
 }
 
-// Where the whole warp is here and scalars tell that all its lanes go one way, they go there together; else on.
-static void jump_together(struct jit_emit *e, uint32_t from) {
+// A part of a warp is worth asking scalars about only where masks are long.
+static bool may_agree(const struct jit_emit *e, const struct jit_block *b) {
+    return b->term == JIT_COND && (e->mask_full || e->lanes > TW_KERNEL_TURNS_MAX);
+}
+
+// Where scalars tell that all lanes that are here go one way, they go there together; else on.
+static void jump_together(struct jit_emit *e, uint32_t from, uint64_t *set) {
     const struct jit_block *b = &e->code->blocks[from];
     LLVMValueRef all[2]; // lanes for which the condition is true, false
-    if (!e->mask_full || b->term != JIT_COND || !jit_agreement(e, b, all))
+    if (!may_agree(e, b) || !jit_agreement(e, b, all))
         return;
     for (unsigned k = 0; k < 2; k++) {
         LLVMBasicBlockRef together = jit_block_new(e, "together"), apart = jit_block_new(e, "apart");
         LLVMBuildCondBr(e->b, all[k], together, apart);
         LLVMPositionBuilderAtEnd(e->b, together);
-        jump_full(e, b->succs[k != b->cond_not]);
+        jump_goto(e, from, b->succs[k != b->cond_not], set);
         LLVMPositionBuilderAtEnd(e->b, apart);
     }
 }
@@ -264,13 +269,33 @@ void jit_jump_out(struct jit_emit *e, uint32_t loop_block, uint32_t to) {
     go_first(e, set, to < e->code->count);
 }
 
-void jit_jump(struct jit_emit *e, uint32_t block) {
+// The comparison that ends a block and that nothing but its branch wants is made only where scalars do not tell what
+// comes of it.
+static bool decides_last(const struct jit_emit *e, uint32_t block) {
+    const struct jit_block *b = &e->code->blocks[block];
+    if (!b->branched || !may_agree(e, b) || b->count == 0)
+        return false;
+    const struct tw_kir_inst *last = &b->insts[b->count - 1];
+    return last->op == TW_KIR_SETP && last->dst_count == 1 && last->dst[0] == b->cond.reg &&
+           jit_bit(e->local, b->cond.reg) && e->hints[b->cond.reg].low;
+}
+
+static bool jump_apart(struct jit_emit *e, uint32_t block, uint64_t *set) {
+    const struct jit_block *b = &e->code->blocks[block];
+    jump_together(e, block, set);
+    if (decides_last(e, block) && !jit_emit_inst(e, &b->insts[b->count - 1]))
+        return false;
+    jump_varying(e, block, set);
+    return true;
+}
+
+bool jit_jump(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
     uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.node_count));
     if (!set) { // the arena is large; what is emitted now is thrown away by the check at the end
         e->out_of_memory = true;
         LLVMBuildBr(e->b, e->warp_end);
-        return;
+        return true;
     }
     if (b->term == JIT_EXIT || b->term == JIT_GOTO)
         jump_goto(e, block, b->succs[0], set);
@@ -278,11 +303,11 @@ void jit_jump(struct jit_emit *e, uint32_t block) {
         jump_yielding(e, block, set);
     else if (b->term == JIT_BARRIER)
         (e->code->turns ? jit_emit_barrier : jit_pass_barrier)(e, block);
-    else if (b->branched) {
-        jump_together(e, block);
-        jump_varying(e, block, set);
-    } else
+    else if (b->branched)
+        return jump_apart(e, block, set);
+    else
         jump_uniform(e, block, set);
+    return true;
 }
 
 // Guards are emitted last, in order, when it is known which are jumped to and what may wait behind them.
@@ -311,7 +336,8 @@ static bool emit_insts(struct jit_emit *e, uint32_t block) {
         e->at_inst = i;
         jit_enter_point(e);
         bool in_tile = tile && tile->steps[i].chain != JIT_NONE;
-        if (in_tile ? i == tile->at && !jit_emit_tile(e, block) : !jit_emit_inst(e, &b->insts[i]))
+        bool later = !in_tile && i + 1 == b->count && decides_last(e, block);
+        if (in_tile ? i == tile->at && !jit_emit_tile(e, block) : !later && !jit_emit_inst(e, &b->insts[i]))
             return false;
         jit_note_hint(e, &b->insts[i]);
     }
@@ -332,8 +358,7 @@ static bool emit_full(struct jit_emit *e, uint32_t block) {
     e->mask_full = true;
     if (!emit_insts(e, block))
         return false;
-    jit_jump(e, block);
-    return true;
+    return jit_jump(e, block);
 }
 
 static bool emit_body(struct jit_emit *e, uint32_t block) {
@@ -356,8 +381,7 @@ static bool emit_body(struct jit_emit *e, uint32_t block) {
         branch_to_full(e, block);
     if (!emit_insts(e, block))
         return false;
-    jit_jump(e, block);
-    return !e->flow.fulls[block] || emit_full(e, block);
+    return jit_jump(e, block) && (!e->flow.fulls[block] || emit_full(e, block));
 }
 
 bool jit_emit_blocks(struct jit_emit *e) {

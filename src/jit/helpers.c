@@ -31,23 +31,18 @@ unsigned jit_mask_bytes(const struct jit_emit *e) {
     return e->lanes <= 64 ? 8 : e->lanes / 8;
 }
 
-// The lanes' bits in one word of at most 64, where more than that are and'ed or or'ed: LLVM takes wider masks apart
-// bit by bit.
+// The lanes' bits in one word of at most 64, where more than that are and'ed or or'ed in halves: LLVM takes wider masks
+// apart bit by bit.
 static LLVMValueRef fold_bits(struct jit_emit *e, LLVMValueRef mask, bool all) {
-    if (e->lanes <= 64)
-        return jit_mask_bits(e, mask);
-    LLVMValueRef found = NULL;
-    for (unsigned at = 0; at < e->lanes; at += 64) {
-        unsigned indices[64];
-        for (unsigned i = 0; i < 64; i++)
-            indices[i] = at + i;
-        LLVMValueRef word =
-            LLVMBuildBitCast(e->b, jit_shuffle(e, mask, NULL, indices, 64), jit_int(e, 64), "");
-        found = !found ? word
-                : all  ? LLVMBuildAnd(e->b, found, word, "")
-                       : LLVMBuildOr(e->b, found, word, "");
+    unsigned indices[JIT_MAX_LANES], lanes = e->lanes;
+    for (unsigned i = 0; i < lanes; i++)
+        indices[i] = i;
+    for (; lanes > 64; lanes /= 2) {
+        LLVMValueRef low = jit_shuffle(e, mask, NULL, indices, lanes / 2),
+                     high = jit_shuffle(e, mask, NULL, indices + lanes / 2, lanes / 2);
+        mask = all ? LLVMBuildAnd(e->b, low, high, "") : LLVMBuildOr(e->b, low, high, "");
     }
-    return found;
+    return LLVMBuildBitCast(e->b, mask, jit_int(e, lanes), "");
 }
 
 LLVMValueRef jit_any(struct jit_emit *e, LLVMValueRef mask) {
@@ -81,4 +76,15 @@ LLVMValueRef jit_shuffle(struct jit_emit *e, LLVMValueRef a, LLVMValueRef b, con
         parts[i] = jit_i32(e, indices[i]);
     return LLVMBuildShuffleVector(e->b, a, b ? b : LLVMGetPoison(LLVMTypeOf(a)), LLVMConstVector(parts, n),
                                   "");
+}
+
+LLVMValueRef jit_concatenate(struct jit_emit *e, LLVMValueRef *parts, unsigned count, unsigned each) {
+    unsigned indices[4 * JIT_MAX_LANES];
+    for (; count > 1; count /= 2, each *= 2) {
+        for (unsigned k = 0; k < 2 * each; k++)
+            indices[k] = k;
+        for (unsigned i = 0; i < count / 2; i++)
+            parts[i] = jit_shuffle(e, parts[2 * i], parts[2 * i + 1], indices, 2 * each);
+    }
+    return parts[0];
 }

@@ -95,7 +95,7 @@ static bool analyse(struct jit_code *code, struct tw_error *err) {
         return tw_fail(err, TW_ERR_INTERNAL, "no such kernel variant: %u lanes, block.x a multiple of %u", w,
                        code->variant.x_multiple);
     note_uses(code);
-    if (code->uses_warp_ops && w != 32)
+    if (code->uses_warp_ops && w < 32)
         return tw_fail(err, TW_ERR_INTERNAL, "kernel %.80s uses warp operations, which need 32 lanes, not %u",
                        code->function->name, w);
     if (!jit_cfg_build(code, err) || !check_depth(code, err))

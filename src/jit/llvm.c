@@ -158,8 +158,10 @@ static const char full_passes[] =
     "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(loop-rotate,licm),"
     "gvn,instcombine<no-verify-fixpoint>,simplifycfg,sink)";
 
-static bool run_passes(LLVMModuleRef module, LLVMTargetMachineRef machine, bool full, struct tw_error *err) {
-    const char *passes = full ? full_passes : light_passes;
+static const char sparse_passes[] = "function(instcombine<no-verify-fixpoint>,sink)";
+
+static bool run_passes(LLVMModuleRef module, LLVMTargetMachineRef machine, const char *passes,
+                       struct tw_error *err) {
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
     LLVMPassBuilderOptionsSetLoopVectorization(options, false);
     LLVMPassBuilderOptionsSetSLPVectorization(options, false);
@@ -210,7 +212,9 @@ bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *o
     LLVMSetModuleDataLayout(module, layout);
     LLVMDisposeTargetData(layout);
     int64_t begin_ns = tw_clock_ns();
-    bool ok = run_passes(module, machine, full, err);
+    bool ok = run_passes(module, machine, full ? full_passes : light_passes, err);
+    if (ok && full && jit_store_sparse(module))
+        ok = run_passes(module, machine, sparse_passes, err);
     if (ok && host.avx512)
         jit_fence_logic(module);
     int64_t passes_ns = tw_clock_ns();

@@ -289,11 +289,11 @@ static struct jit_shape select_shape(const struct jit_code *code, const struct t
                 jit_operand_shape(code, &inst->src[1], bits));
 }
 
-// A shuffle that gives every lane the value of one lane.
+// A shuffle that gives every lane the value of one lane; of several warps in one vector each has its own.
 static bool broadcasts(const struct jit_code *code, const struct tw_kir_inst *inst) {
     const struct tw_kir_operand *lane = &inst->src[1], *clamp = &inst->src[2];
-    return inst->mode == TW_KIR_SHFL_IDX && clamp->is_imm && (clamp->bits & 0x1f1f) == 0x1f &&
-           (lane->is_imm || jit_reg_uniform(code, lane->reg));
+    return code->variant.lanes <= TW_KERNEL_TURNS_MAX && inst->mode == TW_KIR_SHFL_IDX && clamp->is_imm &&
+           (clamp->bits & 0x1f1f) == 0x1f && (lane->is_imm || jit_reg_uniform(code, lane->reg));
 }
 
 static struct jit_shape other_shape(const struct jit_code *code, const struct tw_kir_inst *inst,

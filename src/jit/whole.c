@@ -3,9 +3,10 @@
 // Which kernels gain by running a whole block as one vector. Threads that work on tiles in shared memory read
 // the same rows and columns over and over: with all of them in one vector each is loaded once for all, sums stay in
 // registers from barrier to barrier, and a barrier is nothing at all. It costs code, and lanes that are not
-// there cost time; so only kernels whose loops compute with shared memory with all lanes taking part, and whose
-// barriers all threads reach together. And short kernels whose loops leap by the size of the grid: there warp after warp
-// reads a line here and a line far off, where the whole block reads a piece of memory.
+// there cost time; so only kernels whose loops compute with shared memory with all lanes taking part, or that reduce
+// rows which the block goes through side by side, and whose barriers all threads reach together. And short kernels whose
+// loops leap by the size of the grid: there warp after warp reads a line here and a line far off, where the whole block
+// reads a piece of memory.
 
 #include "internal.h"
 
@@ -45,28 +46,92 @@ static bool leaps(const struct jit_code *code, uint32_t block) {
     return false;
 }
 
+// The only warp operations are shuffles whose lanes are known: those of all warps of a block can be done at once.
+static bool fixed_warp_ops(const struct jit_code *code) {
+    for (uint32_t b = 0; b < code->function->block_count; b++)
+        for (uint32_t i = 0; i < code->function->blocks[b].count; i++) {
+            const struct tw_kir_inst *inst = &code->function->blocks[b].insts[i];
+            bool warp = (tw_kir_op_flags(inst->op) & TW_KIR_WARP) != 0;
+            if (warp && (inst->op != TW_KIR_SHFL || !inst->src[1].is_imm || !inst->src[2].is_imm))
+                return false;
+            if (inst->op == TW_KIR_SREG && inst->index >= TW_KIR_LANEID && inst->index <= TW_KIR_LANEMASK_GE)
+                return false;
+        }
+    return true;
+}
+
 bool jit_whole_runs(const struct jit_code *code) {
     for (uint32_t b = 0; b < code->count; b++)
         if (code->blocks[b].term == JIT_BARRIER && code->blocks[b].last->op != TW_KIR_BAR)
             return false;
-    return !code->uses_warp_ops && !code->named_barriers;
+    return !code->named_barriers && fixed_warp_ops(code);
+}
+
+// The kernel as one vector of as many lanes as there can be, in rows of `x_multiple`.
+static bool analyse_whole(const struct jit_code *code, uint16_t x_multiple, struct jit_code *ret_all) {
+    *ret_all = (struct jit_code){.arena = code->arena,
+                                 .module = code->module,
+                                 .function = code->function,
+                                 .variant = {.lanes = TW_KERNEL_LANES_MAX, .x_multiple = x_multiple}};
+    struct tw_error unused = {};
+    return jit_cfg_build(ret_all, &unused) && jit_layout_build(ret_all, &unused) &&
+           jit_liveness(ret_all, &unused) && jit_divergence(ret_all, &unused);
 }
 
 // All threads of a block come to its barriers together, whatever its shape: what holds for one warp after the other
 // need not hold for all of them. Looked at as vectors in which neither coordinate is the same.
 static bool meets_at_barriers(const struct jit_code *code) {
-    struct jit_code all = {.arena = code->arena,
-                           .module = code->module,
-                           .function = code->function,
-                           .variant = {.lanes = TW_KERNEL_LANES_MAX, .x_multiple = 2}};
-    struct tw_error unused = {};
-    if (!jit_cfg_build(&all, &unused) || !jit_layout_build(&all, &unused) || !jit_liveness(&all, &unused) ||
-        !jit_divergence(&all, &unused))
+    struct jit_code all;
+    if (!analyse_whole(code, 2, &all))
         return false;
     for (uint32_t b = 0; b < all.count; b++)
         if (all.blocks[b].term == JIT_BARRIER && all.blocks[b].waits)
             return false;
     return true;
+}
+
+// The branch's lanes are the first ones of the block, or all but these: `i < n` where i counts over the threads.
+static bool splits_once(const struct jit_code *all, const struct jit_block *b) {
+    for (uint32_t i = b->count; i-- > 0;) {
+        const struct tw_kir_inst *inst = &b->insts[i];
+        if (inst->dst_count == 0 || inst->dst[0] != b->cond.reg)
+            continue;
+        struct jit_shape a = jit_operand_shape(all, &inst->src[0], 32);
+        return inst->op == TW_KIR_SETP && inst->src_count == 2 && jit_is_integer(inst->type) &&
+               a.kind == JIT_AFFINE && a.stride == 1 &&
+               jit_is_uniform(jit_operand_shape(all, &inst->src[1], 32));
+    }
+    return false;
+}
+
+// All lanes at one place, or side by side.
+static bool goes_straight(const struct jit_code *all, const struct tw_kir_inst *inst) {
+    if (inst->op != TW_KIR_LD && inst->op != TW_KIR_ST)
+        return true;
+    struct jit_shape address = jit_operand_shape(all, &inst->src[0], 64);
+    int64_t bytes = (inst->vec ? inst->vec : 1) * (int64_t)(tw_kir_type_bits(inst->type) / 8);
+    return address.kind == JIT_AFFINE && (address.stride == 0 || address.stride == bytes);
+}
+
+// Threads of a block in one row go through rows of data side by side, and warps exchange what they found. As one
+// vector the block goes through a row in one loop. Where each warp has a loop of its own that would be masks and gathers.
+static bool works_on_rows(const struct jit_code *code) {
+    struct jit_code all;
+    if (!analyse_whole(code, TW_KERNEL_LANES_MAX, &all))
+        return false;
+    bool loops = false;
+    for (uint32_t b = 0; b < all.count; b++) {
+        const struct jit_block *block = &all.blocks[b];
+        if (block->loop == JIT_NONE)
+            continue;
+        loops = true;
+        if (block->branched && !splits_once(&all, block))
+            return false;
+        for (uint32_t i = 0; i < block->count; i++)
+            if (!goes_straight(&all, &block->insts[i]))
+                return false;
+    }
+    return loops;
 }
 
 unsigned jit_whole_lanes(const struct jit_code *code) {
@@ -81,9 +146,8 @@ unsigned jit_whole_lanes(const struct jit_code *code) {
             if (unfit(&block->insts[i]))
                 return 0;
     }
-    if (!(tiles && code->uses_barriers) && !(leaping && !code->uses_barriers))
-        return 0;
-    if (!jit_whole_runs(code))
+    bool gains = code->uses_warp_ops ? code->uses_barriers || leaping : code->uses_barriers ? tiles : leaping;
+    if (!gains || !jit_whole_runs(code) || (code->uses_warp_ops && !works_on_rows(code)))
         return 0;
     uint64_t most = code->uses_barriers ? TILES_INSTS_MAX : LEAPS_INSTS_MAX;
     unsigned lanes = TW_KERNEL_LANES_MAX;

@@ -138,8 +138,10 @@ bool tw_kernel_artifact_decode(struct tw_span bytes, struct tw_kernel_artifact *
 static bool whole_block(const struct tw_kernel_info *any, const uint32_t block[3],
                         struct tw_kernel_variant *variant) {
     uint64_t threads = (uint64_t)block[0] * block[1];
-    if (variant->opt_level == TW_KERNEL_LIGHT || any->uses_warp_ops || threads > any->whole_lanes ||
-        threads <= TW_KERNEL_TURNS_MAX || !is_power((unsigned)threads) || block[0] < 2 || block[2] != 1)
+    // With warp operations: what one warp finds in a row of its own is no concern of the others.
+    if (variant->opt_level == TW_KERNEL_LIGHT || (any->uses_warp_ops && block[1] != 1) ||
+        threads > any->whole_lanes || threads <= TW_KERNEL_TURNS_MAX || !is_power((unsigned)threads) ||
+        block[0] < 2 || block[2] != 1)
         return false;
     variant->lanes = (uint16_t)threads;
     variant->x_multiple = (uint16_t)block[0];
