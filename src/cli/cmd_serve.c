@@ -250,6 +250,7 @@ static bool serve_until_signal(const struct server *server, const struct config 
                                const sigset_t *signals) {
     const char *address = config->texts[CONFIG_ADDR];
     log_start(server->http, config, server->tenants);
+    tw_service_warm_up(server->service);
     int found =
         wait_for_signal(signals, server, tw_tenants_open(server->tenants) && !is_loopback(address), address);
     int64_t since_ns = tw_clock_ns();

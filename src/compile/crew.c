@@ -13,7 +13,8 @@ static int64_t deadline_of(const struct tw_compile_request *request) {
 
 // ---- taking turns ----
 
-// An idle process, a running one rather than one to start; NULL when all are busy.
+// An idle process, a running one rather than one to start; NULL when all are busy, or when one will be there sooner
+// than another could be started.
 static struct compile_process *find_idle_locked(struct tw_compiler *compiler) {
     struct compile_process *found = NULL;
     for (unsigned i = 0; i < compiler->options.processes; i++) {
@@ -22,7 +23,7 @@ static struct compile_process *find_idle_locked(struct tw_compiler *compiler) {
             continue;
         if (process->alive)
             return process;
-        if (!found)
+        if (!found && !compiler->is_starting)
             found = process;
     }
     return found;
@@ -111,6 +112,25 @@ static bool ensure_alive(struct tw_compiler *compiler, struct compile_process *p
     TW_LOCK_SCOPE(&compiler->lock);
     *process = started;
     return true;
+}
+
+// On the cache's writer. When it fails, the first request tries again and says why.
+static void start_first(struct tw_task *task) {
+    struct tw_compiler *compiler = (struct tw_compiler *)((char *)task - offsetof(struct tw_compiler, start));
+    struct tw_error ignored = {};
+    (void)ensure_alive(compiler, &compiler->processes[0], &ignored);
+    TW_LOCK_SCOPE(&compiler->lock);
+    compiler->processes[0].busy = compiler->is_starting = false;
+    tw_cond_wake_all(&compiler->idle); // those that waited for it may start others now
+}
+
+void tw_compiler_start(struct tw_compiler *compiler) {
+    TW_LOCK_SCOPE(&compiler->lock);
+    struct compile_process *first = &compiler->processes[0];
+    if (first->busy || first->alive)
+        return;
+    compiler->start = (struct tw_task){.run = start_first};
+    first->busy = compiler->is_starting = tw_pool_submit(compiler->writer, &compiler->start, NULL);
 }
 
 static bool ask_identity(struct tw_compiler *compiler, int64_t deadline_ns, struct tw_error *err) {

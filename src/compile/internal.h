@@ -232,6 +232,8 @@ struct tw_compiler {
     struct tw_cond landed; // a flight ended
     struct compile_process processes[COMPILE_MAX_PROCESSES];
     unsigned waiting;                    // for a process
+    bool is_starting;                    // the first process, for nobody yet
+    struct tw_task start;                // frozen while it is
     bool identity_known, identity_asked; // asked: somebody is starting a process to learn it
     struct compile_identity identity;
     struct tw_map flights; // by key: struct flight (compiler.c)

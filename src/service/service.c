@@ -124,6 +124,10 @@ struct tw_service *tw_service_new(const struct tw_service_options *options, stru
     return NULL;
 }
 
+void tw_service_warm_up(struct tw_service *service) {
+    tw_compiler_start(service->compiler);
+}
+
 void tw_service_free(struct tw_service *service) {
     if (!service)
         return;

@@ -38,6 +38,8 @@ struct tw_service_options {
 struct tw_service;
 [[nodiscard]] struct tw_service *tw_service_new(const struct tw_service_options *options,
                                                 struct tw_error *err);
+// Has a compiler process started in the background, for the first deploy. When requests can be taken already.
+void tw_service_warm_up(struct tw_service *service);
 void tw_service_free(struct tw_service *service); // after tw_service_drain
 // Refuses new work with DRAINING and waits until what runs has ended; false when `until_ns` came first.
 bool tw_service_drain(struct tw_service *service, int64_t until_ns);

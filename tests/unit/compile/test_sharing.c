@@ -49,6 +49,39 @@ TW_TEST("one compilation serves all who ask for the same at the same time") {
     tw_compiler_free(compiler);
 }
 
+TW_TEST("requests wait for the process that is started ahead of them, and only then start others") {
+    enum { CALLERS = 8 };
+    struct tw_compiler *compiler = compiler_new(NULL, 4);
+    struct tw_compiler_stats stats;
+    tw_compiler_start(compiler);
+    struct tw_compile_request request = request_of("say first");
+    tw_artifact_unref(compile(compiler, &request));
+    tw_compiler_stats(compiler, &stats);
+    ck_assert_uint_eq(stats.processes, 1);
+    tw_compiler_start(compiler); // it runs already
+    tw_compiler_free(compiler);
+
+    compiler = compiler_new(NULL, 4);
+    tw_compiler_start(compiler);
+    struct caller callers[CALLERS] = {};
+    char texts[CALLERS][16];
+    for (unsigned i = 0; i < CALLERS; i++) {
+        snprintf(texts[i], sizeof texts[i], "say %u", i);
+        callers[i] = (struct caller){.compiler = compiler, .request = request_of(texts[i])};
+        start(&callers[i]);
+    }
+    for (unsigned i = 0; i < CALLERS; i++) {
+        tw_thread_join(callers[i].thread);
+        tw_assert_ok(callers[i].artifact, &callers[i].error);
+        tw_artifact_unref(callers[i].artifact);
+    }
+    tw_compiler_free(compiler);
+
+    compiler = compiler_new(NULL, 1);
+    tw_compiler_start(compiler);
+    tw_compiler_free(compiler); // in the middle of it
+}
+
 TW_TEST("all who wait for an input that fails get its error") {
     enum { CALLERS = 4 };
     struct tw_compiler *compiler = compiler_new(NULL, 2);
