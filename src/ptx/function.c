@@ -164,7 +164,7 @@ static bool statement(struct ptx_parser *parser) {
 
 static bool body(struct ptx_parser *parser) {
     parser->open = false;
-    parser->carry = TW_KIR_NO_REG;
+    parser->carry = parser->stack_top = TW_KIR_NO_REG;
     parser->fixups = NULL;
     parser->parameter_of_count = 0;
     struct ptx_inst none = {.token = parser->token, .guard = TW_KIR_NO_REG};
@@ -181,7 +181,7 @@ static bool body(struct ptx_parser *parser) {
             return false;
     }
     parser->inst = NULL;
-    return true;
+    return ptx_stack_end(parser);
 }
 
 // ---- headers ----

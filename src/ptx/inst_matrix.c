@@ -68,11 +68,17 @@ bool ptx_lower_mma(struct ptx_parser *parser, struct ptx_inst *inst) {
     struct tw_kir_matrix m;
     uint32_t targets[4];
     struct tw_kir_operand values[10];
+    bool halves = inst->type2 == TW_KIR_F16 && inst->type3 == TW_KIR_F16;
+    bool sums = inst->type == TW_KIR_F32 ? inst->type4 == TW_KIR_F16 || inst->type4 == TW_KIR_F32
+                                         : inst->type == TW_KIR_F16 && inst->type4 == TW_KIR_F16;
+    bool plain =
+        !ptx_has(inst, PTX_G_ROUND) && !ptx_has(inst, PTX_G_SATFINITE) && !ptx_has(inst, PTX_G_BITOP);
+    if (inst->values[PTX_G_SHAPE] == TW_KIR_M8N8K4 && halves && sums && plain)
+        return ptx_volta_mma(parser, inst);
     if (!describe(inst, &kind) || !tw_kir_matrix_of(&kind, &m))
-        return ptx_refuse(
-            parser, &inst->token,
-            "instruction '%.*s' is not supported: no such product up to sm_80, or one of m8n8k4 halves",
-            TW_STR_ARG(inst->name));
+        return ptx_refuse(parser, &inst->token,
+                          "instruction '%.*s' is not supported: no such product up to sm_80",
+                          TW_STR_ARG(inst->name));
     uint8_t in = ptx_integer_type(m.in_bits, false), sum = ptx_integer_type(m.c_bits, false);
     if (!results(parser, inst, m.c, sum, targets) || !sources(parser, inst, m.a, in, values) ||
         !ptx_expect(parser, ',') || !sources(parser, inst, m.b, in, values + m.a) ||

@@ -181,8 +181,9 @@ struct ptx_parser {
     struct ptx_symbols symbols;
     uint32_t scope; // nesting depth, 0: module
     uint32_t function, block;
-    bool open;      // the current block has no terminator yet
-    uint32_t carry; // the condition-code register, or NO_REG
+    bool open;                 // the current block has no terminator yet
+    uint32_t carry;            // the condition-code register, or NO_REG
+    uint32_t stack, stack_top; // of alloca: its variable, and the register with what is free, or NO_REG
     struct ptx_fixup *fixups;
     struct ptx_call *call;          // scratch of inst_control.c, made at the first call
     struct ptx_indirect *indirects; // calls through pointers
@@ -364,6 +365,12 @@ struct ptx_call {
     unsigned result_count, argument_count;
     uint32_t targets[PTX_MAX_RESULTS]; // addresses of memory results, after the call
 };
+
+// inst_volta.c: mma.m8n8k4 of halves; the token stands behind the name.
+[[nodiscard]] bool ptx_volta_mma(struct ptx_parser *parser, struct ptx_inst *inst);
+
+// inst_stack.c: when a function's body has been read.
+[[nodiscard]] bool ptx_stack_end(struct ptx_parser *parser);
 
 // inst_mbarrier.c: cp.async.mbarrier.arrive.
 [[nodiscard]] bool ptx_copies_arrive(struct ptx_parser *parser, struct ptx_inst *inst);

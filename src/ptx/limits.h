@@ -20,6 +20,8 @@ enum {
     // Arguments and results of a call; kernel/ops.def has the same.
     PTX_MAX_ARGUMENTS = 128,
     PTX_MAX_RESULTS = 8,
+    // What alloca has in each function: as much as recursion has (kernel/recursion.c).
+    PTX_STACK_BYTES = 16 << 10,
     // An identifier; nvcc's mangled names stay below 4,096 but messages and listings must carry them.
     PTX_MAX_IDENTIFIER = 1'024,
 };

@@ -55,8 +55,7 @@ static const struct form runs[] = {
     {"prmt.b32 %r0, %r1, %r2, %r3; prmt.b32.{f4e,b4e,rc8,ecl,ecr,rc16} %r0, %r1, %r2, %r3;", NULL, 80},
     // floats
     {"add{,.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, %f1, %f2; sub{,.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, "
-     "%f1, %f2; "
-     "mul{,.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, %f1, %f2;",
+     "%f1, %f2; mul{,.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, %f1, %f2;",
      NULL, 80},
     {"fma{.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, %f1, %f2, %f3; mad{.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, "
      "%f1, %f2, %f3;",
@@ -66,8 +65,7 @@ static const struct form runs[] = {
      "mad{.rn,.rz,.rm,.rp}.f64 %fd0, %fd1, %fd2, %fd3;",
      NULL, 80},
     {"add{,.rn}{,.ftz}{,.sat}.T R0, R1, R2; sub{,.rn}{,.ftz}{,.sat}.T R0, R1, R2; mul{,.rn}{,.ftz}{,.sat}.T "
-     "R0, R1, R2; "
-     "fma.rn{,.ftz}{,.sat,.relu}.T R0, R1, R2, R3; neg{,.ftz}.T R0, R1; abs{,.ftz}.T R0, R1;",
+     "R0, R1, R2; fma.rn{,.ftz}{,.sat,.relu}.T R0, R1, R2, R3; neg{,.ftz}.T R0, R1; abs{,.ftz}.T R0, R1;",
      "f16 f16x2", 80},
     {"fma.rn{,.relu}.T R0, R1, R2, R3; neg.T R0, R1; abs.T R0, R1; min{,.NaN}{,.xorsign.abs}.T R0, R1, R2; "
      "max{,.NaN}{,.xorsign.abs}.T R0, R1, R2;",
@@ -81,8 +79,7 @@ static const struct form runs[] = {
      "sqrt.{rn,rz,rm,rp,approx}{,.ftz}.f32 %f0, %f1; rsqrt.approx{,.ftz}.f32 %f0, %f1;",
      NULL, 80},
     {"div.{rn,rz,rm,rp}.f64 %fd0, %fd1, %fd2; rcp.{rn,rz,rm,rp,approx.ftz}.f64 %fd0, %fd1; "
-     "sqrt.{rn,rz,rm,rp}.f64 %fd0, "
-     "%fd1; rsqrt.approx{,.ftz}.f64 %fd0, %fd1;",
+     "sqrt.{rn,rz,rm,rp}.f64 %fd0, %fd1; rsqrt.approx{,.ftz}.f64 %fd0, %fd1;",
      NULL, 80},
     {"sin.approx{,.ftz}.f32 %f0, %f1; cos.approx{,.ftz}.f32 %f0, %f1; lg2.approx{,.ftz}.f32 %f0, %f1; "
      "ex2.approx{,.ftz}.f32 %f0, %f1; tanh.approx.f32 %f0, %f1;",
@@ -90,18 +87,15 @@ static const struct form runs[] = {
     {"ex2.approx.T R0, R1; tanh.approx.T R0, R1;", "f16 f16x2", 80},
     // comparisons
     {"setp.{eq,ne,lt,le,gt,ge}.T %p0, R1, R2; setp.{eq,lt}.{and,or,xor}.T %p0|%p1, R1, R2, !%p3; selp.T R0, "
-     "R1, R2, %p0; "
-     "set.{eq,ge}.{u32,s32}.T %r0, R1, R2; set.{ne,gt}.{and,or,xor}.f32.T %f0, R1, R2, %p1;",
+     "R1, R2, %p0; set.{eq,ge}.{u32,s32}.T %r0, R1, R2; set.{ne,gt}.{and,or,xor}.f32.T %f0, R1, R2, %p1;",
      INT, 80},
     {"setp.{eq,ne}.T %p0, R1, R2; set.eq.u32.T %r0, R1, R2; selp.T R0, R1, R2, %p0;", BITS, 80},
     {"setp.{lo,ls,hi,hs}.T %p0, R1, R2;", "u16 u32 u64", 80},
     {"setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.T %p0, R1, R2; setp.{lt,nan}.{and,or,xor}.T "
-     "%p0|%p1, R1, R2, "
-     "!%p3; set.{eq,leu,num}.f32.T R0, R1, R2;",
+     "%p0|%p1, R1, R2, !%p3; set.{eq,leu,num}.f32.T R0, R1, R2;",
      "f32", 80},
     {"setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.T %p0, R1, R2; set.{eq,leu}.{u32,s32}.T %r0, "
-     "R1, R2; "
-     "selp.T R0, R1, R2, %p0;",
+     "R1, R2; selp.T R0, R1, R2, %p0;",
      F3264, 80},
     {"setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}{,.ftz}.f16 %p0, %h1, %h2; "
      "setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}{,.ftz}.f16x2 %p0|%p1, %r1, %r2; "
@@ -113,8 +107,7 @@ static const struct form runs[] = {
     // moves and conversions
     {"mov.T R0, R1;", "pred " BITS INT F3264, 80},
     {"mov.b32 %r0, {%h1, %h2}; mov.b32 {%h1, %h2}, %r0; mov.b64 %rd0, {%r1, %r2}; mov.b64 {%r1, %r2}, %rd0; "
-     "mov.b64 %rd0, "
-     "{%h1, %h2, %h3, %h4}; mov.b64 {%h1, %h2, %h3, %h4}, %rd0; mov.b64 {%r1, _}, %rd0;",
+     "mov.b64 %rd0, {%h1, %h2, %h3, %h4}; mov.b64 {%h1, %h2, %h3, %h4}, %rd0; mov.b64 {%r1, _}, %rd0;",
      NULL, 80},
     {"mov.b128 %q0, {%rd1, %rd2}; mov.b128 {%rd1, %rd2}, %q0;", NULL, 90},
     {"cvt.{u8,s8,u16,s16}.T %h0, R1; cvt.{u32,s32}.T %r0, R1; cvt.{u64,s64}.T %rd0, R1; "
@@ -124,12 +117,10 @@ static const struct form runs[] = {
     {"cvt.{rni,rzi,rmi,rpi}{,.ftz}{,.sat}.{u8,s8,u16,s16}.f32 %h0, %f1; "
      "cvt.{rni,rzi,rmi,rpi}{,.ftz}{,.sat}.{u32,s32}.f32 "
      "%r0, %f1; cvt.{rni,rzi,rmi,rpi}{,.ftz}{,.sat}.{u64,s64}.f32 %rd0, %f1; "
-     "cvt{.rni,.rzi,.rmi,.rpi}{,.ftz}{,.sat}.f32.f32 "
-     "%f0, %f1; cvt{,.ftz}.sat.f32.f32 %f0, %f1;",
+     "cvt{.rni,.rzi,.rmi,.rpi}{,.ftz}{,.sat}.f32.f32 %f0, %f1; cvt{,.ftz}.sat.f32.f32 %f0, %f1;",
      NULL, 80},
     {"cvt.{rni,rzi,rmi,rpi}{,.sat}.{u8,s8,u16,s16}.T %h0, R1; cvt.{rni,rzi,rmi,rpi}{,.sat}.{u32,s32}.T %r0, "
-     "R1; "
-     "cvt.{rni,rzi,rmi,rpi}{,.sat}.{u64,s64}.T %rd0, R1; cvt{.rni,.rzi,.rmi,.rpi}{,.sat}.T.T R0, R1;",
+     "R1; cvt.{rni,rzi,rmi,rpi}{,.sat}.{u64,s64}.T %rd0, R1; cvt{.rni,.rzi,.rmi,.rpi}{,.sat}.T.T R0, R1;",
      "f16 f64", 80},
     {"cvt{,.ftz}{,.sat}.f32.f16 %f0, %h1; cvt{,.sat}.f64.f16 %fd0, %h1; cvt{,.ftz}{,.sat}.f64.f32 %fd0, %f1; "
      "cvt.{rn,rz,rm,rp}{,.ftz}{,.sat}.f16.f32 %h0, %f1; cvt.{rn,rz,rm,rp}{,.sat}.f16.f64 %h0, %fd1; "
@@ -184,18 +175,15 @@ static const struct form runs[] = {
      "st.global.L1::evict_first.L2::cache_hint.u32 [%rd1], %r0, %rd2;",
      NULL, 80},
     {"prefetch{,.global,.local}.{L1,L2} [%rd1]; prefetchu.L1 [%rd1]; prefetch.global.L2::evict_{last,normal} "
-     "[%rd1]; "
-     "applypriority.global.L2::evict_normal [%rd1], 128; discard.global.L2 [%rd1], 128;",
+     "[%rd1]; applypriority.global.L2::evict_normal [%rd1], 128; discard.global.L2 [%rd1], 128;",
      NULL, 80},
     {"atom{,.global,.shared}.add.T R0, [%rd1], R2; red{,.global,.shared}.add.T [%rd1], R2;",
      "u32 s32 u64 f32 f64", 80},
     {"atom{,.global,.shared}.{min,max}.T R0, [%rd1], R2; red{,.global,.shared}.{min,max}.T [%rd1], R2;",
      I32 I64, 80},
     {"atom{,.relaxed.gpu,.acquire.cta,.release.sys,.acq_rel.gpu}{,.global,.shared}.{and,or,xor,exch}.T R0, "
-     "[%rd1], R2; "
-     "atom{,.acquire.cta}{,.global,.shared}.cas.T R0, [%rd1], R2, R3; "
-     "red{,.release.gpu}{,.global,.shared}.{and,or,xor}.T "
-     "[%rd1], R2;",
+     "[%rd1], R2; atom{,.acquire.cta}{,.global,.shared}.cas.T R0, [%rd1], R2, R3; "
+     "red{,.release.gpu}{,.global,.shared}.{and,or,xor}.T [%rd1], R2;",
      "b32 b64", 80},
     {"atom{,.global,.shared}.{inc,dec}.u32 %r0, [%rd1], %r2; red{,.global,.shared}.{inc,dec}.u32 [%rd1], "
      "%r2; "
@@ -205,8 +193,7 @@ static const struct form runs[] = {
     {"atom.add.noftz.bf16 %h0, [%rd1], %h2; atom.add.noftz.bf16x2 %r0, [%rd1], %r2;", NULL, 90},
     {"cp.async.ca.shared.global [%r0], [%rd1], {4,8,16}; cp.async.cg.shared.global [%r0], [%rd1], 16, %r2; "
      "cp.async.ca.shared.global.L2::128B [%r0], [%rd1], 8; cp.async.commit_group; cp.async.wait_group 1; "
-     "cp.async.wait_all; "
-     "cp.async.mbarrier.arrive{,.noinc}{,.shared}.b64 [%rd1];",
+     "cp.async.wait_all; cp.async.mbarrier.arrive{,.noinc}{,.shared}.b64 [%rd1];",
      NULL, 80},
     {"membar.{cta,gl,sys}; fence.{sc,acq_rel}.{cta,gpu,sys};", NULL, 80},
     // threads
@@ -219,8 +206,7 @@ static const struct form runs[] = {
      "vote.sync.{all,any,uni}.pred %p0, %p1, -1; vote.sync.ballot.b32 %r0, %p1, %r2; match.any.sync.{b32} "
      "%r0, %r1, %r2; "
      "match.all.sync.b64 %r0|%p0, %rd1, %r2; activemask.b32 %r0; redux.sync.{add,min,max}.{u32,s32} %r0, "
-     "%r1, -1; "
-     "redux.sync.{and,or,xor}.b32 %r0, %r1, -1; nanosleep.u32 %r1;",
+     "%r1, -1; redux.sync.{and,or,xor}.b32 %r0, %r1, -1; nanosleep.u32 %r1;",
      NULL, 80},
     {"shfl.{up,down,bfly,idx}.b32 %r0|%p0, %r1, %r2, %r3; vote.{all,any,uni}.pred %p0, %p1; vote.ballot.b32 "
      "%r0, %p1;",
@@ -230,8 +216,7 @@ static const struct form runs[] = {
      "mbarrier.arrive{,_drop}.noComplete{,.shared}.b64 %rd0, [%rd1], 2; mbarrier.arrive_drop{,.shared}.b64 "
      "%rd0, [%rd1]; "
      "mbarrier.test_wait{,.shared}.b64 %p0, [%rd1], %rd2; mbarrier.test_wait.parity{,.shared}.b64 %p0, "
-     "[%rd1], %r2; "
-     "mbarrier.pending_count.b64 %r0, %rd1; mbarrier.inval{,.shared}.b64 [%rd1];",
+     "[%rd1], %r2; mbarrier.pending_count.b64 %r0, %rd1; mbarrier.inval{,.shared}.b64 [%rd1];",
      NULL, 80},
     // video
     {"{vadd,vsub,vabsdiff,vmin,vmax}.{u32,s32}.{u32,s32}.{u32,s32}{,.sat} %r0, %r1, %r2;", NULL, 80},
@@ -248,17 +233,20 @@ static const struct form runs[] = {
      "vmad.u32.u32.u32.po{,.sat}{,.shr7} %r0, %r1, %r2, %r3;",
      NULL, 80},
     {"vset.{u32,s32}.{u32,s32}.{eq,ne,lt,le,gt,ge} %r0, %r1.b0, %r2; vset.s32.u32.lt.{add,min,max} %r0, %r1, "
-     "%r2.h1, %r3; "
-     "vset.u32.u32.ge %r0.b2, %r1, %r2, %r3;",
+     "%r2.h1, %r3; vset.u32.u32.ge %r0.b2, %r1, %r2, %r3;",
      NULL, 80},
     {"{vadd,vsub,vavrg,vabsdiff,vmin,vmax}{2,4}.{u32,s32}.{u32,s32}.{u32,s32}{,.sat,.add} %r0, %r1, %r2, "
-     "%r3; "
-     "vset{2,4}.{u32,s32}.u32.{eq,ne,lt,le,gt,ge}{,.add} %r0, %r1, %r2, %r3;",
+     "%r3; vset{2,4}.{u32,s32}.u32.{eq,ne,lt,le,gt,ge}{,.add} %r0, %r1, %r2, %r3;",
      NULL, 80},
     {"{vadd2,vabsdiff2,vmax2}.s32.u32.s32 %r0.{h0,h1,h10}, %r1.{h10,h32,h01}, %r2.{h32,h13}, %r3; "
      "{vsub4,vavrg4}.u32.s32.u32 %r0.{b0,b31,b3210}, %r1.{b3210,b7531}, %r2.{b7654,b0123}, %r3; "
-     "vset4.u32.s32.le %r0.b21, %r1, "
-     "%r2.b0000, %r3;",
+     "vset4.u32.s32.le %r0.b21, %r1, %r2.b0000, %r3;",
+     NULL, 80},
+    {"alloca.u64 %rd0, %rd1; alloca.u32 %r0, %r1, 16; stacksave.u64 %rd2; stackrestore.u64 %rd2; "
+     "stacksave.u32 %r3; stackrestore.u32 %r3;",
+     NULL, 80},
+    {"mma.sync.aligned.m8n8k4.{row,col}.{row,col}.f16.f16.f16.f16 {%r0, %r1, %r2, %r3}, {%r4, %r5}, {%r6, "
+     "%r7}, {%r0, %r1, %r2, %r3};",
      NULL, 80},
     // control
     {"@%p1 bra L; bra.uni L; L: pmevent 3; pmevent.mask 0x8001; @%p2 trap; @%p3 brkpt; @%p4 exit;", NULL, 80},
@@ -471,8 +459,7 @@ static const struct {
     {"txq.width.b32 %r0, [t];", "texture unit"},
     {"suld.b.1d.b32.trap {%r0}, [s, {%r1}];", "surfaces"},
     {"sust.b.1d.b32.trap [s, {%r1}], {%r0};", "surfaces"},
-    {"alloca.u64 %rd0, %rd1;", "arrays of fixed size"},
-    {"mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 {%f0}, {%r0}, {%r2}, {%f0};", "m8n8k4 halves"},
+    {"mma.sync.aligned.m8n8k4.row.col.f32.bf16.bf16.f32 {%f0}, {%r0}, {%r2}, {%f0};", "no such product"},
     {"mov.u32 %r0, %clusterid.x;", "'%clusterid.x' is not supported: it needs sm_90"},
     {"wgmma.fence.sync.aligned;", "sm_90a"},
     {"mapa.u64 %rd0, %rd1, %r0;", "sm_90"},

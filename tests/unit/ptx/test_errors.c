@@ -63,7 +63,7 @@ TW_TEST("instructions that are not offered are named") {
                  "supported: "
                  "it needs sm_90a");
     refused_body("  tex.2d.v4.f32.f32 {%f1}, [t];", "line 11, column 3: instruction 'tex.2d.v4.f32.f32'");
-    refused_body("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 %r1;",
+    refused_body("mma.sync.aligned.m8n8k4.row.col.f32.bf16.bf16.f32 %r1;",
                  "line 11, column 1: instruction 'mma.sync.aligned.m8n8k4");
     refused_body("setmaxnreg.inc.sync.aligned.u32 64;", "instruction 'setmaxnreg.inc.sync.aligned.u32'");
     refused_body("cp.async.bulk.tensor.1d [%rd1];", "modifier '.bulk' is not possible on 'cp'");
