@@ -147,7 +147,8 @@ static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const st
     enum tw_gpu_tier tier = TW_GPU_TIER_AUTO;
     if (cli_value(cli, "tier") && !tw_gpu_tier_parse(cli_value(cli, "tier"), &tier))
         return cli_usage("--tier takes auto, light or full, not '%s'", cli_value(cli, "tier"));
-    struct tw_service *service = cli_local_service(NULL, cli_value(cli, "device"), NULL, tier, &err);
+    struct tw_service *service =
+        cli_local_service(cli_value(cli, "data-dir"), cli_value(cli, "device"), NULL, tier, &err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf log;
     tw_buf_init(&log, LOG_MAX_BYTES);
     run->log = &log;
@@ -158,29 +159,35 @@ static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const st
         return cli_fail_at(run->ptx, &err);
     if (!write_outputs(args))
         return CLI_FAILED;
-    if (cli_value(cli, "time"))
+    if (cli_value(cli, "time")) {
+        printf("loaded in %.1f microseconds, first launch %.1f\n", run->load_us, run->first_us);
         printf("%.*s (%s code): least and median of %" PRIu32 " launches in microseconds: %.3f %.3f\n",
                TW_STR_ARG(run->entry), run->tier == TW_KERNEL_FULL ? "full" : "light", run->repeat,
                run->least_us, run->median_us);
+    }
     return CLI_OK;
 }
 
+static const struct cli_option run_options[] = {
+    {"entry", "NAME", "the kernel"},
+    {"grid", "X[,Y[,Z]]", "blocks"},
+    {"block", "X[,Y[,Z]]", "threads of a block"},
+    {"shared", "BYTES", "dynamic shared memory"},
+    {"device", "cpu|cuda", "where to run (default: auto)"},
+    {"data-dir", "DIR", "where compiled kernels are kept for the next time (default: nowhere)"},
+    {"repeat", "N", "launches (default 1)"},
+    {"tier", "auto|light|full",
+     "the code to run: soon there, fast, or what is busy made fast (default: auto)"},
+    {"time", NULL,
+     "print what loading and the first launch took, and the median microseconds of a launch as the last "
+     "number"},
+    {}};
+
 int cli_kernel_run(int argc, char **argv) {
-    static const struct cli_option options[] = {
-        {"entry", "NAME", "the kernel"},
-        {"grid", "X[,Y[,Z]]", "blocks"},
-        {"block", "X[,Y[,Z]]", "threads of a block"},
-        {"shared", "BYTES", "dynamic shared memory"},
-        {"device", "cpu|cuda", "where to run (default: auto)"},
-        {"repeat", "N", "launches (default 1)"},
-        {"tier", "auto|light|full",
-         "the code to run: soon there, fast, or what is busy made fast (default: auto)"},
-        {"time", NULL, "print the median microseconds of a launch as the last number"},
-        {}};
     struct cli cli;
     int status;
     uint64_t shared, repeat;
-    if (!cli_parse(&cli, cli_kernel_run, options, argc, argv, 1, 1 + CLI_KERNEL_ARGS_MAX, &status))
+    if (!cli_parse(&cli, cli_kernel_run, run_options, argc, argv, 1, 1 + CLI_KERNEL_ARGS_MAX, &status))
         return status;
     if (!cli_value(&cli, "entry") || !cli_value(&cli, "grid") || !cli_value(&cli, "block"))
         return cli_usage("--entry, --grid and --block are needed");

@@ -234,10 +234,12 @@ void jit_set_target(LLVMModuleRef module);
                               struct tw_error *err);
 // Scatters of few lanes that are known become stores of these (sparse.c). False: there are none.
 bool jit_store_sparse(LLVMModuleRef module);
-// INTERNAL unless every symbol of the ELF object is defined in it and every relocation is of a kind the
-// loader takes.
 // Before code is generated for AVX-512 (fence.c).
 void jit_fence_logic(LLVMModuleRef module);
+// Before code is generated: no basic block is long (split.c). How often the longest one was cut.
+unsigned jit_split_blocks(LLVMModuleRef module);
+// INTERNAL unless every symbol of the ELF object is defined in it and every relocation is of a kind the
+// loader takes.
 [[nodiscard]] bool jit_object_check(struct tw_span object, struct tw_error *err);
 
 // ---- emission, one file a topic; false with CUDA_MALFORMED_PTX for what is not supported ----

@@ -203,6 +203,10 @@ static bool print_module(LLVMModuleRef module, struct tw_buf *out, struct tw_err
     return ok;
 }
 
+// A kernel with a block that was cut more often has its code generated as for the light tier: the full code generator
+// joins the pieces again and needs time that grows with their square.
+enum { CUTS_FULL_MAX = 1 };
+
 bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *out, struct tw_error *err) {
     if (!verify(module, err))
         return false;
@@ -217,6 +221,11 @@ bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *o
         ok = run_passes(module, machine, sparse_passes, err);
     if (ok && host.avx512)
         jit_fence_logic(module);
+    if (ok && jit_split_blocks(module) > CUTS_FULL_MAX && full) {
+        machine_give(machine, full);
+        full = false;
+        machine = machine_take(full);
+    }
     int64_t passes_ns = tw_clock_ns();
     output.times->passes_ns = passes_ns - begin_ns;
     if (ok)

@@ -81,6 +81,7 @@ static bool launch_all(struct kernel_place *place, struct tw_kernel_run *run,
         if (run->log)
             tw_gpu_log_take(place->context, run->log);
     }
+    run->first_us = (double)times[0] / 1000.0;
     qsort(times, repeat, sizeof *times, compare_times);
     run->median_us = (double)times[repeat / 2] / 1000.0;
     run->least_us = (double)times[0] / 1000.0;
@@ -114,8 +115,11 @@ static bool run_in(struct kernel_place *place, struct tw_kernel_run *run, struct
         .shared_bytes = run->shared_bytes, .args = tw_buf_span(&records), .deadline_ns = TW_NO_DEADLINE};
     memcpy(launch.grid, run->grid, sizeof launch.grid);
     memcpy(launch.block, run->block, sizeof launch.block);
-    return tw_gpu_load_ptx(place->context, run->ptx, run->entry, TW_NO_DEADLINE, &launch.kernel, err) &&
-           launch_all(place, run, &launch, err) && read_back(place, run, handles, err);
+    int64_t start_ns = tw_clock_ns();
+    if (!tw_gpu_load_ptx(place->context, run->ptx, run->entry, TW_NO_DEADLINE, &launch.kernel, err))
+        return false;
+    run->load_us = (double)(tw_clock_ns() - start_ns) / 1000.0;
+    return launch_all(place, run, &launch, err) && read_back(place, run, handles, err);
 }
 
 bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run, struct tw_error *err) {

@@ -252,6 +252,7 @@ struct tw_kernel_run {
     uint32_t arg_count;
     uint32_t repeat;            // launches, at least 1
     double median_us, least_us; // set: of a launch
+    double load_us, first_us;   // set: from the PTX to a kernel; the first launch
     enum tw_kernel_tier tier;   // set: the code that the last launch ran
     struct tw_buf *log;         // what the kernel prints is appended; NULL: dropped
 };
