@@ -7,6 +7,12 @@
 // with one round a block where the kernel has no barriers. Warps are W threads that follow one another in the
 // linear order; where the block's width is a multiple of W a warp lies in one row and tid.y, tid.z are the
 // same for all its lanes.
+//
+// Kernels that go straight through, with nothing that threads share, run in another order: blocks of several rows that
+// lie side by side in the grid read and write pieces of the same rows of memory, which the processor fetches ahead when it
+// sees them in a row.
+//
+//     for each strip of blocks { for each row of a block { for each block of the strip: the row's warps } }
 
 #include "emit.h"
 
@@ -14,7 +20,30 @@
 struct skeleton {
     LLVMBasicBlockRef block_head, round_head, warp_head, warp_next, round_end, block_next, done;
     LLVMValueRef remaining, tid_base[3], alive; // slots
+    // strips: the first block's ctaid.x, how many blocks, how many of them the row still wants; the row's first warp
+    LLVMValueRef first, count, left, row_warp;
+    LLVMBasicBlockRef row_head, part_head, part_next, row_next;
 };
+
+enum { STRIP_THREADS = 4'096 }; // a row: so that the rows that neighbours read again stay in the cache
+
+static bool shares(const struct jit_code *code, const struct tw_kir_inst *inst) {
+    return inst->space == TW_KIR_SHARED || (tw_kir_op_flags(inst->op) & TW_KIR_SYNC) ||
+           (inst->op == TW_KIR_ADDR && code->module->variables[inst->index].space == TW_KIR_SHARED);
+}
+
+static bool runs_in_strips(const struct jit_emit *e) {
+    const struct jit_code *code = e->code;
+    if (code->turns || code->loop_count || code->uses_atomics || code->prints || code->exact ||
+        code->variant.opt_level != TW_KERNEL_FULL || code->variant.x_multiple != e->lanes ||
+        e->lanes > TW_KERNEL_TURNS_MAX)
+        return false;
+    for (uint32_t b = 0; b < code->count; b++)
+        for (uint32_t i = 0; i < code->blocks[b].count; i++)
+            if (shares(code, &code->blocks[b].insts[i]))
+                return false;
+    return true;
+}
 
 static LLVMValueRef load(struct jit_emit *e, LLVMValueRef slot) {
     return LLVMBuildLoad2(e->b, LLVMGetAllocatedType(slot), slot, "");
@@ -181,6 +210,18 @@ static void count_up_rows(struct jit_emit *e, const struct skeleton *s) {
                    s->tid_base[2]);
 }
 
+// `done` blocks of one row are: goes on with the one behind that in ctaid.
+static void end_block(struct jit_emit *e, struct skeleton *s, LLVMValueRef done) {
+    count_up3(e, e->ctaid, jit_i32(e, 1), e->grid);
+    LLVMValueRef left = LLVMBuildSub(e->b, load(e, s->remaining), done, "");
+    LLVMBuildStore(e->b, left, s->remaining);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, left, jit_i64(e, 0), ""), s->done, s->block_head);
+    LLVMPositionBuilderAtEnd(e->b, s->done);
+    LLVMBuildBr(e->b, e->leave);
+    LLVMPositionBuilderAtEnd(e->b, e->leave);
+    LLVMBuildRet(e->b, load(e, e->status));
+}
+
 // A whole block in one vector has one warp: all thread numbers are constants.
 static void next_warp(struct jit_emit *e, struct skeleton *s) {
     if (e->lanes > TW_KERNEL_TURNS_MAX) {
@@ -210,14 +251,80 @@ static void emit_after_warp(struct jit_emit *e, struct skeleton *s) {
     else
         LLVMBuildBr(e->b, s->block_next);
     LLVMPositionBuilderAtEnd(e->b, s->block_next);
-    count_up3(e, e->ctaid, jit_i32(e, 1), e->grid);
-    LLVMValueRef left = LLVMBuildSub(e->b, load(e, s->remaining), jit_i64(e, 1), "");
-    LLVMBuildStore(e->b, left, s->remaining);
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, left, jit_i64(e, 0), ""), s->done, s->block_head);
-    LLVMPositionBuilderAtEnd(e->b, s->done);
-    LLVMBuildBr(e->b, e->leave);
-    LLVMPositionBuilderAtEnd(e->b, e->leave);
-    LLVMBuildRet(e->b, load(e, e->status));
+    end_block(e, s, jit_i64(e, 1));
+}
+
+static LLVMValueRef lesser(struct jit_emit *e, LLVMValueRef a, LLVMValueRef b) {
+    return jit_binary(e, "llvm.umin", a, b);
+}
+
+// From the block in ctaid to the end of its row in the grid, or as far as a strip goes.
+static void emit_strip_loop(struct jit_emit *e, struct skeleton *s) {
+    LLVMTypeRef i32 = jit_int(e, 32), i64 = jit_int(e, 64);
+    LLVMValueRef *slots[] = {&s->first, &s->count, &s->left, &s->row_warp};
+    for (size_t i = 0; i < TW_COUNT(slots); i++)
+        *slots[i] = jit_slot(e, i32, "strip");
+    s->row_head = jit_block_new(e, "row_head");
+    s->part_head = jit_block_new(e, "part_head");
+    s->part_next = jit_block_new(e, "part_next");
+    s->row_next = jit_block_new(e, "row_next");
+    LLVMPositionBuilderAtEnd(e->b, s->block_head);
+    LLVMValueRef x = load(e, e->ctaid[0]),
+                 most = LLVMBuildUDiv(e->b, jit_i32(e, STRIP_THREADS), e->block[0], "");
+    LLVMValueRef count =
+        lesser(e, LLVMBuildSub(e->b, e->grid[0], x, ""), jit_binary(e, "llvm.umax", most, jit_i32(e, 1)));
+    count = lesser(e, LLVMBuildZExt(e->b, count, i64, ""), load(e, s->remaining));
+    LLVMBuildStore(e->b, x, s->first);
+    LLVMBuildStore(e->b, LLVMBuildTrunc(e->b, count, i32, ""), s->count);
+    LLVMBuildStore(e->b, jit_i32(e, 0), s->row_warp);
+    for (unsigned i = 0; i < 3; i++)
+        LLVMBuildStore(e->b, jit_i32(e, 0), s->tid_base[i]);
+    LLVMBuildBr(e->b, s->row_head);
+    LLVMPositionBuilderAtEnd(e->b, s->row_head);
+    LLVMBuildStore(e->b, load(e, s->first), e->ctaid[0]);
+    LLVMBuildStore(e->b, load(e, s->count), s->left);
+    LLVMBuildBr(e->b, s->part_head);
+    LLVMPositionBuilderAtEnd(e->b, s->part_head);
+    LLVMBuildStore(e->b, load(e, s->row_warp), e->warp);
+    LLVMBuildStore(e->b, jit_i32(e, 0), s->tid_base[0]);
+    LLVMBuildBr(e->b, s->warp_head);
+}
+
+static void branch_if_less(struct jit_emit *e, LLVMValueRef a, LLVMValueRef b, LLVMBasicBlockRef then,
+                           LLVMBasicBlockRef other) {
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, a, b, ""), then, other);
+}
+
+// Adds to a slot; the sum.
+static LLVMValueRef go_on(struct jit_emit *e, LLVMValueRef slot, uint32_t step) {
+    LLVMValueRef next = LLVMBuildAdd(e->b, load(e, slot), jit_i32(e, step), "");
+    LLVMBuildStore(e->b, next, slot);
+    return next;
+}
+
+static void emit_after_strip_warp(struct jit_emit *e, struct skeleton *s) {
+    LLVMPositionBuilderAtEnd(e->b, e->warp_end);
+    LLVMBuildBr(e->b, s->warp_next);
+    LLVMPositionBuilderAtEnd(e->b, s->warp_next);
+    (void)go_on(e, e->warp, 1);
+    branch_if_less(e, go_on(e, s->tid_base[0], e->lanes), e->block[0], s->warp_head, s->part_next);
+    LLVMPositionBuilderAtEnd(e->b, s->part_next);
+    (void)go_on(e, e->ctaid[0], 1);
+    branch_if_less(e, jit_i32(e, 0), go_on(e, s->left, UINT32_MAX), s->part_head, s->row_next);
+    LLVMPositionBuilderAtEnd(e->b, s->row_next);
+    LLVMValueRef over = count_up(e, s->tid_base[1], jit_i32(e, 1), e->block[1]), z = load(e, s->tid_base[2]);
+    LLVMBuildStore(e->b, LLVMBuildAdd(e->b, z, LLVMBuildZExt(e->b, over, jit_int(e, 32), ""), ""),
+                   s->tid_base[2]);
+    LLVMValueRef warp = load(e, e->warp);
+    LLVMBuildStore(e->b, warp, s->row_warp);
+    branch_if_less(e, warp, e->warp_count, s->row_head, s->block_next);
+    LLVMPositionBuilderAtEnd(e->b, s->round_end); // rounds are for barriers
+    LLVMBuildUnreachable(e->b);
+    LLVMPositionBuilderAtEnd(e->b, s->round_head);
+    LLVMBuildUnreachable(e->b);
+    LLVMPositionBuilderAtEnd(e->b, s->block_next);
+    LLVMBuildStore(e->b, LLVMBuildSub(e->b, load(e, e->ctaid[0]), jit_i32(e, 1), ""), e->ctaid[0]);
+    end_block(e, s, LLVMBuildZExt(e->b, load(e, s->count), jit_int(e, 64), ""));
 }
 
 bool jit_emit_kernel(struct jit_emit *e) {
@@ -228,7 +335,8 @@ bool jit_emit_kernel(struct jit_emit *e) {
     if (!jit_locals_find(e) || !jit_tiles_find(e))
         return false;
     emit_entry(e, &s);
-    emit_block_loop(e, &s);
+    bool strips = runs_in_strips(e);
+    (strips ? emit_strip_loop : emit_block_loop)(e, &s);
     LLVMPositionBuilderAtEnd(e->b, s.warp_head);
     LLVMValueRef base[3];
     for (unsigned i = 0; i < 3; i++)
@@ -247,7 +355,7 @@ bool jit_emit_kernel(struct jit_emit *e) {
     } else {
         jit_enter(e);
     }
-    emit_after_warp(e, &s);
+    (strips ? emit_after_strip_warp : emit_after_warp)(e, &s);
     return true;
 }
 

@@ -263,7 +263,10 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
     }
     memcpy(frame.grid, grid, sizeof frame.grid);
     memcpy(frame.block, block, sizeof frame.block);
-    uint32_t status = k->entry(&frame, 0, (uint64_t)grid[0] * grid[1] * grid[2]);
+    uint64_t blocks = (uint64_t)grid[0] * grid[1] * grid[2], chunk = rig->chunk ? rig->chunk : blocks;
+    uint32_t status = TW_KERNEL_OK;
+    for (uint64_t first = 0; first < blocks && status == TW_KERNEL_OK; first += chunk)
+        status = k->entry(&frame, first, chunk < blocks - first ? chunk : blocks - first);
     rig->next = kept;
     return status;
 }

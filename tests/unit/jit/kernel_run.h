@@ -21,6 +21,7 @@ struct rig {
     uint8_t *spill;
     size_t spill_bytes;
     int opt_level;
+    uint64_t chunk;                 // blocks a call; 0: all at once
     bool alone;                     // what the frame says to atomics
     struct tw_kernel_prints prints; // what kernels printed
 };
