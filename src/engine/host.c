@@ -62,6 +62,22 @@ static wasm_trap_t *call_at_once(void *env, wasmtime_caller_t *caller, wasmtime_
     return import->handler(instance_of(caller), args);
 }
 
+// ---- what takes long ----
+
+bool engine_is_stopping(const struct engine_instance *instance) {
+    return tw_flag_is_raised(&instance->call->stopping);
+}
+
+bool engine_copy(const struct engine_instance *instance, void *to, const void *from, size_t len) {
+    for (size_t done = 0, part; done < len; done += part) {
+        if (engine_is_stopping(instance))
+            return false;
+        part = engine_slice(len - done);
+        memcpy((uint8_t *)to + done, (const uint8_t *)from + done, part);
+    }
+    return true;
+}
+
 // ---- calls that may wait ----
 
 static bool always_done(void *env) {
@@ -83,20 +99,20 @@ static wasmtime_valkind_t result_kind(const struct engine_import *import) {
     return colon[1] == 'I' ? WASMTIME_I64 : WASMTIME_I32;
 }
 
-// Polled when the call was just armed, and again when it was woken.
+// Polled when the call was just armed, and again when it was woken. What was left because the call is to end has no result.
 static bool is_woken(void *env) {
     struct engine_call *call = env;
     struct engine_wait *wait = &call->wait;
     if (tw_state_get(&call->state) != ENGINE_WOKEN)
         return false;
     tw_state_set(&call->state, ENGINE_RUNNING);
-    if (tw_flag_is_raised(&call->stopping)) {
-        *wait->trap = engine_stop_trap();
-        return true;
-    }
     wasmtime_val_raw_t raw = {};
-    wait->finish(call, &raw);
-    put_result(wait, &raw, wait->results[0].kind);
+    if (!tw_flag_is_raised(&call->stopping))
+        wait->finish(call, &raw);
+    if (tw_flag_is_raised(&call->stopping))
+        *wait->trap = engine_stop_trap();
+    else
+        put_result(wait, &raw, wait->results[0].kind);
     return true;
 }
 
@@ -120,10 +136,14 @@ static void call_may_wait(void *env, wasmtime_caller_t *caller, const wasmtime_v
         results[0].kind = kind;
     *ret_trap =
         tw_flag_is_raised(&call->stopping) ? engine_stop_trap() : import->handler(call->instance, raw);
-    if (wait->finish && !*ret_trap) {
+    if (*ret_trap)
+        return;
+    if (wait->finish) {
         ret_continuation->callback = is_woken;
         ret_continuation->env = call;
-    } else if (!*ret_trap) {
+    } else if (tw_flag_is_raised(&call->stopping)) {
+        *ret_trap = engine_stop_trap();
+    } else {
         put_result(wait, &raw[0], kind);
     }
 }

@@ -3,7 +3,7 @@
 // wasi_cuda: device memory, and what else must not happen while the instance's kernels run: forgetting a kernel or a
 // stream. Each operation is checked at once; while launches of the instance run the guest waits as a parked fiber that
 // holds no thread, then the operation is done as if the guest had asked for it only now. Errors of those launches are
-// left for sync to tell.
+// left for sync to tell. What moves bytes does it a slice at a time, so that a deadline or a cancel ends it soon.
 
 #include "engine/host_cuda.h"
 
@@ -36,6 +36,34 @@ static wasm_trap_t *when_idle(struct engine_instance *instance, wasmtime_val_raw
     engine_call_disarm(call);
     bool ok = progress == TW_GPU_DONE && operation(instance, args, error);
     return engine_cuda_answer32(instance, args, ok, error);
+}
+
+// ---- moving bytes ----
+
+// What is to be moved or filled. Plain value.
+struct move {
+    uint64_t to, to_offset, from, from_offset, len; // `to`, `from`: buffers
+    uint8_t *host;                                  // instead of a buffer
+    uint8_t value;                                  // of a fill
+};
+// A slice of it.
+typedef bool (*slice_mover)(struct tw_gpu_context *context, const struct move *move, uint64_t at,
+                            uint64_t len, struct tw_error *err);
+
+// From the end where the beginning of the target is the end of the source. When the call is to end the rest is left; the guest
+// does not see that, since it gets no further.
+static bool move_slices(struct engine_instance *instance, const struct move *move, slice_mover slice,
+                        struct tw_error *err) {
+    bool from_the_end = move->from == move->to && move->to_offset > move->from_offset;
+    uint64_t left = move->len, part;
+    do {
+        part = engine_slice(left);
+        uint64_t at = from_the_end ? left - part : move->len - left;
+        if (!slice(instance->gpu, move, at, part, err))
+            return false;
+        left -= part;
+    } while (left && !engine_is_stopping(instance));
+    return true;
 }
 
 // ---- kernels and streams ----
@@ -87,11 +115,16 @@ wasm_trap_t *engine_cuda_free(struct engine_instance *instance, wasmtime_val_raw
     return when_idle(instance, args, -1, free_buffer, ok, &err);
 }
 
+static bool write_slice(struct tw_gpu_context *context, const struct move *move, uint64_t at, uint64_t len,
+                        struct tw_error *err) {
+    return tw_gpu_write(context, move->to, at, move->host + at, len, err);
+}
+
 static bool write_buffer(struct engine_instance *instance, const wasmtime_val_raw_t *args,
                          struct tw_error *err) {
-    uint32_t len = (uint32_t)args[3].i32;
-    const uint8_t *from = engine_cuda_range(instance, &args[2], len, "memcpy_h2d", err);
-    return from && tw_gpu_write(instance->gpu, handle_of(&args[0]), 0, from, len, err);
+    struct move move = {.to = handle_of(&args[0]), .len = (uint32_t)args[3].i32};
+    move.host = engine_cuda_range(instance, &args[2], move.len, "memcpy_h2d", err);
+    return move.host && move_slices(instance, &move, write_slice, err);
 }
 
 wasm_trap_t *engine_cuda_memcpy_h2d(struct engine_instance *instance, wasmtime_val_raw_t *args) {
@@ -104,11 +137,16 @@ wasm_trap_t *engine_cuda_memcpy_h2d(struct engine_instance *instance, wasmtime_v
     return when_idle(instance, args, -1, write_buffer, ok, &err);
 }
 
+static bool read_slice(struct tw_gpu_context *context, const struct move *move, uint64_t at, uint64_t len,
+                       struct tw_error *err) {
+    return tw_gpu_read(context, move->from, at, move->host + at, len, err);
+}
+
 static bool read_buffer(struct engine_instance *instance, const wasmtime_val_raw_t *args,
                         struct tw_error *err) {
-    uint32_t len = (uint32_t)args[3].i32;
-    uint8_t *to = engine_cuda_range(instance, &args[0], len, "memcpy_d2h", err);
-    return to && tw_gpu_read(instance->gpu, handle_of(&args[1]), 0, to, len, err);
+    struct move move = {.from = handle_of(&args[1]), .len = (uint32_t)args[3].i32};
+    move.host = engine_cuda_range(instance, &args[0], move.len, "memcpy_d2h", err);
+    return move.host && move_slices(instance, &move, read_slice, err);
 }
 
 wasm_trap_t *engine_cuda_memcpy_d2h(struct engine_instance *instance, wasmtime_val_raw_t *args) {
@@ -121,10 +159,19 @@ wasm_trap_t *engine_cuda_memcpy_d2h(struct engine_instance *instance, wasmtime_v
     return when_idle(instance, args, -1, read_buffer, ok, &err);
 }
 
+static bool copy_slice(struct tw_gpu_context *context, const struct move *move, uint64_t at, uint64_t len,
+                       struct tw_error *err) {
+    return tw_gpu_copy(context, move->to, move->to_offset + at, move->from, move->from_offset + at, len, err);
+}
+
 static bool copy_buffer(struct engine_instance *instance, const wasmtime_val_raw_t *args,
                         struct tw_error *err) {
-    return tw_gpu_copy(instance->gpu, (uint64_t)args[0].i64, (uint64_t)args[1].i64, (uint64_t)args[2].i64,
-                       (uint64_t)args[3].i64, (uint64_t)args[4].i64, err);
+    struct move move = {.to = (uint64_t)args[0].i64,
+                        .to_offset = (uint64_t)args[1].i64,
+                        .from = (uint64_t)args[2].i64,
+                        .from_offset = (uint64_t)args[3].i64,
+                        .len = (uint64_t)args[4].i64};
+    return move_slices(instance, &move, copy_slice, err);
 }
 
 wasm_trap_t *engine_cuda_memcpy_d2d(struct engine_instance *instance, wasmtime_val_raw_t *args) {
@@ -137,10 +184,18 @@ wasm_trap_t *engine_cuda_memcpy_d2d(struct engine_instance *instance, wasmtime_v
     return when_idle(instance, args, -1, copy_buffer, ok, &err);
 }
 
+static bool fill_slice(struct tw_gpu_context *context, const struct move *move, uint64_t at, uint64_t len,
+                       struct tw_error *err) {
+    return tw_gpu_fill(context, move->to, move->to_offset + at, move->value, len, err);
+}
+
 static bool fill_buffer(struct engine_instance *instance, const wasmtime_val_raw_t *args,
                         struct tw_error *err) {
-    return tw_gpu_fill(instance->gpu, (uint64_t)args[0].i64, (uint64_t)args[1].i64, (uint8_t)args[2].i32,
-                       (uint64_t)args[3].i64, err);
+    struct move move = {.to = (uint64_t)args[0].i64,
+                        .to_offset = (uint64_t)args[1].i64,
+                        .value = (uint8_t)args[2].i32,
+                        .len = (uint64_t)args[3].i64};
+    return move_slices(instance, &move, fill_slice, err);
 }
 
 wasm_trap_t *engine_cuda_memset_d8(struct engine_instance *instance, wasmtime_val_raw_t *args) {

@@ -17,13 +17,18 @@ int engine_emit(struct engine_instance *instance, struct tw_span bytes) {
     uint64_t max = invoke->output_max ? invoke->output_max : ENGINE_OUTPUT_DEFAULT;
     if (bytes.len > max - instance->host.emitted)
         return TENSOR_INVALID;
-    if (invoke->emit) {
-        if (!invoke->emit(invoke, bytes))
+    for (size_t part; bytes.len; bytes = tw_span_of(bytes.data + part, bytes.len - part)) {
+        part = engine_slice(bytes.len);
+        if (engine_is_stopping(instance))
             return TENSOR_GONE;
-    } else if (!tw_buf_append(&invoke->output, bytes.data, bytes.len)) {
-        return TENSOR_INVALID;
+        if (invoke->emit) {
+            if (!invoke->emit(invoke, tw_span_of(bytes.data, part)))
+                return TENSOR_GONE;
+        } else if (!tw_buf_append(&invoke->output, bytes.data, part)) {
+            return TENSOR_INVALID;
+        }
+        instance->host.emitted += part;
     }
-    instance->host.emitted += bytes.len;
     return TENSOR_OK;
 }
 
@@ -68,8 +73,8 @@ wasm_trap_t *engine_tensor_read_input(struct engine_instance *instance, wasmtime
         len = left;
     if (len > INT32_MAX)
         len = INT32_MAX;
-    if (len)
-        memcpy(to, input.data + instance->host.input_at, len);
+    if (!engine_copy(instance, to, input.data + instance->host.input_at, len))
+        return engine_stop_trap();
     instance->host.input_at += len;
     return answer(args, (int)len);
 }

@@ -147,7 +147,7 @@ wasm_trap_t *engine_wasi_random_get(struct engine_instance *instance, wasmtime_v
     if (!bytes)
         return answer(args, WASI_FAULT);
     for (uint32_t done = 0, part; done < len; done += part) {
-        if (tw_flag_is_raised(&instance->call->stopping))
+        if (engine_is_stopping(instance))
             return engine_stop_trap();
         part = len - done < RANDOM_AT_ONCE ? len - done : RANDOM_AT_ONCE;
         tw_random(bytes + done, part);
@@ -219,8 +219,9 @@ wasm_trap_t *engine_wasi_fd_read(struct engine_instance *instance, wasmtime_val_
         size_t len = load_u32(iovs.list + i * 8 + 4), left = input.len - *at;
         if (len > left)
             len = left;
-        if (len)
-            memcpy(engine_guest(instance, load_u32(iovs.list + i * 8), len), input.data + *at, len);
+        uint8_t *to = engine_guest(instance, load_u32(iovs.list + i * 8), len);
+        if (!engine_copy(instance, to, input.data + *at, len))
+            return engine_stop_trap();
         *at += len;
         // The list may lie in what was just written: it is checked again.
         if (i + 1 < iovs.count &&

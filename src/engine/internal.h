@@ -350,6 +350,15 @@ void engine_call_wake(struct engine_call *call);
 void engine_call_inside(struct engine_instance *instance, const wasmtime_func_t *func,
                         struct tw_invoke *invoke);
 wasm_trap_t *engine_stop_trap(void);
+// Whether the call of an instance is to end: what a host function does for long, it leaves then.
+bool engine_is_stopping(const struct engine_instance *instance);
+// A slice's length, of what is left to be moved.
+static inline uint64_t engine_slice(uint64_t left) {
+    return left < ENGINE_SLICE_BYTES ? left : ENGINE_SLICE_BYTES;
+}
+// Copies a slice at a time. False: the call is to end, and the rest was left.
+[[nodiscard]] bool engine_copy(const struct engine_instance *instance, void *to, const void *from,
+                               size_t len);
 
 // ---- outcome (trap.c) ----
 // Fills the invoke's error, trap kind and backtrace; frees trap and error. `stopped`: `stop_code` is the

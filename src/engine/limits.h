@@ -10,7 +10,9 @@ enum {
     ENGINE_STDERR_MAX = 64 << 10,  // part of engine.h's contract
     ENGINE_CHUNK_MAX = 64 << 10,   // an emitted chunk, part of the guest ABI
     ENGINE_LOG_LINE_MAX = 4 << 10, // one `log` call
-    ENGINE_GPU_ERROR_MAX = 512,    // last_error's text, part of the guest ABI
+    ENGINE_SLICE_BYTES =
+        1 << 20, // moved by a host function before it looks whether its call is to end: some 0.2 ms
+    ENGINE_GPU_ERROR_MAX = 512, // last_error's text, part of the guest ABI
     ENGINE_DEVICE_INFO_MAX = 16 << 10,
     ENGINE_ENTRY_MAX = 256,      // a kernel's name
     ENGINE_REGISTERED_MAX = 128, // a published kernel's name, and its version: more than either may have

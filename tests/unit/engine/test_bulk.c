@@ -3,7 +3,7 @@
 // Fills and copies of arrays, and what comes from segments, in pieces: each is done in a guest and in plain C on bytes, and a sum
 // over all elements must be the same. And one of them alone ends when its call is stopped.
 
-#include "engine_test.h"
+#include "begun.h"
 
 enum { COUNT = 50'000, SEGMENT_BYTES = 300'000, REFERENCES = 10'000, ATTEMPTS = 500 };
 
@@ -329,59 +329,13 @@ TW_TEST("as many kinds of long copies are taken as the limit says, and no more")
     engine_test_close(&test);
 }
 
-#define EMIT  "(drop (call $emit (i32.const 0) (i32.const 1)))"
-#define BEGIN EMIT "(drop (memory.grow (i32.const 0))) (i32.store8 (i32.const 0) (i32.const 1))"
-#define DONE  "(call $log (i32.const 0) (i32.const 0) (i32.const 4))" EMIT
-
 // ---- stopping ---------------------------------------------------------------------------------------------
-// A call that says where its memory is when it has prepared, and before it ends.
-struct prepared {
-    struct engine_test_call call;  // first, as engine_test_over has it
-    const volatile uint8_t *began; // in the guest's memory
-    struct tw_state is_ready, is_cancelled;
-};
-
-static bool on_emit(struct tw_invoke *invoke, struct tw_span bytes) {
-    struct prepared *prepared = invoke->context;
-    if (!prepared->began) {
-        prepared->began = bytes.data;
-        tw_state_set(&prepared->is_ready, 1);
-        tw_state_wake(&prepared->is_ready);
-    } else {
-        while (tw_state_get(&prepared->is_cancelled) == 0)
-            tw_state_wait(&prepared->is_cancelled, 0, -1);
-    }
-    return true;
-}
-
-// Cancels a call that is in its operation; whether it did not get to its end.
-static bool is_stopped_within(struct engine_test *test, struct tw_module *module, const char *export) {
-    struct prepared prepared = {};
-    engine_test_prepare(&prepared.call, module, export, 60'000);
-    prepared.call.invoke.context = &prepared;
-    prepared.call.invoke.emit = on_emit;
-    engine_test_submit(test, &prepared.call);
-    while (tw_state_get(&prepared.is_ready) == 0)
-        tw_state_wait(&prepared.is_ready, 0, -1);
-    while (*prepared.began == 0)
-        sched_yield();
-    tw_invoke_cancel(&prepared.call.invoke);
-    tw_state_set(&prepared.is_cancelled, 1);
-    tw_state_wake(&prepared.is_cancelled);
-    engine_test_wait(&prepared.call);
-    enum tw_code code = prepared.call.invoke.error.code;
-    ck_assert(code == TW_ERR_CANCELLED || code == TW_OK);
-    bool was_within = prepared.call.invoke.stderr_text.len == 0;
-    engine_test_forget(&prepared.call);
-    return was_within;
-}
-
 // The guest prepares, notes in its memory that it begins, does one operation and then says so. There is no poll between: growing the
 // memory has one before it, and leaves enough of the budget. Where nothing was said, the stop came within the operation. A fast
 // one may be over before it is stopped.
 static void check_stopped_within(struct engine_test *test, struct tw_module *module, const char *export) {
     for (int i = 0; i < ATTEMPTS; i++)
-        if (is_stopped_within(test, module, export))
+        if (!begun_run(test, module, export, true, NULL))
             return;
     ck_abort_msg("%s: all of it was done after cancelling, each time", export);
 }
@@ -391,22 +345,22 @@ TW_TEST("one long fill or copy of an array, or from a segment, is stopped in the
     engine_test_open(&test, NULL);
     enum { DATA_BYTES = 16 << 20 };
     static const char head[] =
-        "(module (import \"wasi:tensor/host@0.1.0\" \"emit-chunk\" (func $emit (param i32 i32) (result i32)))"
-        "(import \"wasi:tensor/host@0.1.0\" \"log\" (func $log (param i32 i32 i32)))"
+        "(module " BEGUN_IMPORTS
         "(memory (export \"memory\") 257) (type $a (array (mut i32))) (type $b (array (mut i8)))"
         "(func (export \"fill\") (local $x (ref $a))"
-        " (local.set $x (array.new_default $a (i32.const 8000000))) " BEGIN
-        " (array.fill $a (local.get $x) (i32.const 0) (i32.const 7) (array.len (local.get $x))) " DONE ")"
-        "(func (export \"copy\") (local $x (ref $a))"
-        " (local.set $x (array.new_default $a (i32.const 16000000))) " BEGIN
-        " (array.copy $a $a (local.get $x) (i32.const 5) (local.get $x) (i32.const 0)"
-        "  (i32.sub (array.len (local.get $x)) (i32.const 5))) " DONE ")"
-        "(func (export \"from data\") (local $x (ref $b))"
-        " (local.set $x (array.new_default $b (i32.const 16777216))) " BEGIN
-        " (array.init_data $b $d (local.get $x) (i32.const 0) (i32.const 0) (array.len (local.get $x))) " DONE
+        " (local.set $x (array.new_default $a (i32.const 8000000))) " BEGUN_HERE
+        " (array.fill $a (local.get $x) (i32.const 0) (i32.const 7) (array.len (local.get $x))) " BEGUN_DONE
         ")"
-        "(func (export \"to memory\") (local $n i32) (local.set $n (i32.const 16777216)) " BEGIN
-        " (memory.init $d (i32.const 64) (i32.const 0) (local.get $n)) " DONE ")"
+        "(func (export \"copy\") (local $x (ref $a))"
+        " (local.set $x (array.new_default $a (i32.const 16000000))) " BEGUN_HERE
+        " (array.copy $a $a (local.get $x) (i32.const 5) (local.get $x) (i32.const 0)"
+        "  (i32.sub (array.len (local.get $x)) (i32.const 5))) " BEGUN_DONE ")"
+        "(func (export \"from data\") (local $x (ref $b))"
+        " (local.set $x (array.new_default $b (i32.const 16777216))) " BEGUN_HERE
+        " (array.init_data $b $d (local.get $x) (i32.const 0) (i32.const 0) (array.len (local.get "
+        "$x))) " BEGUN_DONE ")"
+        "(func (export \"to memory\") (local $n i32) (local.set $n (i32.const 16777216)) " BEGUN_HERE
+        " (memory.init $d (i32.const 64) (i32.const 0) (local.get $n)) " BEGUN_DONE ")"
         "(data $d \"";
     char *text = malloc(sizeof head + DATA_BYTES + 4);
     memcpy(text, head, sizeof head);
