@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Requests a second and CPU a request: a trivial function on a fresh instance for every call, against nginx `return 200`, HTTP/1.1
-keep-alive, 64 connections; and the same over HTTP/2, 8 connections of 100 streams, against nghttpd's file of two bytes. The server has core 0,
+"""Requests a second and CPU a request: a trivial function on a fresh instance for every call, with memories of our own and in Wasmtime's
+pooling allocator, against nginx `return 200`, HTTP/1.1 keep-alive, 64 connections; and the same over HTTP/2, 8 connections of 100 streams, against nghttpd's file of two bytes. The server has core 0,
 the load generator (wrk, h2load) core 1."""
 import os
 import pathlib
@@ -50,10 +50,10 @@ def start(*command, **options):
     return subprocess.Popen(["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
 
 
-def start_ours(folder):
-    port = 18080
+def start_ours(folder, port=18080, backend="owned"):
     # One loop and one worker: the one core is given away as a whole.
-    server = start(BIN / "tensor-wasm", "serve", "--addr", f"127.0.0.1:{port}", "--data-dir", folder / "data", "--allow-dev-mode", "--threads", "1")
+    server = start(BIN / "tensor-wasm", "serve", "--addr", f"127.0.0.1:{port}", "--data-dir", folder / backend, "--allow-dev-mode", "--threads", "1",
+                   "--memory-backend", backend)
     wait_for(f"http://127.0.0.1:{port}/readyz")
     (folder / "f.wat").write_text(WAT)
     subprocess.run(["wat2wasm", folder / "f.wat", "-o", folder / "f.wasm"], check=True)
@@ -124,15 +124,17 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         ours, invoke, health = start_ours(folder)
+        pooling, pooled, _ = start_ours(folder, 18084, "pooling")
         nginx, static = start_nginx(folder)
         nghttpd, file = start_nghttpd(folder)
         try:
-            figures = alternate({"invoke": lambda: load(invoke, ours, True), "healthz": lambda: load(health, ours, False),
+            figures = alternate({"invoke": lambda: load(invoke, ours, True), "invoke, pooling": lambda: load(pooled, pooling, True),
+                                 "healthz": lambda: load(health, ours, False),
                                  "nginx return 200": lambda: load(static, nginx, False),
                                  "h2c invoke": lambda: load_h2(invoke, ours, True), "h2c healthz": lambda: load_h2(health, ours, False),
                                  "h2c nghttpd": lambda: load_h2(file, nghttpd, False)})
         finally:
-            for server in (ours, nginx, nghttpd):
+            for server in (ours, pooling, nginx, nghttpd):
                 server.send_signal(signal.SIGTERM)
                 server.wait()
     summary = {n: {k: median([r[k] for r in rounds]) for k in rounds[0]} for n, rounds in figures.items()}

@@ -21,10 +21,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--threads", type=int, default=6)
+    parser.add_argument("--memory-backend", choices=["owned", "pooling"], default="owned", help="pooling has no devices: nothing launches kernels")
     options = parser.parse_args()
     samples = []
-    with tempfile.TemporaryDirectory(prefix="tw-soak-") as folder, Server(pathlib.Path(folder)) as server:
-        soak = Soak(server, options.threads).start()
+    with tempfile.TemporaryDirectory(prefix="tw-soak-") as folder, \
+            Server(pathlib.Path(folder), ["--memory-backend", options.memory_backend]) as server:
+        soak = Soak(server, options.threads, has_devices=options.memory_backend == "owned").start()
         start = time.monotonic()
         while not samples or (time.monotonic() - start < options.seconds and not soak.failures):
             time.sleep(min(2, options.seconds / 40))
@@ -40,7 +42,7 @@ def main():
     print(f"\n{sum(soak.counts.values())} operations in {options.seconds} s: " + ", ".join(f"{k} {v}" for k, v in sorted(soak.counts.items())))
     for failure in soak.failures:
         print(f"FAILED {failure}")
-    save("soak", {"tensor-wasm": version(PROGRAM, "--version")}, samples,
+    save("soak" if options.memory_backend == "owned" else "soak_pooling", {"tensor-wasm": version(PROGRAM, "--version")}, samples,
          {"seconds": options.seconds, "operations": soak.counts, "failures": soak.failures, "second quarter": early, "last quarter": late, "idle": idle})
     return 1 if soak.failures else 0
 
