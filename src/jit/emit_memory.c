@@ -171,8 +171,50 @@ static LLVMValueRef load_pieces(struct jit_emit *e, const struct access *a, LLVM
     return jit_concatenate(e, parts, pieces, count);
 }
 
+// Several elements a lane, in code that goes straight through: a stream, which memory is quickest to bring in the order of
+// addresses. LLVM would fetch and store the parts of long vectors in the order in which lanes are shuffled.
+static bool in_order(const struct jit_emit *e, const struct access *a) {
+    return e->active_full && a->count > 1 && a->inst->space == TW_KIR_GLOBAL &&
+           e->code->variant.opt_level == TW_KERNEL_FULL && e->code->blocks[e->at_block].loop == JIT_NONE &&
+           (uint64_t)e->lanes * a->bytes % jit_vector_bytes(e) == 0;
+}
+
+static LLVMTypeRef part_type(struct jit_emit *e, const struct access *a, unsigned *ret_parts) {
+    unsigned elements = jit_vector_bytes(e) / a->bytes;
+    *ret_parts = e->lanes * a->count / elements;
+    return LLVMVectorType(a->element, elements);
+}
+
+static LLVMValueRef load_in_order(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
+    LLVMValueRef parts[JIT_MAX_LANES];
+    unsigned count, elements = jit_vector_bytes(e) / a->bytes;
+    LLVMTypeRef type = part_type(e, a, &count);
+    for (unsigned k = 0; k < count; k++) {
+        parts[k] = LLVMBuildLoad2(e->b, type, step(e, pointer, (uint64_t)k * jit_vector_bytes(e)), "");
+        LLVMSetAlignment(parts[k], 1);
+        LLVMSetVolatile(parts[k], true);
+    }
+    return jit_concatenate(e, parts, count, elements);
+}
+
+static void store_in_order(struct jit_emit *e, const struct access *a, LLVMValueRef value,
+                           LLVMValueRef pointer) {
+    unsigned count, indices[JIT_MAX_LANES], elements = jit_vector_bytes(e) / a->bytes;
+    (void)part_type(e, a, &count);
+    for (unsigned k = 0; k < count; k++) {
+        for (unsigned i = 0; i < elements; i++)
+            indices[i] = k * elements + i;
+        LLVMValueRef part = jit_shuffle(e, value, NULL, indices, elements);
+        LLVMValueRef store = LLVMBuildStore(e->b, part, step(e, pointer, (uint64_t)k * jit_vector_bytes(e)));
+        LLVMSetAlignment(store, 1);
+        LLVMSetVolatile(store, true);
+    }
+}
+
 static LLVMValueRef load_vector(struct jit_emit *e, const struct access *a, LLVMValueRef pointer,
                                 LLVMTypeRef type) {
+    if (in_order(e, a))
+        return load_in_order(e, a, pointer);
     if (!e->active_full)
         return e->lanes > PIECE_LANES ? load_pieces(e, a, pointer)
                                       : load_masked(e, pointer, repeat_mask(e, a->count), type);
@@ -290,7 +332,9 @@ static void store_pieces(struct jit_emit *e, const struct access *a, LLVMValueRe
 
 static void store_contiguous(struct jit_emit *e, const struct access *a) {
     LLVMValueRef pointer = pointer_of(e, a->inst, false), value = interleave(e, a);
-    if (e->active_full)
+    if (in_order(e, a))
+        store_in_order(e, a, value, pointer);
+    else if (e->active_full)
         LLVMSetAlignment(LLVMBuildStore(e->b, value, pointer), 1);
     else if (e->lanes > PIECE_LANES)
         store_pieces(e, a, value, pointer);
