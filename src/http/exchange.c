@@ -95,8 +95,10 @@ static void clean(struct http_exchange *x) {
     x->peer[0] = '\0';
     x->object = (struct tw_str){};
     x->stream_id = 0;
-    x->has_head = x->is_encoded = x->has_begun = x->is_events = x->is_streaming = x->head_done = x->is_whole =
-        x->expects_continue = x->close_after = x->is_http10 = x->was_aborted = false;
+    x->loop->large_heads -= x->has_large_head;
+    x->has_large_head = x->has_head = x->is_encoded = x->has_begun = x->is_events = x->is_streaming =
+        x->head_done = x->is_whole = x->expects_continue = x->close_after = x->is_http10 = x->was_aborted =
+            false;
     x->body_seen = 0;
     x->body_charged = x->body_ns = x->ended_ns = 0;
     x->sent = x->header_bytes = 0;
@@ -148,6 +150,14 @@ bool http_exchange_field(struct http_exchange *x, struct tw_str name, struct tw_
         return tw_fail(err, TW_ERR_HEADERS_TOO_LARGE, "a request may have %d headers; send fewer",
                        HTTP_HEADERS_MAX);
     size_t at = x->head.len;
+    if (at + name.len + value.len > HEAD_KEEP && !x->has_large_head) {
+        if (x->loop->large_heads >= HTTP_LARGE_HEADS_MAX)
+            return tw_fail(err, TW_ERR_CAPACITY,
+                           "%d requests with header sections above %d bytes are here; try again later",
+                           HTTP_LARGE_HEADS_MAX, HEAD_KEEP);
+        x->has_large_head = true;
+        x->loop->large_heads++;
+    }
     if (!tw_buf_append_str(&x->head, name) || !tw_buf_append_str(&x->head, value))
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for the request's headers");
     x->fields[x->field_count++] =

@@ -139,7 +139,8 @@ struct http_exchange {
     struct http_stream stream;
     struct http_spill spill;
     bool is_streaming;
-    bool has_head; // of the answer: it is on its way
+    bool has_head;       // of the answer: it is on its way
+    bool has_large_head; // counted by the loop
     bool head_done, is_whole, expects_continue, close_after, is_http10, was_aborted;
     uint32_t path_at, path_len, authority_at, authority_len; // HTTP/2: :path and :authority in `head`
     size_t header_bytes;                                     // HTTP/2

@@ -40,7 +40,11 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
     // Streams that were reset count until their call has ended, so that resetting is no way around the limit.
-    struct http_exchange *x = conn->exchange_count < HTTP2_CALLS_MAX ? http_exchange_new(conn) : NULL;
+    bool has_room = conn->exchange_count < HTTP2_CALLS_MAX &&
+                    tw_counter_get(&conn->loop->exchange_count) < HTTP_EXCHANGES_MAX;
+    struct http_exchange *x = has_room ? http_exchange_new(conn) : NULL;
+    if (!has_room)
+        http_meter_reject("http2_streams");
     if (!x)
         return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                          NGHTTP2_REFUSED_STREAM);

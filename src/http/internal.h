@@ -80,7 +80,7 @@ struct http_loop {
     struct http_conn *ready, *last_ready; // with input: the next turn's
     struct http_conn *reading;            // this turn's that are left
     struct http_exchange *spare;
-    unsigned spare_count, turned_away, lingering;
+    unsigned spare_count, turned_away, lingering, large_heads;
     uint64_t random;       // for request and trace ids; not for secrets
     int64_t date_until_ns; // when `date` is over
     char date[40];

@@ -28,13 +28,17 @@ enum {
     HTTP_EVENTS = 256,          // one epoll_wait
     HTTP_ACCEPTS_PER_TURN = 64, // a storm of new clients does not keep the old ones waiting
     HTTP_SPARE_EXCHANGES = 512, // recycled requests kept: 512 × about 5 KiB
-    HTTP_IN_FLIGHT_MAX = 4096,  // requests being worked on; one more is told 503 at once
-    HTTP_SHARES_MAX = 100'000,  // tenants with bodies at once: 24 bytes each
-    HTTP_ALLOW_MAX = 64,        // hosts, or origins, that an operator may name
-    HTTP_TURNED_AWAY_MAX = 64,  // connections above the cap that are told 503; more are just closed
-    HTTP_FAILURES_KEPT = 64,    // answers of status 5xx that GET /observe shows
-    HTTP_SWEEP_MS = 100,        // how late a deadline may strike
-    HTTP_CALLS_NS = 200'000,    // of short calls, before the sockets are looked at again
+    HTTP_EXCHANGES_MAX = 8192,  // with what HTTP/2 clients have begun or do not take: 8192 × at most 13 KiB,
+    HTTP_LARGE_HEADS_MAX =
+        1024,                  // and so many with a header section above 8 KiB: compressed, it costs a client
+                               // ten bytes and us 41 KiB
+    HTTP_IN_FLIGHT_MAX = 4096, // requests being worked on; one more is told 503 at once
+    HTTP_SHARES_MAX = 100'000, // tenants with bodies at once: 24 bytes each
+    HTTP_ALLOW_MAX = 64,       // hosts, or origins, that an operator may name
+    HTTP_TURNED_AWAY_MAX = 64, // connections above the cap that are told 503; more are just closed
+    HTTP_FAILURES_KEPT = 64,   // answers of status 5xx that GET /observe shows
+    HTTP_SWEEP_MS = 100,       // how late a deadline may strike
+    HTTP_CALLS_NS = 200'000,   // of short calls, before the sockets are looked at again
     HTTP_CALLS_BATCH = 16, // read before any is run: what they hold, about 16 KiB each, fits a core's cache
     HTTP_THREADS_MAX = 2'048, // of loops, and of the long calls that began on them
 

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HTTP/2 with prior knowledge: streams, flow control, limits, cancelling, the known floods, drain.
+// HTTP/2 with prior knowledge: streams, flow control, limits, cancelling, drain. Attacks are in
+// test_h2_attacks.c.
 
 #include "harness/test.h"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "h2_client.h"
-#include "http/limits.h"
 
 static struct h2_client client;
 static struct gateway gateway;
@@ -258,172 +257,5 @@ TW_TEST("at the drain's deadline streams are told, those whose answers have begu
     ck_assert_uint_ge(client.goaways, 1);
     ck_assert(fake_wait_cancelled(gateway.service, 1));
     fake_release(gateway.service);
-    end();
-}
-
-// ---- attacks, frame by frame ----
-
-// An HPACK block: POST, http, /functions/hold/invoke, authority a (indexed names, plain values).
-static const uint8_t request_block[] = "\x83\x86\x04\x16/functions/hold/invoke\x01\x01"
-                                       "a";
-enum { BLOCK_LEN = sizeof request_block - 1, END_STREAM = 1, END_HEADERS = 4 };
-
-TW_TEST("rapid reset is closed, and leaves no call running") {
-    gateway_start(&gateway, NULL, NULL);
-    int fd = h2_raw_connect(&gateway);
-    static const uint8_t cancel[4] = {0, 0, 0, 8};
-    unsigned sent = 0;
-    bool ok = true;
-    for (; sent < 20000 && ok; sent++)
-        ok = h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 2 * sent + 1, request_block,
-                          BLOCK_LEN) &&
-             h2_raw_frame(fd, NGHTTP2_RST_STREAM, 0, 2 * sent + 1, cancel, sizeof cancel);
-    ck_assert(h2_raw_is_cut(fd, 5000));
-    close(fd);
-    for (int i = 0; i < 1000 && fake_running(gateway.service); i++)
-        usleep(1000);
-    ck_assert_uint_eq(fake_running(gateway.service), 0);
-    ck_assert_uint_le(fake_cancelled(gateway.service), 2000);
-    ck_assert_int_eq(client_status(&gateway, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
-    gateway_stop(&gateway);
-}
-
-TW_TEST("streams above the limit are refused and start no call") {
-    gateway_start(&gateway, NULL, NULL);
-    int fd = h2_raw_connect(&gateway);
-    for (unsigned i = 0; i < 1000; i++)
-        if (!h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 2 * i + 1, request_block, BLOCK_LEN))
-            break;
-    ck_assert(fake_wait_running(gateway.service, HTTP2_STREAMS_MAX));
-    ck_assert_int_eq(client_status(&gateway, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
-    ck_assert_uint_eq(fake_running(gateway.service), HTTP2_STREAMS_MAX);
-    close(fd);
-    gateway_stop(&gateway);
-}
-
-TW_TEST("a loop that has its fill of requests refuses more at once, but not probes") {
-    enum { FULL = HTTP_IN_FLIGHT_MAX / HTTP2_STREAMS_MAX };
-    gateway_start(&gateway, &(struct tw_http_options){.loops = 1}, NULL);
-    int fds[FULL];
-    for (size_t i = 0; i < FULL; i++) {
-        fds[i] = h2_raw_connect(&gateway);
-        for (unsigned k = 0; k < HTTP2_STREAMS_MAX; k++)
-            ck_assert(h2_raw_frame(fds[i], NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 2 * k + 1,
-                                   request_block, BLOCK_LEN));
-    }
-    ck_assert(fake_wait_running(gateway.service, HTTP_IN_FLIGHT_MAX));
-    struct answer answer = client_ask(&gateway, "GET /devices HTTP/1.1\r\nHost: a\r\n\r\n");
-    ck_assert_int_eq(answer.status, 503);
-    ck_assert_str_eq(answer_header(&answer, "Retry-After"), "1");
-    answer_done(&answer);
-    client_expect(&gateway, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", 200, "ok");
-    fake_release(gateway.service);
-    for (int i = 0; i < 1000 && client_status(&gateway, "GET /devices HTTP/1.1\r\nHost: a\r\n\r\n") != 200;
-         i++)
-        usleep(1000);
-    client_expect(&gateway, "GET /devices HTTP/1.1\r\nHost: a\r\n\r\n", 200, "devices");
-    for (size_t i = 0; i < FULL; i++)
-        close(fds[i]);
-    gateway_stop(&gateway);
-}
-
-TW_TEST("floods of CONTINUATION, empty CONTINUATION, PING and SETTINGS are closed") {
-    gateway_start(&gateway, &(struct tw_http_options){.write_stall_ms = 500}, NULL);
-    static const uint8_t bytes[16384];
-    int fd = h2_raw_connect(&gateway);
-    ck_assert(h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM, 1, request_block, BLOCK_LEN));
-    unsigned sent = 0;
-    while (sent < 1000 && h2_raw_frame(fd, NGHTTP2_CONTINUATION, 0, 1, bytes, 1024))
-        sent++;
-    ck_assert(h2_raw_is_cut(fd, 5000));
-    close(fd);
-    fd = h2_raw_connect(&gateway);
-    ck_assert(h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM, 1, request_block, BLOCK_LEN));
-    for (sent = 0; sent < 1000 && h2_raw_frame(fd, NGHTTP2_CONTINUATION, 0, 1, NULL, 0);)
-        sent++;
-    ck_assert(h2_raw_is_cut(fd, 5000));
-    close(fd);
-    // Replies are not read meanwhile: the server stops reading too, and closes when the client has stalled
-    // for long enough.
-    static const uint8_t types[] = {NGHTTP2_PING, NGHTTP2_SETTINGS};
-    for (size_t i = 0; i < TW_COUNT(types); i++) {
-        fd = h2_raw_connect(&gateway);
-        // How much the kernel holds between the two differs from machine to machine: keep this end small, and
-        // count time, not frames.
-        ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){16384}, sizeof(int)), 0);
-        int64_t give_up_ns = tw_clock_ns() + 40 * TW_NS_PER_S;
-        bool ok = true;
-        for (sent = 0; ok && (sent % 1024 || tw_clock_ns() < give_up_ns); sent++)
-            ok = h2_raw_frame(fd, types[i], 0, 0, bytes, types[i] == NGHTTP2_PING ? 8 : 0);
-        ck_assert_msg(!ok, "%u frames of type %u were taken", sent, types[i]);
-        close(fd);
-    }
-    ck_assert_int_eq(client_status(&gateway, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
-    gateway_stop(&gateway);
-}
-
-TW_TEST("a header block that swells by references is reset") {
-    gateway_start(&gateway, NULL, NULL);
-    int fd = h2_raw_connect(&gateway);
-    // The request, a literal with indexing of "a" and 3,000 bytes, then 16,000-odd references to it (index
-    // 62).
-    uint8_t *block = malloc(30000);
-    size_t len = 0;
-    memcpy(block, request_block, BLOCK_LEN);
-    len += BLOCK_LEN;
-    static const uint8_t literal[] = {0x40, 1, 'a', 0x7F, 0xB9, 0x16}; // 3,000 = 127 + 0x39 + (0x16 << 7)
-    memcpy(block + len, literal, sizeof literal);
-    len += sizeof literal;
-    memset(block + len, 'v', 3000);
-    len += 3000;
-    memset(block + len, 0x80 | 62, 13000);
-    len += 13000;
-    ck_assert_uint_le(len, 16384);
-    ck_assert(h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 1, block, len));
-    free(block);
-    uint8_t head[9], payload[16384];
-    uint8_t type = 0;
-    for (int frames = 0; frames < 10 && type != NGHTTP2_RST_STREAM && type != NGHTTP2_GOAWAY; frames++) {
-        ck_assert_int_eq(recv(fd, head, sizeof head, 0x100 /* MSG_WAITALL */), 9);
-        size_t size = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
-        type = head[3];
-        if (size)
-            ck_assert_int_eq(recv(fd, payload, size, 0x100), (int)size);
-    }
-    ck_assert(type == NGHTTP2_RST_STREAM || type == NGHTTP2_GOAWAY);
-    ck_assert_uint_eq(fake_running(gateway.service), 0);
-    close(fd);
-    gateway_stop(&gateway);
-}
-
-TW_TEST("forbidden headers are reset by the framing layer") {
-    begin(NULL);
-    static const char *const names[] = {"Upper", "connection", "transfer-encoding", "te"};
-    static const char *const values[] = {"x", "close", "chunked", "gzip"};
-    for (size_t i = 0; i < TW_COUNT(names); i++) {
-        int fd = h2_raw_connect(&gateway);
-        uint8_t block[256];
-        size_t len = BLOCK_LEN;
-        memcpy(block, request_block, BLOCK_LEN);
-        block[len++] = 0;
-        block[len++] = (uint8_t)strlen(names[i]);
-        memcpy(block + len, names[i], strlen(names[i]));
-        len += strlen(names[i]);
-        block[len++] = (uint8_t)strlen(values[i]);
-        memcpy(block + len, values[i], strlen(values[i]));
-        len += strlen(values[i]);
-        ck_assert(h2_raw_frame(fd, NGHTTP2_HEADERS, END_STREAM | END_HEADERS, 1, block, len));
-        uint8_t head[9], payload[16384], type = 0;
-        for (int frames = 0; frames < 10 && type != NGHTTP2_RST_STREAM && type != NGHTTP2_HEADERS; frames++) {
-            ck_assert_int_eq(recv(fd, head, sizeof head, 0x100), 9);
-            size_t size = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
-            type = head[3];
-            if (size)
-                ck_assert_int_eq(recv(fd, payload, size, 0x100), (int)size);
-        }
-        ck_assert_msg(type == NGHTTP2_RST_STREAM, "%s was taken", names[i]);
-        close(fd);
-    }
-    ck_assert_uint_eq(fake_running(gateway.service), 0);
     end();
 }
