@@ -174,7 +174,6 @@ static void log_start(const struct tw_http *http, const struct config *config,
            TW_VERSION, NULL);
 }
 
-// False when a second signal cut the end short.
 // NULL without an error: no traces are asked for.
 static struct tw_tracer *open_tracer(const struct config *config, struct tw_error *err) {
     if (!config->texts[CONFIG_OTLP_ENDPOINT][0])
@@ -246,6 +245,7 @@ static void close_server(struct server *server) {
     tw_buf_done(&server->config_json);
 }
 
+// False when a second signal cut the end short.
 static bool serve_until_signal(const struct server *server, const struct config *config,
                                const sigset_t *signals) {
     const char *address = config->texts[CONFIG_ADDR];
