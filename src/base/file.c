@@ -222,6 +222,10 @@ bool tw_file_begin(struct tw_file_draft *draft, const char *path, struct tw_span
     return true;
 }
 
+bool tw_file_append(struct tw_file_draft *draft, struct tw_span data, struct tw_error *err) {
+    return io_write_all(draft->fd, data) || fail_write(draft, err);
+}
+
 static bool close_draft(struct tw_file_draft *draft, struct tw_error *err) {
     draft->is_open = false;
     return io_close(draft->fd) || fail_write(draft, err);

@@ -34,6 +34,8 @@ struct tw_file_draft {
 // Writes the bytes and has the kernel begin to bring them to the disk.
 [[nodiscard]] bool tw_file_begin(struct tw_file_draft *draft, const char *path, struct tw_span data,
                                  unsigned mode, struct tw_error *err);
+// More bytes, behind those.
+[[nodiscard]] bool tw_file_append(struct tw_file_draft *draft, struct tw_span data, struct tw_error *err);
 [[nodiscard]] bool tw_file_sync(struct tw_file_draft *draft,
                                 struct tw_error *err); // the bytes are on the disk
 [[nodiscard]] bool tw_file_place(struct tw_file_draft *draft, struct tw_error *err); // gives it its name

@@ -40,6 +40,8 @@ static struct tw_service_options service_options(const struct config *config) {
         .interrupt =
             strcmp(config->texts[CONFIG_INTERRUPT], "epoch") == 0 ? TW_INTERRUPT_EPOCH : TW_INTERRUPT_POLL,
         .kernel_keys_file = config->texts[CONFIG_KERNEL_KEYS],
+        .snapshot_key = config->texts[CONFIG_SNAPSHOT_KEY],
+        .require_snapshot_signature = config->numbers[CONFIG_SNAPSHOT_SIGNED],
         .require_kernel_signature = config->numbers[CONFIG_KERNEL_SIGNED],
         .reset = strcmp(config->texts[CONFIG_RESET], "madvise") == 0 ? TW_RESET_MADVISE : TW_RESET_AUTO,
         .memory = is_pooled(config) ? TW_MEMORY_POOLING : TW_MEMORY_OWNED,

@@ -79,11 +79,16 @@ struct tw_module; // counted references; frozen
                                                 const struct tw_module_limits *limits,
                                                 struct tw_account *account, struct tw_buf *image,
                                                 struct tw_error *err);
-// From what an earlier build left: the code comes from the artifact cache (compiled again only if it is not
-// there), the image is mapped from `image_path`.
+// Where an image lies: `len` bytes (0: all that follow) of a file from `at`, a multiple of 4,096.
+struct tw_image_file {
+    const char *path;
+    uint64_t at, len;
+};
+// From what an earlier build, or tw_instance_capture, left: the code comes from the artifact cache (compiled again
+// only if it is not there), the image is mapped from its file. STORE when the image is damaged or another module's.
 [[nodiscard]] struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm,
-                                               const char *image_path, const struct tw_module_limits *limits,
-                                               struct tw_error *err);
+                                               const struct tw_image_file *image,
+                                               const struct tw_module_limits *limits, struct tw_error *err);
 struct tw_module *tw_module_ref(struct tw_module *module);
 void tw_module_unref(struct tw_module *module);
 
@@ -192,6 +197,12 @@ void tw_instance_unref(struct tw_instance *instance);
 // Ends it and says why in `reason`, which later calls get to see; a running call is cancelled, waiting ones
 // fail. Nothing happens if it has ended already.
 void tw_instance_end(struct tw_instance *instance, const char *reason);
+// Its memories and globals as they are while no call runs, into `image`, as tw_module_build writes one: an instance
+// of a module opened with it goes on from there. Waits for a running call, not beyond `deadline_ns` (TIMEOUT); calls
+// that come meanwhile wait for it. Blocks. CONFLICT: it has ended, or holds what no image can: changed tables,
+// objects, anything on a device. QUOTA when the image would be larger than `image` may grow.
+[[nodiscard]] bool tw_instance_capture(struct tw_instance *instance, int64_t deadline_ns,
+                                       struct tw_buf *image, struct tw_error *err);
 struct tw_instance_state {
     bool has_ended, is_running;
     uint32_t waiting; // calls

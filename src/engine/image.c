@@ -81,9 +81,8 @@ static bool append_zeros(struct tw_buf *out, size_t len) {
 }
 
 static bool too_large(const struct tw_buf *out, struct tw_error *err) {
-    return tw_buf_fail(
-        out, err, TW_ERR_QUOTA,
-        "the memory that the start code leaves is larger than %zu bytes; initialise less at start", out->max);
+    return tw_buf_fail(out, err, TW_ERR_QUOTA,
+                       "the instance's memory is larger than an image of %zu bytes may hold", out->max);
 }
 
 // Where the lists begin, from the file's beginning.
@@ -145,7 +144,8 @@ bool engine_image_capture(struct engine_instance *instance, const struct tw_dige
 // ---- mapping ----
 
 static bool bad(struct tw_error *err, const char *what) {
-    return tw_fail(err, TW_ERR_STORE, "the image is damaged: %s; deploy the function again", what);
+    return tw_fail(err, TW_ERR_STORE,
+                   "the image is damaged: %s; deploy the function again, or take another snapshot", what);
 }
 
 static bool check_memories(const struct engine_image *image, const struct header *header,
@@ -201,16 +201,17 @@ static bool check(struct engine_image *image, const struct tw_digest *wasm, stru
     return check_memories(image, &header, err);
 }
 
-bool engine_image_map(int fd, const struct tw_digest *wasm, struct engine_image *ret_image,
-                      struct tw_error *err) {
-    struct engine_image image = {.fd = fd};
+bool engine_image_map(int fd, uint64_t at, uint64_t len, const struct tw_digest *wasm,
+                      struct engine_image *ret_image, struct tw_error *err) {
+    struct engine_image image = {.fd = fd, .file_at = at};
     struct stat info;
-    if (fstat(fd, &info) != 0 || info.st_size <= 0) {
+    uint64_t left = fstat(fd, &info) == 0 && (uint64_t)info.st_size > at ? (uint64_t)info.st_size - at : 0;
+    if (left == 0 || len > left || at % IMAGE_PAGE) {
         close(fd);
-        return bad(err, "it is empty");
+        return bad(err, "it is not where it should be in its file");
     }
-    image.len = (size_t)info.st_size;
-    void *mapping = mmap(NULL, image.len, PROT_READ, MAP_SHARED, fd, 0);
+    image.len = len ? len : left;
+    void *mapping = mmap(NULL, image.len, PROT_READ, MAP_SHARED, fd, (off_t)at);
     if (mapping == MAP_FAILED) {
         int error_number = errno;
         close(fd);

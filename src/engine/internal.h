@@ -36,10 +36,11 @@ struct engine_image_memory {
     uint64_t file_bytes;  // page-aligned; what follows is zeros
 };
 struct engine_image {
-    uint8_t *mapping; // the whole file, read-only
+    uint8_t *mapping; // read-only
     size_t len;
     int fd;
-    bool replay; // captured before start code ran: it runs in every instance
+    uint64_t file_at; // where it begins in the file
+    bool replay;      // captured before start code ran: it runs in every instance
     const struct engine_image_memory *memories;
     const struct engine_image_global {
         uint32_t type; // enum tw_wasm_valtype; references are null
@@ -49,9 +50,10 @@ struct engine_image {
     const uint64_t *tables; // sizes, in elements
     uint32_t memory_count, global_count, table_count;
 };
-// Maps and checks what image_write made. Takes `fd`, also on failure.
-[[nodiscard]] bool engine_image_map(int fd, const struct tw_digest *wasm, struct engine_image *ret_image,
-                                    struct tw_error *err);
+// Maps and checks what engine_image_capture made: `len` bytes of the file from `at`, a multiple of
+// ENGINE_IMAGE_PAGE; 0: all that follow. Takes `fd`, also on failure.
+[[nodiscard]] bool engine_image_map(int fd, uint64_t at, uint64_t len, const struct tw_digest *wasm,
+                                    struct engine_image *ret_image, struct tw_error *err);
 void engine_image_done(struct engine_image *image);
 bool engine_image_is_zero(const uint8_t *page); // all of ENGINE_IMAGE_PAGE bytes
 // The state of an instance as an image file, all of `out`.

@@ -26,6 +26,9 @@ struct tw_instance {
     struct engine_call *first, *last; // wait
     uint32_t waiting;
     bool has_ended;
+    uint32_t captures;            // that wait for the guest or have it: calls wait behind them
+    bool is_captured;             // one of them has it
+    struct tw_cond rested;        // no call runs any more, or a capture is over
     uint64_t calls, memory_bytes; // the latter after the last call
     int64_t used_ns;
     char reason[TW_ERROR_MESSAGE_MAX];
@@ -54,6 +57,7 @@ struct tw_instance *tw_instance_new(struct tw_module *module, uint64_t tenant, s
     struct tw_engine *engine = module->engine;
     tw_ref_init(&instance->ref);
     tw_lock_init(&instance->lock);
+    tw_cond_init(&instance->rested);
     instance->engine = engine;
     instance->module = tw_module_ref(module);
     instance->guest = guest;
@@ -105,6 +109,7 @@ void tw_instance_unref(struct tw_instance *instance) {
     // Calls hold references, so there is none.
     struct remains remains = take_guest_locked(instance);
     bury(instance->engine, &remains);
+    tw_cond_done(&instance->rested);
     tw_lock_done(&instance->lock);
     free(instance);
 }
@@ -201,7 +206,7 @@ bool engine_kept_submit(struct engine_call *call, struct tw_error *err) {
         TW_LOCK_SCOPE(&instance->lock);
         if (instance->has_ended)
             return fail_ended(instance, err);
-        if (instance->running) {
+        if (instance->running || instance->captures) {
             if (!wait_locked(instance, call, err))
                 return false;
             tw_instance_ref(instance);
@@ -274,8 +279,9 @@ void engine_kept_give(struct engine_call *call) {
             instance->running = NULL;
             if (instance->has_ended)
                 remains = take_guest_locked(instance);
-            else
+            else if (!instance->captures)
                 next = next_locked(instance);
+            tw_cond_wake_all(&instance->rested);
         }
         has_ended = instance->has_ended;
     }
@@ -294,10 +300,11 @@ static struct remains end_locked(struct tw_instance *instance, const char *reaso
         return (struct remains){};
     instance->has_ended = true;
     snprintf(instance->reason, sizeof(instance->reason), "%s", reason);
-    if (!instance->running)
-        return take_guest_locked(instance);
-    tw_invoke_cancel(instance->running->invoke); // engine_kept_give does the rest
-    return (struct remains){};
+    if (instance->running)
+        tw_invoke_cancel(instance->running->invoke); // engine_kept_give does the rest
+    if (instance->running || instance->is_captured)
+        return (struct remains){};
+    return take_guest_locked(instance);
 }
 
 void tw_instance_end(struct tw_instance *instance, const char *reason) {
@@ -312,7 +319,7 @@ void tw_instance_end(struct tw_instance *instance, const char *reason) {
 
 static struct remains take_idle(struct tw_instance *instance, int64_t now_ns) {
     TW_LOCK_SCOPE(&instance->lock);
-    if (instance->running || now_ns - instance->used_ns <= instance->idle_ns)
+    if (instance->running || instance->captures || now_ns - instance->used_ns <= instance->idle_ns)
         return (struct remains){};
     return end_locked(instance, "nobody called it for too long");
 }
@@ -329,6 +336,68 @@ void engine_kept_expire(struct tw_engine *engine, int64_t now_ns) {
             return;
         bury(engine, &remains);
     }
+}
+
+// ---- capturing ----
+
+static bool can_be_captured(const struct engine_instance *guest, struct tw_error *err) {
+    struct tw_gpu_usage usage = {};
+    if (guest->module->single_use)
+        return tw_fail(
+            err, TW_ERR_CONFLICT,
+            "the module changes tables, drops segments or makes objects, which no snapshot can hold");
+    if (guest->gpu)
+        tw_gpu_context_usage(guest->gpu, &usage);
+    return usage.objects == 0 || tw_fail(err, TW_ERR_CONFLICT,
+                                         "the instance holds %" PRIu32
+                                         " buffers, kernels or streams on a device, which no snapshot "
+                                         "can hold; let it free them first",
+                                         usage.objects);
+}
+
+// Waits until no call has the guest and no other capture.
+static bool take_for_capture(struct tw_instance *instance, int64_t deadline_ns, struct tw_error *err) {
+    TW_LOCK_SCOPE(&instance->lock);
+    bool in_time = true;
+    instance->captures++;
+    while (in_time && !instance->has_ended && (instance->running || instance->is_captured))
+        in_time = tw_cond_wait(&instance->rested, &instance->lock, deadline_ns);
+    if (!instance->has_ended && !instance->running && !instance->is_captured) {
+        instance->is_captured = true;
+        return true;
+    }
+    instance->captures--; // whoever has the guest hands it on
+    return instance->has_ended
+               ? fail_ended(instance, err)
+               : tw_fail(err, TW_ERR_TIMEOUT, "a call of the instance ran until the deadline");
+}
+
+static void give_after_capture(struct tw_instance *instance) {
+    struct engine_call *next = NULL;
+    struct remains remains = {};
+    {
+        TW_LOCK_SCOPE(&instance->lock);
+        instance->is_captured = false;
+        instance->captures--;
+        if (instance->has_ended)
+            remains = take_guest_locked(instance);
+        else if (!instance->captures)
+            next = next_locked(instance);
+        tw_cond_wake_all(&instance->rested);
+    }
+    hand_on(next);
+    bury(instance->engine, &remains);
+}
+
+bool tw_instance_capture(struct tw_instance *instance, int64_t deadline_ns, struct tw_buf *image,
+                         struct tw_error *err) {
+    if (!take_for_capture(instance, deadline_ns, err))
+        return false;
+    struct engine_instance *guest = instance->guest;
+    bool ok =
+        can_be_captured(guest, err) && engine_image_capture(guest, &guest->module->digest, false, image, err);
+    give_after_capture(instance);
+    return ok;
 }
 
 void tw_instance_look(struct tw_instance *instance, struct tw_instance_state *ret_state) {

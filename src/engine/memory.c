@@ -133,7 +133,7 @@ static bool fill(struct engine_region *region, const struct engine_image *image,
     const struct engine_image_memory *memory = &image->memories[index];
     if (memory->file_bytes) {
         if (mmap(region->base, memory->file_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, image->fd,
-                 (off_t)memory->file_offset) == MAP_FAILED)
+                 (off_t)(image->file_at + memory->file_offset)) == MAP_FAILED)
             return false;
         region->image = image->mapping + memory->file_offset;
         region->image_bytes = memory->file_bytes;

@@ -264,7 +264,7 @@ static bool build_image(struct tw_module *module, const struct build *build, str
     if (!capture(module, build, account, image, err))
         return false;
     int fd = tw_file_memfd("tw-image", tw_buf_span(image), err);
-    return fd >= 0 && engine_image_map(fd, &module->digest, &module->image, err);
+    return fd >= 0 && engine_image_map(fd, 0, 0, &module->digest, &module->image, err);
 }
 
 struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
@@ -284,11 +284,11 @@ struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
     return NULL;
 }
 
-static bool open_image(struct tw_module *module, const char *path, struct tw_error *err) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+static bool open_image(struct tw_module *module, const struct tw_image_file *file, struct tw_error *err) {
+    int fd = open(file->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return tw_fail_errno(err, TW_ERR_STORE, errno, "the image could not be opened");
-    if (!engine_image_map(fd, &module->digest, &module->image, err))
+    if (!engine_image_map(fd, file->at, file->len, &module->digest, &module->image, err))
         return false;
     const struct engine_image *image = &module->image;
     bool fits = (image->replay || !module->single_use) && image->memory_count == module->memory_count &&
@@ -302,15 +302,16 @@ static bool open_image(struct tw_module *module, const char *path, struct tw_err
     return fits || tw_fail(err, TW_ERR_STORE, "the image does not fit the module; deploy the function again");
 }
 
-struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm, const char *image_path,
-                                 const struct tw_module_limits *limits, struct tw_error *err) {
+struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm,
+                                 const struct tw_image_file *image, const struct tw_module_limits *limits,
+                                 struct tw_error *err) {
     struct tw_module *module = module_new(engine, limits, err);
     if (!module)
         return NULL;
     struct build build = {};
     tw_arena_init(&build.arena, MODULE_ARENA_MAX);
     tw_buf_init(&build.bytes, REWRITTEN_MAX);
-    bool ok = prepare(module, wasm, &build, err) && open_image(module, image_path, err);
+    bool ok = prepare(module, wasm, &build, err) && open_image(module, image, err);
     build_done(&build);
     if (ok)
         return module;

@@ -115,5 +115,7 @@ bool tw_gpu_context_reset(struct tw_gpu_context *context, struct tw_error *err) 
 void tw_gpu_context_usage(const struct tw_gpu_context *context, struct tw_gpu_usage *ret_usage) {
     *ret_usage = (struct tw_gpu_usage){.kernel_ns = (uint64_t)tw_counter_get(&context->kernel_ns),
                                        .launches = (uint64_t)tw_counter_get(&context->launches),
-                                       .allocated_bytes = context->allocated_bytes};
+                                       .allocated_bytes = context->allocated_bytes,
+                                       .objects = context->kernels.live + context->buffers.live +
+                                                  context->streams.live};
 }

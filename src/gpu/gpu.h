@@ -178,8 +178,9 @@ void tw_gpu_cancel(struct tw_gpu_context *context);
 // Moves what the context's kernels have printed so far to the end of `out`, as much as fits. Any thread.
 void tw_gpu_log_take(struct tw_gpu_context *context, struct tw_buf *out);
 
-// Time spent in kernels since the last reset, and bytes now allocated.
+// Time spent in kernels since the last reset, bytes now allocated, and how many buffers, kernels and streams there are.
 struct tw_gpu_usage {
     uint64_t kernel_ns, launches, allocated_bytes;
+    uint32_t objects;
 };
 void tw_gpu_context_usage(const struct tw_gpu_context *context, struct tw_gpu_usage *ret_usage);

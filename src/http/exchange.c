@@ -81,6 +81,7 @@ static void clean(struct http_exchange *x) {
     keep_small(&x->body, HTTP_BODY_KEEP);
     tw_buf_reset(&x->out_head);
     tw_buf_done(&x->reply.body);
+    tw_file_unmap(&x->reply.file);
     tw_buf_done(&x->chunk);
     http_stream_clean(x);
     x->reply = (struct http_reply){};

@@ -53,7 +53,8 @@ struct http_reply {
     int status;
     struct tw_str content_type; // static, or in the exchange's arena
     struct tw_buf body;         // owned; or else
-    struct tw_span borrowed;    // static, or in the exchange's arena
+    struct tw_span borrowed;    // static, in the exchange's arena, or in `file`
+    struct tw_mapping file;     // owned
     struct http_header extra[HTTP_REPLY_HEADERS_MAX];
     unsigned extra_count;
     unsigned vary;        // of enum http_vary

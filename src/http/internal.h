@@ -271,6 +271,10 @@ void http_once_end(struct http_exchange *x); // the answer is decided; on the se
 void http_etag(struct http_exchange *x); // of a 200 to GET: the tag of its body
 void http_etag_set(struct http_exchange *x, struct tw_str tag);
 
+// ---- range.c ----
+// Of an answer that is whole and borrowed, only the part that the client asked for. `tag`: its strong ETag.
+void http_range(struct http_exchange *x, struct tw_str tag);
+
 // ---- router.c ----
 // ---- audit.c ----
 void http_audit_begin(struct http_exchange *x);                        // once the header section is there

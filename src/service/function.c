@@ -189,9 +189,10 @@ static struct tw_module *open_module(struct tw_service *service, const struct se
         return NULL;
     char image_path[TW_STORE_PATH_MAX];
     tw_store_blob_path(service->store, &function->image, image_path);
+    struct tw_image_file image = {.path = image_path};
     struct tw_module_limits limits = service_function_limits(service, &function->config);
     struct tw_module *module =
-        tw_module_open(service->engine, tw_span_of(wasm.data, wasm.len), image_path, &limits, err);
+        tw_module_open(service->engine, tw_span_of(wasm.data, wasm.len), &image, &limits, err);
     tw_file_unmap(&wasm);
     return module;
 }

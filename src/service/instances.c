@@ -30,23 +30,23 @@ static void make_id(struct service_instance *instance) {
     tw_hex(tw_span_of(bytes, sizeof bytes), instance->id + 3);
 }
 
-// Opens the function and makes an instance of it. Blocks.
-static struct service_instance *make(struct tw_service *service, const struct tw_caller *caller,
-                                     const struct tw_instance_request *request, struct tw_account *account,
-                                     struct tw_error *err) {
-    struct service_function *function = service_registry_get(service, caller->tenant, request->function, err);
-    struct service_instance *instance = function ? tw_alloc_zero(1, sizeof *instance) : NULL;
+// Opens the function and makes an instance of it. Blocks. Takes the function's reference.
+static struct service_instance *make(struct tw_service *service,
+                                     const struct service_instance_request *request,
+                                     struct tw_account *account, struct tw_error *err) {
+    struct service_function *function = request->function;
+    struct service_instance *instance = tw_alloc_zero(1, sizeof *instance);
     if (!instance) {
-        if (function)
-            tw_fail(err, TW_ERR_CAPACITY, "out of memory");
         service_function_unref(function);
+        tw_fail(err, TW_ERR_CAPACITY, "out of memory");
         return NULL;
     }
     tw_ref_init(&instance->ref);
     instance->function = function;
     instance->tenant = function->tenant;
     instance->created_wall_ns = tw_clock_wall_ns();
-    make_id(instance);
+    if (!service_copy_text(instance->id, sizeof instance->id, request->id))
+        make_id(instance);
     uint32_t idle_ms = service->options.instance_idle_ms;
     if (request->idle_ms && request->idle_ms < idle_ms)
         idle_ms = request->idle_ms;
@@ -102,12 +102,30 @@ static bool instance_json(const struct service_instance *instance, struct tw_buf
 
 // ---- the table ----
 
+// Ids are a tenant's own: "TENANT/ID".
+enum { KEY_SIZE = TW_U64_DIGITS + 1 + TW_FUNCTION_ID_MAX + 1 };
+static struct tw_span key_of(char text[KEY_SIZE], uint64_t tenant, struct tw_str id) {
+    int len = snprintf(text, KEY_SIZE, "%" PRIu64 "/%.*s", tenant, TW_STR_ARG(id));
+    return tw_span_of(text, len < KEY_SIZE ? (size_t)len : KEY_SIZE - 1);
+}
+
+static struct service_instance *find_locked(const struct tw_service *service, uint64_t tenant,
+                                            struct tw_str id) {
+    char text[KEY_SIZE];
+    return id.len <= TW_FUNCTION_ID_MAX ? tw_map_find(&service->instances, key_of(text, tenant, id)) : NULL;
+}
+
+static struct service_instance *remove_locked(struct tw_service *service, uint64_t tenant, struct tw_str id) {
+    char text[KEY_SIZE];
+    return id.len <= TW_FUNCTION_ID_MAX ? tw_map_remove(&service->instances, key_of(text, tenant, id)) : NULL;
+}
+
 struct service_instance *service_instance_get(struct tw_service *service, uint64_t tenant, struct tw_str id,
                                               struct tw_error *err) {
     {
         TW_LOCK_SCOPE(&service->instances_lock);
-        struct service_instance *instance = tw_map_find(&service->instances, tw_key_str(id));
-        if (instance && instance->tenant == tenant) {
+        struct service_instance *instance = find_locked(service, tenant, id);
+        if (instance) {
             tw_ref_up(&instance->ref);
             return instance;
         }
@@ -144,7 +162,7 @@ static struct service_instance *take_forgotten(struct tw_service *service, uint6
     }
     if (!found && ended > SERVICE_INSTANCES_ENDED_MAX)
         found = oldest;
-    return found ? tw_map_remove(&service->instances, tw_key_str(tw_str_from(found->id))) : NULL;
+    return found ? remove_locked(service, found->tenant, tw_str_from(found->id)) : NULL;
 }
 
 static void forget_old(struct tw_service *service, uint64_t tenant) {
@@ -153,22 +171,56 @@ static void forget_old(struct tw_service *service, uint64_t tenant) {
         service_instance_unref(forgotten);
 }
 
-static bool put(struct tw_service *service, struct service_instance *instance, struct tw_error *err) {
-    TW_LOCK_SCOPE(&service->instances_lock);
-    return tw_map_put(&service->instances, tw_key_str(tw_str_from(instance->id)), instance) ||
+// An ended one of the same id makes room; it comes back in `ret_ended`.
+static bool put_locked(struct tw_service *service, struct service_instance *instance,
+                       struct service_instance **ret_ended, struct tw_error *err) {
+    struct tw_str id = tw_str_from(instance->id);
+    struct service_instance *there = find_locked(service, instance->tenant, id);
+    struct tw_instance_state state = {.has_ended = true};
+    char text[KEY_SIZE];
+    if (there)
+        tw_instance_look(there->kept, &state);
+    if (!state.has_ended)
+        return tw_fail(err, TW_ERR_CONFLICT, "instance '%s' exists; end it first, or choose another id",
+                       instance->id);
+    if (there)
+        *ret_ended = remove_locked(service, instance->tenant, id);
+    return tw_map_put(&service->instances, key_of(text, instance->tenant, id), instance) ||
            tw_fail(err, TW_ERR_CAPACITY, "this server shows %d instances already; delete some",
                    SERVICE_INSTANCES_MAX);
 }
 
+static bool put(struct tw_service *service, struct service_instance *instance, struct tw_error *err) {
+    struct service_instance *ended = NULL;
+    bool ok;
+    {
+        TW_LOCK_SCOPE(&service->instances_lock);
+        ok = put_locked(service, instance, &ended, err);
+    }
+    service_instance_unref(ended);
+    return ok;
+}
+
 // ---- the use cases ----
 
-static bool make_within_limits(struct tw_service *service, const struct tw_caller *caller,
-                               const struct tw_instance_request *request, struct tw_buf *out,
-                               struct tw_error *err) {
+static bool check_id(struct tw_str id, struct tw_error *err) {
+    return id.len == 0 || service_is_word(id, TW_FUNCTION_ID_MAX) ||
+           tw_fail(err, TW_ERR_INVALID_NAME,
+                   "an instance's id has 1 to %d characters of A-Z a-z 0-9 . _ - and begins with a letter or "
+                   "digit",
+                   TW_FUNCTION_ID_MAX);
+}
+
+bool service_instance_add(struct tw_service *service, const struct tw_caller *caller,
+                          const struct service_instance_request *request, struct tw_buf *out,
+                          struct tw_error *err) {
     struct tw_lease lease;
-    if (!tw_quota_admit(service->quotas, caller->tenant, &lease, err))
+    forget_old(service, caller->tenant);
+    if (!check_id(request->id, err) || !tw_quota_admit(service->quotas, caller->tenant, &lease, err)) {
+        service_function_unref(request->function);
         return false;
-    struct service_instance *instance = make(service, caller, request, lease.account, err);
+    }
+    struct service_instance *instance = make(service, request, lease.account, err);
     tw_quota_give(&lease);
     if (instance && instance_json(instance, out, err) && put(service, instance, err))
         return true; // the reference is the table's now
@@ -181,8 +233,9 @@ bool tw_service_instance_new(struct tw_service *service, const struct tw_caller 
                              struct tw_error *err) {
     if (!service_enter(service, err))
         return false;
-    forget_old(service, caller->tenant);
-    bool ok = make_within_limits(service, caller, request, out, err);
+    struct service_function *function = service_registry_get(service, caller->tenant, request->function, err);
+    struct service_instance_request wanted = {.function = function, .idle_ms = request->idle_ms};
+    bool ok = function && service_instance_add(service, caller, &wanted, out, err);
     service_leave(service);
     return ok;
 }
@@ -202,7 +255,7 @@ bool tw_service_instance_delete(struct tw_service *service, const struct tw_call
         return false;
     {
         TW_LOCK_SCOPE(&service->instances_lock);
-        removed = tw_map_remove(&service->instances, tw_key_str(id));
+        removed = remove_locked(service, caller->tenant, id);
     }
     tw_instance_end(instance->kept, "it was deleted");
     service_instance_unref(removed);

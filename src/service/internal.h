@@ -5,6 +5,7 @@
 
 #include "compile/compile.h"
 #include "service/service.h"
+#include "snapshot/snapshot.h"
 #include "store/store.h"
 
 #include "service/limits.h"
@@ -59,9 +60,12 @@ struct tw_service {
     struct tw_map jobs;      // lock: id → struct service_job, one reference each
     struct tw_lock kernel_lock;
     struct tw_map kernels; // kernel_lock: "TENANT/NAME/VERSION" → struct service_kernel, one reference each
-    struct tw_map newest_kernels; // kernel_lock: "TENANT/NAME" → of those the one published last
-    struct service_once *once;    // guarded by itself
-    struct service_keys *keys;    // kernel_lock: whose signatures count
+    struct tw_map newest_kernels;        // kernel_lock: "TENANT/NAME" → of those the one published last
+    struct tw_snapshot_key snapshot_key; // frozen
+    struct tw_lock snapshot_lock;
+    struct tw_map snapshots;   // snapshot_lock: "TENANT/DIGEST" → struct service_snapshot, one reference each
+    struct service_once *once; // guarded by itself
+    struct service_keys *keys; // kernel_lock: whose signatures count
     struct tw_lock call_locks[SERVICE_CALL_LOCKS]; // a call's: its hand-over to the engine, against cancel
     struct tw_series *phases[SERVICE_PHASES], *good_calls; // of calls
     struct tw_lock ready_lock;

@@ -29,6 +29,7 @@ enum {
     SERVICE_KEYS_MAX = 256,             // trusted keys: each may cost a check of 100 µs when one publishes
     SERVICE_KEY_TENANTS_MAX = 256,      // tenants one key may name; more than that is a key for all (*)
     SERVICE_KEYS_FILE_MAX = 1 << 20,    // bytes of the file of trusted keys
+    SERVICE_SNAPSHOTS_MAX = 100000,     // in the index of one server: about 500 bytes each
     SERVICE_ONCE_MAX = 100000,          // idempotency keys in the index of one server: about 200 bytes each
     SERVICE_ONCE_TENANT_MAX = 10000,    // of one tenant within a day
     SERVICE_ONCE_KEEP_S = 24 * 3600,    // as payment services do: longer than any client retries

@@ -10,6 +10,7 @@
 #include "service/instances.h"
 #include "service/jobs.h"
 #include "service/kernels.h"
+#include "service/snapshots.h"
 #include "telemetry/telemetry.h"
 
 // tensor-wasm-compiler lies beside the running program.
@@ -87,14 +88,28 @@ static bool open_quotas(struct tw_service *service, struct tw_error *err) {
     return service->quotas;
 }
 
+static bool read_snapshot_key(struct tw_service *service, struct tw_error *err) {
+    const char *text = service->options.snapshot_key;
+    if (!tw_snapshot_key_parse(tw_str_from(text ? text : ""), &service->snapshot_key, err))
+        return tw_wrap(err, "TENSOR_WASM_API_SNAPSHOT_HMAC_KEY");
+    return service->snapshot_key.is_set || !service->options.require_snapshot_signature ||
+           tw_fail(
+               err, TW_ERR_INVALID_REQUEST,
+               "TENSOR_WASM_API_SNAPSHOT_REQUIRE_SIGNATURE needs TENSOR_WASM_API_SNAPSHOT_HMAC_KEY: without "
+               "a key no signature can be verified");
+}
+
 static bool open_all(struct tw_service *service, struct tw_error *err) {
+    if (!read_snapshot_key(service, err))
+        return false;
     service->store = tw_store_open(service->options.data_dir, err);
     if (!service->store || !service_keys_load(service, err) || !open_quotas(service, err) ||
         !open_compiler(service, err) || !open_engine(service, err))
         return false;
     service->pool = tw_pool_new("tw-blocking", SERVICE_POOL_THREADS, SERVICE_POOL_QUEUE, err);
     return service->pool && service_registry_load(service, err) && service_kernels_load(service, err) &&
-           service_once_load(service, err) && service_jobs_init(service, err);
+           service_snapshots_load(service, err) && service_once_load(service, err) &&
+           service_jobs_init(service, err);
 }
 
 struct tw_service *tw_service_new(const struct tw_service_options *options, struct tw_error *err) {
@@ -115,6 +130,7 @@ struct tw_service *tw_service_new(const struct tw_service_options *options, stru
     tw_map_init(&service->kernels, SERVICE_KERNELS_MAX);
     tw_map_init(&service->newest_kernels, SERVICE_KERNELS_MAX);
     service_instances_init(service);
+    service_snapshots_init(service);
     service_calls_init(service);
     if (open_all(service, err)) {
         tw_metric_set(TW_METRIC_BUILD_INFO, (struct tw_labels){.values = {TW_VERSION}}, 1);
@@ -136,6 +152,7 @@ void tw_service_free(struct tw_service *service) {
     service_once_done(service);
     service_jobs_done(service);
     service_instances_done(service);
+    service_snapshots_done(service);
     service_registry_done(service);
     if (service->engine)
         tw_engine_free(service->engine);

@@ -31,6 +31,9 @@ struct tw_service_options {
     enum tw_interrupt interrupt;
     const char *kernel_keys_file; // public keys whose signatures of kernels count; NULL or empty: none
     bool require_kernel_signature;
+    const char
+        *snapshot_key; // 64 hex digits, with which snapshots are signed and verified; NULL or empty: none
+    bool require_snapshot_signature; // go on from no other
     enum tw_reset reset;
     enum tw_memory_backend memory;
     uint32_t max_long_calls; // threads in calls that compute for long; 0: 256
@@ -158,6 +161,40 @@ struct tw_instance_request {
 // Ends it; a running call is cancelled.
 [[nodiscard]] bool tw_service_instance_delete(struct tw_service *service, const struct tw_caller *caller,
                                               struct tw_str id, struct tw_error *err);
+
+// ---- snapshots: kept instances as files, from which others go on ----
+struct tw_snapshot_request {
+    struct tw_str instance; // the id of a kept one
+    struct tw_str function; // or a function (id or name): as its instances begin
+    struct tw_trace *trace; // may be NULL
+};
+// Keeps one and writes {digest, size_bytes, function_id, …}. Waits for a running call. Blocks. CONFLICT: the instance
+// holds what no snapshot can, or has ended. QUOTA: stored bytes.
+[[nodiscard]] bool tw_service_snapshot_save(struct tw_service *service, const struct tw_caller *caller,
+                                            const struct tw_snapshot_request *request, struct tw_buf *out,
+                                            struct tw_error *err);
+struct tw_restore_request {
+    struct tw_str digest;   // of one that the tenant keeps
+    struct tw_span file;    // or one, whole; it is kept then. Role deploy
+    struct tw_str instance; // the new instance's id; empty: a new one
+    uint32_t idle_ms;       // as tw_instance_request
+    struct tw_trace *trace; // may be NULL
+};
+// Makes a kept instance that goes on from there and writes it as tw_service_instance_new does. Blocks. CONFLICT: there
+// is an instance of that id. SNAPSHOT_SIGNATURE, INVALID_REQUEST (the file), and what deploying may say.
+[[nodiscard]] bool tw_service_snapshot_restore(struct tw_service *service, const struct tw_caller *caller,
+                                               const struct tw_restore_request *request, struct tw_buf *out,
+                                               struct tw_error *err);
+// {"snapshots":[…],"next":cursor or null}, the oldest first.
+[[nodiscard]] bool tw_service_snapshots(struct tw_service *service, const struct tw_caller *caller,
+                                        struct tw_str cursor, uint32_t limit, struct tw_buf *out,
+                                        struct tw_error *err);
+// The file; the caller unmaps it. Role deploy. Blocks, as deleting.
+[[nodiscard]] bool tw_service_snapshot_map(struct tw_service *service, const struct tw_caller *caller,
+                                           struct tw_str digest, struct tw_mapping *ret_file,
+                                           struct tw_error *err);
+[[nodiscard]] bool tw_service_snapshot_delete(struct tw_service *service, const struct tw_caller *caller,
+                                              struct tw_str digest, struct tw_error *err);
 
 // ---- jobs: calls whose caller does not wait ----
 struct tw_job_request {

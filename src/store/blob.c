@@ -18,20 +18,34 @@ void tw_store_blob_path(const struct tw_store *store, const struct tw_digest *di
     snprintf(ret_path, TW_STORE_PATH_MAX, "%s/blobs/%.2s/%s", store->path, hex, hex);
 }
 
+static uint64_t length_of(const struct tw_span *parts, size_t count) {
+    uint64_t len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += parts[i].len;
+    return len;
+}
+
+// One of at least one part; what follows the first comes behind it.
 static bool begin(const struct tw_store *store, struct store_blob_draft *draft,
-                  const struct tw_store_blob *blob, struct tw_error *err) {
-    tw_store_blob_path(store, &blob->digest, draft->path);
+                  const struct tw_digest *digest, const struct tw_span *parts, size_t count,
+                  struct tw_error *err) {
+    uint64_t len = length_of(parts, count);
+    tw_store_blob_path(store, digest, draft->path);
     struct stat status;
-    if (stat(draft->path, &status) == 0 && (uint64_t)status.st_size == blob->data.len) {
+    if (stat(draft->path, &status) == 0 && (uint64_t)status.st_size == len) {
         // Younger than any collection that runs now: it must not be taken for unused.
         (void)utimensat(AT_FDCWD, draft->path, NULL, 0);
         return true;
     }
     char folder[TW_STORE_PATH_MAX];
-    if (!store_path(store, folder, err, "blobs/%02x", blob->digest.bytes[0]) ||
+    if (!store_path(store, folder, err, "blobs/%02x", digest->bytes[0]) ||
         !tw_file_make_dir(folder, 0755, &draft->is_folder_new, err) ||
-        !tw_file_begin(&draft->file, draft->path, blob->data, 0444, err))
-        return tw_wrap(err, "storing %zu bytes", blob->data.len);
+        !tw_file_begin(&draft->file, draft->path, parts[0], 0444, err))
+        return tw_wrap(err, "storing %" PRIu64 " bytes", len);
+    for (size_t i = 1; i < count; i++) {
+        if (!tw_file_append(&draft->file, parts[i], err))
+            return tw_wrap(err, "storing %" PRIu64 " bytes", len);
+    }
     draft->is_new = true;
     return true;
 }
@@ -39,7 +53,7 @@ static bool begin(const struct tw_store *store, struct store_blob_draft *draft,
 bool store_blobs_begin(const struct tw_store *store, struct store_blob_draft *drafts,
                        const struct tw_store_blob *blobs, size_t count, struct tw_error *err) {
     for (size_t i = 0; i < count; i++) {
-        if (!begin(store, &drafts[i], &blobs[i], err))
+        if (!begin(store, &drafts[i], &blobs[i].digest, &blobs[i].data, 1, err))
             return false;
     }
     return true;
@@ -75,21 +89,26 @@ void store_blobs_drop(struct store_blob_draft *drafts, size_t count) {
         tw_file_drop(&drafts[i].file);
 }
 
-static bool put_blob(struct tw_store *store, struct tw_span data, struct tw_digest *ret_digest,
-                     struct tw_error *err) {
-    struct tw_store_blob blob = {.data = data, .digest = tw_sha256(data)};
+static bool put_blob(struct tw_store *store, const struct tw_span *parts, size_t count,
+                     struct tw_digest *ret_digest, struct tw_error *err) {
+    struct tw_digest digest = tw_sha256_parts(parts, count);
     struct store_blob_draft draft = {};
-    bool ok = store_blobs_begin(store, &draft, &blob, 1, err) && store_blobs_sync(&draft, 1, err) &&
+    bool ok = begin(store, &draft, &digest, parts, count, err) && store_blobs_sync(&draft, 1, err) &&
               store_blobs_place(store, &draft, 1, err);
     store_blobs_drop(&draft, 1);
     if (ok)
-        *ret_digest = blob.digest;
+        *ret_digest = digest;
     return ok;
 }
 
 bool tw_store_put_blob(struct tw_store *store, struct tw_span data, struct tw_digest *ret_digest,
                        struct tw_error *err) {
-    return store_counted(put_blob(store, data, ret_digest, err), "put_blob", err);
+    return tw_store_put_blob_parts(store, &data, 1, ret_digest, err);
+}
+
+bool tw_store_put_blob_parts(struct tw_store *store, const struct tw_span *parts, size_t count,
+                             struct tw_digest *ret_digest, struct tw_error *err) {
+    return store_counted(put_blob(store, parts, count, ret_digest, err), "put_blob", err);
 }
 
 static bool map_blob(struct tw_store *store, const struct tw_digest *digest, struct tw_mapping *ret_mapping,

@@ -26,6 +26,9 @@ const char *tw_store_path(const struct tw_store *store);
 // ---- blobs ----
 [[nodiscard]] bool tw_store_put_blob(struct tw_store *store, struct tw_span data,
                                      struct tw_digest *ret_digest, struct tw_error *err);
+// The same of several parts, one behind the other.
+[[nodiscard]] bool tw_store_put_blob_parts(struct tw_store *store, const struct tw_span *parts, size_t count,
+                                           struct tw_digest *ret_digest, struct tw_error *err);
 // Mapped read-only and checked against its digest; the caller unmaps with tw_file_unmap.
 [[nodiscard]] bool tw_store_map_blob(struct tw_store *store, const struct tw_digest *digest,
                                      struct tw_mapping *ret_mapping, struct tw_error *err);

@@ -166,7 +166,8 @@ TW_TEST("an image that was saved is opened again, without start code running") {
     ck_assert_int_eq(ENGINE_CALL(&test, module, "f"), STATEFUL_RESULT);
     tw_module_unref(module);
     save(path, &image);
-    tw_assert_ok(module = tw_module_open(test.engine, wasm, path, NULL, &err), &err);
+    tw_assert_ok(
+        module = tw_module_open(test.engine, wasm, &(struct tw_image_file){.path = path}, NULL, &err), &err);
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(ENGINE_CALL(&test, module, "f"), STATEFUL_RESULT);
     tw_module_unref(module);
@@ -197,7 +198,7 @@ TW_TEST("an image with any byte changed, cut short, or of another module is refu
         image.data[at] ^= 0x40;
         save(path, &image);
         memset(&err, 0, sizeof(err));
-        module = tw_module_open(test.engine, wasm, path, NULL, &err);
+        module = tw_module_open(test.engine, wasm, &(struct tw_image_file){.path = path}, NULL, &err);
         if (module)
             ck_abort_msg("byte %zu of %zu was changed and not noticed", at, image.len);
         ck_assert_int_eq(err.code, TW_ERR_STORE);
@@ -207,13 +208,16 @@ TW_TEST("an image with any byte changed, cut short, or of another module is refu
         struct tw_buf cut = image;
         cut.len = len;
         save(path, &cut);
-        ck_assert_ptr_null(tw_module_open(test.engine, wasm, path, NULL, &err));
+        ck_assert_ptr_null(
+            tw_module_open(test.engine, wasm, &(struct tw_image_file){.path = path}, NULL, &err));
     }
     save(path, &image);
-    ck_assert_ptr_null(tw_module_open(test.engine, other, path, NULL, &err));
-    ck_assert_ptr_null(tw_module_open(test.engine, wasm, "/nonexistent/image", NULL, &err));
+    ck_assert_ptr_null(tw_module_open(test.engine, other, &(struct tw_image_file){.path = path}, NULL, &err));
+    ck_assert_ptr_null(
+        tw_module_open(test.engine, wasm, &(struct tw_image_file){.path = "/nonexistent/image"}, NULL, &err));
     ck_assert_int_eq(err.code, TW_ERR_STORE);
-    tw_assert_ok(module = tw_module_open(test.engine, wasm, path, NULL, &err), &err);
+    tw_assert_ok(
+        module = tw_module_open(test.engine, wasm, &(struct tw_image_file){.path = path}, NULL, &err), &err);
     tw_module_unref(module);
     tw_buf_done(&image);
     free((void *)(uintptr_t)wasm.data);
