@@ -102,15 +102,21 @@ static bool escapes(const struct spread *s, uint32_t level) {
     return false;
 }
 
-// Where both sides meet again within one iteration of the loops up to `outer`, or a later place. The immediate
-// post-dominator is not it when one side comes there only by way of another iteration: lanes of the other side
+// Whether one side comes to the join only by way of another iteration of a loop around both: lanes of the other side
 // do not wait for it.
-static void find_join(struct spread *s, uint32_t outer, uint32_t level) {
+static bool passes_by(const struct spread *s) {
     const struct jit_code *code = s->code;
-    s->join = code->blocks[s->branch].ipdom;
-    while (outer != JIT_NONE && s->join < code->count && jit_in_loop(code, outer, s->join) &&
-           escapes(s, level))
-        s->join = code->blocks[s->join].ipdom;
+    for (uint32_t l = code->blocks[s->branch].loop; l != JIT_NONE; l = code->loops[l].parent)
+        if (s->join < code->count && jit_in_loop(code, l, s->join) && escapes(s, code->loops[l].depth))
+            return true;
+    return false;
+}
+
+// Where both sides meet again: the immediate post-dominator, or a later place.
+static void find_join(struct spread *s) {
+    s->join = s->code->blocks[s->branch].ipdom;
+    while (passes_by(s))
+        s->join = s->code->blocks[s->join].ipdom;
 }
 
 // One level of the loops around the branch: `outer` (JIT_NONE: the whole kernel) holds both sides, `inner` is
@@ -118,7 +124,7 @@ static void find_join(struct spread *s, uint32_t outer, uint32_t level) {
 static bool spread_level(struct spread *s, uint32_t outer, uint32_t inner, uint32_t level,
                          struct tw_error *err) {
     const struct jit_block *d = &s->code->blocks[s->branch];
-    find_join(s, outer, level);
+    find_join(s);
     for (uint32_t i = 0; i < d->succ_count; i++) {
         reach(s, d->succs[i], level, s->side);
         for (uint32_t b = 0; level == 0 && b < s->code->count; b++)

@@ -114,6 +114,9 @@ struct jit_code {
 // suspended so that others run. Before the other passes.
 [[nodiscard]] bool jit_find_waiting(struct jit_code *code, struct tw_kir_module *module,
                                     struct tw_error *err);
+// Lets lanes that have left the waiting loop at block `header` of the function run to where they let others on (turns.c).
+[[nodiscard]] bool jit_take_turns(const struct jit_code *code, struct tw_kir_module *module, uint32_t header,
+                                  struct tw_error *err);
 // A block ends in a suspension that waits for nobody.
 static inline bool jit_is_yield(const struct jit_block *b) {
     return b->term == JIT_BARRIER && b->last->op == TW_KIR_NANOSLEEP;

@@ -112,12 +112,14 @@ static bool add_sleep(struct tw_kir_module *module, struct tw_kir_block *block, 
     return true;
 }
 
-// Marks the blocks of the function that lead back to the beginnings of waiting loops.
-static void mark_ends(struct search *s, const struct tw_kir_function *function, bool *ends) {
+// Marks the blocks of the function that lead back to the beginnings of waiting loops, and those beginnings.
+static void mark_ends(struct search *s, const struct tw_kir_function *function, bool *ends, bool *headers) {
     for (uint32_t l = 0; l < s->code->loop_count; l++) {
         if (!waits(s, l))
             continue;
         uint32_t header = s->code->loops[l].header;
+        for (uint32_t b = 0; b < function->block_count; b++)
+            headers[b] |= function->blocks[b].insts == s->code->blocks[header].insts;
         for (uint32_t k = 0; k < s->code->blocks[header].pred_count; k++) {
             uint32_t from = s->code->blocks[header].preds[k];
             for (uint32_t b = 0; jit_in_loop(s->code, l, from) && b < function->block_count; b++)
@@ -148,13 +150,18 @@ bool jit_find_waiting(struct jit_code *code, struct tw_kir_module *module, struc
                        .written = TW_ARENA_ARRAY(code->arena, uint64_t, words),
                        .told = TW_ARENA_ARRAY(code->arena, uint64_t, words)};
     bool *ends = TW_ARENA_ARRAY(code->arena, bool, function->block_count);
-    if (!s.written || !s.told || !ends)
+    bool *headers = TW_ARENA_ARRAY(code->arena, bool, function->block_count);
+    if (!s.written || !s.told || !ends || !headers)
         return jit_no_memory(err);
     if (!jit_cfg_build(&scratch, err))
         return false;
-    mark_ends(&s, function, ends);
-    for (uint32_t b = 0; b < function->block_count; b++)
+    uint32_t blocks = function->block_count;
+    mark_ends(&s, function, ends, headers);
+    for (uint32_t b = 0; b < blocks; b++)
         if (ends[b] && !add_sleep(module, &function->blocks[b], err))
+            return false;
+    for (uint32_t b = 0; b < blocks; b++)
+        if (headers[b] && !jit_take_turns(code, module, b, err))
             return false;
     return true;
 }

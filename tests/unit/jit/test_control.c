@@ -65,6 +65,59 @@ static uint32_t want_neighbour(uint32_t i) {
     return i < 128 ? left * 10 + (left < 5 ? 0 : 1000) : 0;
 }
 
+static uint32_t want_retries(uint32_t t) {
+    uint32_t sum = 0, tries = 0;
+    for (uint32_t round = 0; round < 3; round++) {
+        do
+            tries++;
+        while (tries % 7 < t % 5);
+        sum = sum * 10 + tries;
+    }
+    return sum;
+}
+
+static uint32_t want_once(uint32_t t) {
+    return 3 * (t > 1 ? t : 1);
+}
+
+// The outer loop's end is the same for all lanes, yet each comes there in another round of the inner one.
+TW_TEST("lanes leave two loops that begin at one block in whatever round they are done") {
+    static const char text[] =
+        ENTRY REGS "ld.param.u64 %rd1, [out];\nld.param.u32 %r6, [n];\nmov.u32 %r1, %tid.x;\nmul.wide.u32 "
+                   "%rd2, %r1, 4;\n"
+                   "add.u64 %rd1, %rd1, %rd2;\nmov.u32 %r2, 0;\n"
+                   "again:\nadd.u32 %r2, %r2, 1;\nsetp.lt.u32 %p1, %r2, %r1;\n@%p1 bra again;\n"
+                   "st.global.u32 [%rd1], %r2;\nsetp.eq.u32 %p2, %r6, 0;\n@%p2 bra again;\n"
+                   "ld.global.u32 %r3, [%rd1];\nshl.b32 %r2, %r2, 1;\nadd.u32 %r3, %r3, %r2;\n"
+                   "st.global.u32 [%rd1], %r3;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    for (unsigned level = 0; level < 2; level++) {
+        rig.opt_level = (int)level;
+        check_words(run_text(&rig, text, 32, 32, 1, 96, 1, TW_KERNEL_OK), 96, want_once);
+        check_words(run_text(&rig, text, 8, 8, 1, 40, 1, TW_KERNEL_OK), 40, want_once);
+    }
+    rig_done(&rig);
+}
+
+// Both loops begin at the same block: lanes that go round the inner one are apart from those that go on in the outer.
+TW_TEST("an inner loop that the outer one begins with may have other rounds in each lane") {
+    static const char text[] = ENTRY REGS
+        "ld.param.u64 %rd1, [out];\nmov.u32 %r1, %tid.x;\nmul.wide.u32 %rd2, %r1, 4;\n"
+        "add.u64 %rd1, %rd1, %rd2;\nrem.u32 %r2, %r1, 5;\nmov.u32 %r3, 0;\nmov.u32 %r4, 0;\nmov.u32 %r7, 0;\n"
+        "again:\nadd.u32 %r3, %r3, 1;\nrem.u32 %r5, %r3, 7;\nsetp.lt.u32 %p1, %r5, %r2;\n@%p1 bra again;\n"
+        "mad.lo.u32 %r4, %r4, 10, %r3;\nadd.u32 %r7, %r7, 1;\nsetp.lt.u32 %p2, %r7, 3;\n@%p2 bra again;\n"
+        "st.global.u32 [%rd1], %r4;\nret;\n}\n";
+    struct rig rig;
+    rig_init(&rig);
+    for (unsigned level = 0; level < 2; level++) {
+        rig.opt_level = (int)level;
+        check_words(run_text(&rig, text, 32, 32, 1, 96, 0, TW_KERNEL_OK), 96, want_retries);
+        check_words(run_text(&rig, text, 8, 8, 1, 40, 0, TW_KERNEL_OK), 40, want_retries);
+    }
+    rig_done(&rig);
+}
+
 TW_TEST("a warp that left its first version goes on behind barriers") {
     // Thread i writes i × 10 to shared memory through an unsigned index that wraps for the first threads,
     // adds 1000 above 4 in a loop, waits, reads its left neighbour.

@@ -120,6 +120,40 @@ static uint32_t want_wide(uint32_t t) {
     return t < 32 ? t - 5 + 9 : t;
 }
 
+TW_TEST("every lane takes the same lock, in its turn") {
+    uint32_t *global;
+    const char *text = ENTRY
+        "lock:\natom.global.cas.b32 %r1, [%rd8], 0, 1;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra lock;\n"
+        "ld.volatile.global.u32 %r2, [%rd8+4];\nadd.u32 %r2, %r2, 1;\nst.volatile.global.u32 [%rd8+4], %r2;\n"
+        "setp.gt.u32 %p2, %r9, 40;\n@%p2 bra free;\nst.global.u32 [%rd9], %r2;\nfree:\nmembar.gl;\n"
+        "atom.global.exch.b32 %r3, [%rd8], 0;\n@%p2 ret;\nld.global.u32 %r4, [%rd9];\n"
+        "add.u32 %r4, %r4, 1000;\nst.global.u32 [%rd9], %r4;\nret;\n}\n";
+    for (unsigned row = 32; row; row = row == 32 ? 1 : 0) {
+        const uint32_t *got = run_global(text, row, 1, 96, &global);
+        uint32_t seen[97] = {};
+        ck_assert_uint_eq(global[0], 0);
+        ck_assert_uint_eq(global[1], 96);
+        for (uint32_t i = 0; i <= 40; i++) { // each its own number of 1 … 96
+            ck_assert_uint_gt(got[i], 1000);
+            ck_assert_uint_le(got[i], 1096);
+            ck_assert_uint_eq(seen[got[i] - 1000]++, 0);
+        }
+    }
+}
+
+static uint32_t want_chain(uint32_t t) {
+    return 3 * t + 5;
+}
+
+TW_TEST("each lane waits for what the lane before it writes") {
+    check(ENTRY
+          "setp.eq.u32 %p1, %r9, 0;\nmul.lo.u32 %r1, %r9, 4;\nmov.u32 %r2, s;\nadd.u32 %r1, %r1, %r2;\n"
+          "@%p1 st.volatile.shared.u32 [%r1], 2;\nbar.sync 0;\n"
+          "wait:\nld.volatile.shared.u32 %r3, [%r1];\nsetp.eq.u32 %p2, %r3, 0;\n@%p2 bra wait;\n"
+          "add.u32 %r3, %r3, 3;\nst.volatile.shared.u32 [%r1+4], %r3;\nst.global.u32 [%rd9], %r3;\nret;\n}\n",
+          1, 96, want_chain);
+}
+
 TW_TEST("a warp whose indices have wrapped waits in the exact version") {
     check(ENTRY "sub.u32 %r1, %r9, 5;\nsetp.ne.u32 %p1, %r8, 0;\n@%p1 bra set;\n"
                 "cvt.u64.u32 %rd1, %r1;\nwait:\nld.volatile.shared.u32 %r2, [s];\nsetp.eq.u32 %p2, %r2, "
