@@ -50,9 +50,10 @@ enum {
     ENGINE_POOLED_MAX = 2'048,
     ENGINE_POOLED_INSTANCE_BYTES = 64 << 20, // what Wasmtime knows of one, lists of functions and globals
     ENGINE_POOLED_KEEP_BYTES = 64 << 10,     // of a memory or table, cleared rather than given back
-    ENGINE_HELD_DEFAULT = 256,               // threads in long calls, running or paused
-    ENGINE_READY_MIN = 64,                   // calls that may wait for one event loop, however long they take
-    ENGINE_READY_MAX = 2'048,                // and however short; more are workers'
+    ENGINE_POOLED_UNUSED = 100, // slots that nobody uses but that still fit a module: each holds up to 200 KB
+    ENGINE_HELD_DEFAULT = 256,  // threads in long calls, running or paused
+    ENGINE_READY_MIN = 64,      // calls that may wait for one event loop, however long they take
+    ENGINE_READY_MAX = 2'048,   // and however short; more are workers'
     ENGINE_READY_NS = 5'000'000, // between the two: as many as take so long by the last calls' time
     ENGINE_LONG_CALLS = 16,      // short ones after a long one, before event loops run a module's calls
     ENGINE_SHARES_KEPT = 256,    // tenants remembered by a queue, before those that do nothing are forgotten

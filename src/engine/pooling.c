@@ -42,7 +42,7 @@ static void set_sizes(wasmtime_pooling_allocation_config_t *pool, uint32_t count
     wasmtime_pooling_allocation_config_table_elements_set(pool, ENGINE_TABLE_DEFAULT);
     wasmtime_pooling_allocation_config_total_stacks_set(pool, count);
     wasmtime_pooling_allocation_config_total_gc_heaps_set(pool, count);
-    wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, count);
+    wasmtime_pooling_allocation_config_max_unused_warm_slots_set(pool, ENGINE_POOLED_UNUSED);
     wasmtime_pooling_allocation_config_linear_memory_keep_resident_set(pool, ENGINE_POOLED_KEEP_BYTES);
     wasmtime_pooling_allocation_config_table_keep_resident_set(pool, ENGINE_POOLED_KEEP_BYTES);
     wasmtime_pooling_allocation_config_async_stack_keep_resident_set(pool, ENGINE_STACK_KEEP_BYTES);
