@@ -234,6 +234,8 @@ void jit_set_target(LLVMModuleRef module);
                               struct tw_error *err);
 // Scatters of few lanes that are known become stores of these (sparse.c). False: there are none.
 bool jit_store_sparse(LLVMModuleRef module);
+// What masks choose among floats is chosen as floats, not as words (blend.c).
+void jit_blend_floats(LLVMModuleRef module);
 // Before code is generated for AVX-512 (fence.c).
 void jit_fence_logic(LLVMModuleRef module);
 // Before code is generated: no basic block is long (split.c). How often the longest one was cut.
