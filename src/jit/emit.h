@@ -206,11 +206,12 @@ void jit_store_groups(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMVa
 // A store whose lanes, in another order, fill stretches of memory. False: they do not, and nothing is emitted.
 bool jit_store_runs(struct jit_emit *e, const struct tw_kir_inst *inst);
 
-// tile.c, emit_tile.c: sums that do not fit into registers. The processor's vectors; false: not where known vectors hold it.
+// tile.c, emit_tile.c: sums that do not fit into registers.
 [[nodiscard]] bool jit_tiles_find(struct jit_emit *e);
 [[nodiscard]] bool jit_emit_tile(struct jit_emit *e, uint32_t block); // all its chains
-unsigned jit_vector_bytes(const struct jit_emit *e);
-unsigned jit_vector_count(const struct jit_emit *e);
+unsigned jit_vector_bytes(const struct jit_emit *e);                  // of the processor's vectors
+unsigned jit_vector_count(const struct jit_emit *e);                  // of them there are registers for
+// False: the lanes' places are not known from one another, or a piece's do not fit into one vector.
 bool jit_pieces_of(const struct jit_emit *e, const struct tw_kir_inst *load, struct jit_pieces *ret_pieces);
 
 LLVMValueRef jit_confine(struct jit_emit *e,
