@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """How long kernels take to compile, light and full in turn, in a process of the compiler that has just been forked, as a first launch finds it: by part,
-p50 and p99 over all kernels of bench/kernels and all rounds. TW_KERNELS=a,b takes some kernels only."""
+p50 and p99 over all kernels of bench/kernels and all rounds. Then how long it is from PTX to the end of the first launch in one process: compiled, from the
+cache of another process, and known to this one (bench/load.c). TW_KERNELS=a,b takes some kernels only."""
 import os
 import re
 import subprocess
@@ -31,6 +32,15 @@ def compile_once(name, file, tier):
     return {part: int(number) for part, number in map(str.split, done.stdout.splitlines())}
 
 
+LOADS = ["in-a-row", "paused", "cached", "loaded"]
+
+
+def load_once(name, file):
+    """{way: p50 of PTX to first run, us}"""
+    done = subprocess.run([ROOT / "build/release/bench/bench_load", file, name], capture_output=True, text=True, check=True)
+    return {way: float(figures.split()[1]) for way, figures in (line.split(" ", 1) for line in done.stdout.splitlines())}
+
+
 def percentile(values, part):
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
@@ -48,6 +58,12 @@ def main():
         every = [f["all"] for figures in rounds.values() for f in figures[tier]]
         summary[tier] = {"p50 us": percentile(every, 0.5), "p99 us": percentile(every, 0.99), "least us": min(every)}
         print(f"  {tier}: " + ", ".join(f"{key} {value}" for key, value in summary[tier].items()))
+    subprocess.run(["cmake", "--build", "--preset", "release", "--target", "bench_load"], cwd=ROOT, check=True, capture_output=True)
+    loads = alternate({name: (lambda name=name: load_once(name, kernels[name])) for name in ("vector_add", "spmv", "softmax") if name in kernels})
+    medians = {name: {way: median([f[way] for f in figures]) for way in LOADS} for name, figures in loads.items()}
+    show("From PTX to the end of the first launch, us (p50 of 60, median of the rounds)", ["kernel", *LOADS],
+         [[name] + [figures[way] for way in LOADS] for name, figures in medians.items()])
+    rounds["load"], summary["load"] = loads, medians
     if "TW_KERNELS" not in os.environ:
         save("compile", {"clang": version(CLANG, "--version")}, rounds, summary)
 

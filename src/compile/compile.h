@@ -25,10 +25,12 @@ enum tw_compile_kind {
 struct tw_compile_request {
     enum tw_compile_kind kind;
     struct tw_span input;
+    const struct tw_digest *digest;     // of the input, when the caller knows it; NULL: it is computed
     char entry[TW_KERNEL_NAME_MAX + 1]; // PTX, DUMP
     struct tw_kernel_variant variant;   // PTX, DUMP
     char stage[16];                     // DUMP: parse ir opt llvm asm ptx fence
     uint32_t interrupt;                 // WASM: enum tw_compile_interrupt
+    bool background;                    // nobody waits: with less CPU time, after whoever wants the core
     int64_t deadline_ns;                // monotonic; 0 or TW_NO_DEADLINE: the compiler's own limits only
 };
 enum tw_compile_interrupt { TW_COMPILE_INTERRUPT_POLL, TW_COMPILE_INTERRUPT_EPOCH };
@@ -37,7 +39,7 @@ struct tw_compiler_options {
     const char *program;   // path of tensor-wasm-compiler
     const char *cache_dir; // where artifacts are kept; NULL (or a folder that cannot be written) keeps
                            // nothing on disk
-    unsigned processes;    // how many run side by side; 0: one a core, at most 4
+    unsigned processes;    // how many run side by side; 0: one a core, 2 to 4
     uint64_t memory_bytes; // for one request; 0: 2 GiB
     unsigned cpu_seconds;  // for one request; 0: 60
     unsigned wall_ms;      // for one request; 0: 120,000

@@ -26,8 +26,9 @@ struct flight {
 
 static void fill_defaults(struct tw_compiler_options *options) {
     if (!options->processes) {
+        // Two at least: nobody should have to wait for what is compiled in the background.
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        options->processes = cores < 1 ? 1 : cores > 4 ? 4 : (unsigned)cores;
+        options->processes = cores < 2 ? 2 : cores > 4 ? 4 : (unsigned)cores;
     }
     if (options->processes > COMPILE_MAX_PROCESSES)
         options->processes = COMPILE_MAX_PROCESSES;

@@ -214,6 +214,9 @@ static void fill_job(const struct tw_compiler *compiler, const struct tw_compile
     memset(ret_job, 0, sizeof(*ret_job));
     ret_job->memory_bytes = compiler->options.memory_bytes;
     ret_job->cpu_seconds = compiler->options.cpu_seconds;
+    if (request->background && ret_job->cpu_seconds > COMPILE_BACKGROUND_CPU_S)
+        ret_job->cpu_seconds = COMPILE_BACKGROUND_CPU_S;
+    ret_job->background = request->background;
     ret_job->wall_ms = wall_ms;
     ret_job->kind = (uint32_t)request->kind;
     ret_job->interrupt = request->interrupt;

@@ -111,7 +111,7 @@ struct tw_digest compile_key(const struct compile_identity *identity,
     case TW_COMPILE_INFO:
         break;
     }
-    struct tw_digest input = tw_sha256(request->input);
+    struct tw_digest input = request->digest ? *request->digest : tw_sha256(request->input);
     const struct tw_span parts[] = {{(const uint8_t *)&fields, sizeof(fields)},
                                     {identity->program.bytes, sizeof(identity->program.bytes)},
                                     {(const uint8_t *)identity->target, sizeof(identity->target)},

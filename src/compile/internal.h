@@ -24,7 +24,7 @@
 // ---- wire.c: packets of one fixed struct each, over SOCK_SEQPACKET; both ends are the same build or refuse
 // at hello ----
 
-enum { COMPILE_PROTOCOL = 1 };
+enum { COMPILE_PROTOCOL = 2 };
 #define COMPILE_MAGIC_HELLO UINT64_C(0x316f6c6c65487754) // "TwHello1"
 #define COMPILE_MAGIC_JOB   UINT64_C(0x3130626f4a7754)   // "TwJob01"
 #define COMPILE_MAGIC_EXIT  UINT64_C(0x3174697845775f54) // "T_wExit1"
@@ -51,7 +51,8 @@ struct compile_job {
     struct tw_kernel_variant variant;
     char stage[16];
     char entry[TW_KERNEL_NAME_MAX + 1];
-    char padding[7]; // zero
+    uint8_t background;
+    char padding[6]; // zero
 };
 enum { COMPILE_JOB_FDS = 3 };
 

@@ -28,6 +28,10 @@ enum {
     COMPILE_START_MS = 20'000,
     // What the fork server gets on top of a request's own wall time before it is killed too.
     COMPILE_GRACE_MS = 5'000,
+    // CPU time of a compilation that nobody waits for, and how nice it is to those that somebody does wait for. Real
+    // kernels take less than a second; what takes longer is large enough that its light code will do.
+    COMPILE_BACKGROUND_CPU_S = 10,
+    COMPILE_BACKGROUND_NICE = 10,
     // Above the standard streams in every process; our own descriptors move out of the way of those given to
     // a child.
     COMPILE_FD_FLOOR = 16,

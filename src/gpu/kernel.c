@@ -180,7 +180,11 @@ static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct 
     }
     struct tw_compile_request request = {.kind = TW_COMPILE_PTX,
                                          .input = tw_span_of(kernel->ptx, kernel->ptx_len),
+                                         .digest = &kernel->ptx_digest, // of this very copy
                                          .variant = variant,
+                                         .background = deadline_ns == TW_NO_DEADLINE &&
+                                                       variant.opt_level == TW_KERNEL_FULL &&
+                                                       kernels->tier == TW_GPU_TIER_AUTO,
                                          .deadline_ns = deadline_ns};
     memcpy(request.entry, kernel->entry, sizeof(request.entry));
     struct tw_artifact *artifact = obtain(kernels, &request, ret_cached, err);
@@ -207,59 +211,53 @@ static struct gpu_kernel *find_locked(const struct gpu_kernels *kernels, const s
     return tw_map_find(&kernels->table, tw_span_of(key->bytes, TW_DIGEST_SIZE));
 }
 
-static struct gpu_kernel *add_locked(struct gpu_kernels *kernels, const struct tw_digest *key,
-                                     const struct tw_digest *ptx_digest, struct tw_str ptx,
-                                     struct tw_str entry, struct tw_error *err) {
-    if (kernels->ptx_kept + ptx.len > (uint64_t)GPU_PTX_KEPT_MAX_MIB << 20) {
-        tw_fail(err, TW_ERR_CUDA_QUOTA, "the server keeps %d MiB of PTX already; unload kernels",
-                GPU_PTX_KEPT_MAX_MIB);
-        return NULL;
-    }
+// A kernel of its own copies of the text and the name: they may lie in a guest's memory, where a kernel that still runs
+// can change them, and what is hashed has to be what is kept, else one tenant could put another text under a digest
+// that all share.
+static struct gpu_kernel *kernel_new(struct tw_str ptx, struct tw_str entry, struct tw_error *err) {
     struct gpu_kernel *kernel = tw_alloc_zero(1, sizeof(*kernel));
     if (kernel)
         kernel->ptx = tw_alloc(ptx.len);
-    if (!kernel || !kernel->ptx ||
-        !tw_map_put(&kernels->table, tw_span_of(key->bytes, TW_DIGEST_SIZE), kernel)) {
-        if (kernel)
-            kernel_free(kernel);
+    if (!kernel || !kernel->ptx) {
+        free(kernel);
         tw_fail(err, TW_ERR_CAPACITY, "no memory for another kernel");
         return NULL;
     }
-    kernel->key = *key;
-    kernel->ptx_digest = *ptx_digest;
     memcpy(kernel->entry, entry.data, entry.len);
     memcpy(kernel->ptx, ptx.data, ptx.len);
     kernel->ptx_len = ptx.len;
-    kernels->ptx_kept += ptx.len;
+    kernel->ptx_digest = tw_sha256(tw_span_of(kernel->ptx, kernel->ptx_len));
+    kernel->key = key_of(&kernel->ptx_digest, tw_str_of(kernel->entry, entry.len));
     kernel->users = 1;
     return kernel;
 }
 
-// The text may lie in a guest's memory, where a kernel that still runs can change it: what was copied has to
-// be what was hashed, else one tenant could put another text under a digest that all share.
-static bool check_copy_locked(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct tw_error *err) {
-    struct tw_digest digest = tw_sha256(tw_span_of(kernel->ptx, kernel->ptx_len));
-    if (tw_digest_equal(&digest, &kernel->ptx_digest))
-        return true;
-    forget_locked(kernels, kernel);
-    return tw_fail(err, TW_ERR_CUDA_MALFORMED_PTX,
-                   "the PTX changed while it was read; sync the kernels that write to it before loading it");
+static bool add_locked(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct tw_error *err) {
+    if (kernels->ptx_kept + kernel->ptx_len > (uint64_t)GPU_PTX_KEPT_MAX_MIB << 20)
+        return tw_fail(err, TW_ERR_CUDA_QUOTA, "the server keeps %d MiB of PTX already; unload kernels",
+                       GPU_PTX_KEPT_MAX_MIB);
+    if (!tw_map_put(&kernels->table, tw_span_of(kernel->key.bytes, TW_DIGEST_SIZE), kernel))
+        return tw_fail(err, TW_ERR_CAPACITY, "no memory for another kernel");
+    kernels->ptx_kept += kernel->ptx_len;
+    return true;
 }
 
-// The kernel of this key, counted as used; *ret_mine when the caller has to load it. NULL: no memory.
+// The kernel of this text and name, counted as used; *ret_mine when the caller has to load it. NULL: no memory.
 static struct gpu_kernel *find_or_add(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry,
                                       bool *ret_mine, struct tw_error *err) {
-    struct tw_digest ptx_digest = tw_sha256(tw_key_str(ptx));
-    struct tw_digest key = key_of(&ptx_digest, entry);
-    TW_LOCK_SCOPE(&kernels->lock);
-    struct gpu_kernel *kernel = find_locked(kernels, &key);
-    *ret_mine = !kernel;
-    if (!kernel) {
-        kernel = add_locked(kernels, &key, &ptx_digest, ptx, entry, err);
-        return kernel && check_copy_locked(kernels, kernel, err) ? kernel : NULL;
+    struct gpu_kernel *mine = kernel_new(ptx, entry, err), *kernel = NULL;
+    if (!mine)
+        return NULL;
+    {
+        TW_LOCK_SCOPE(&kernels->lock);
+        kernel = find_locked(kernels, &mine->key);
+        *ret_mine = !kernel;
+        if (kernel && kernel->users++ == 0)
+            idle_remove_locked(kernels, kernel);
+        if (!kernel && add_locked(kernels, mine, err))
+            return mine;
     }
-    if (kernel->users++ == 0)
-        idle_remove_locked(kernels, kernel);
+    kernel_free(mine);
     return kernel;
 }
 
@@ -469,6 +467,9 @@ static void promote(struct tw_task *task) {
     struct gpu_code *code = variant_for(kernels, kernel, promotion->variant, TW_NO_DEADLINE, &unused);
     if (code)
         tw_counter_add(&kernel->generation, 1); // contexts look again at their next launch
+    else
+        tw_metric_add(TW_METRIC_KERNEL_PROMOTIONS_FAILED, (struct tw_labels){},
+                      1); // the light one stays in use
     free(promotion);
     gpu_kernel_give(kernels, kernel);
 }

@@ -31,6 +31,14 @@ def clean_environment(more=()):
     return {**{k: v for k, v in os.environ.items() if not k.startswith(("TENSOR_WASM_", "TW_FAULT"))}, **dict(more)}
 
 
+def filters_of(pid):
+    """How a process is shut in: seccomp's mode and the number of its filters, where the kernel tells."""
+    try:
+        return re.findall(r"^Seccomp\w*:\s*(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)
+    except OSError:
+        return None
+
+
 def children_of(pid):
     """{pid: name} of all descendants that live (zombies do not)."""
     parents, names = {}, {}
@@ -96,6 +104,11 @@ class Server:
 
     def compilers(self):
         return [pid for pid, name in children_of(self.process.pid).items() if name == "tensor-wasm-compiler"]
+
+    def compilers_at_work(self):
+        """Those that compile something: they have shut themselves in. One more may wait, and the fork servers do."""
+        outside = filters_of(self.process.pid)
+        return [pid for pid in self.compilers() if filters_of(pid) not in (None, outside)]
 
     def restart(self):
         """After it died: once more on the same port."""

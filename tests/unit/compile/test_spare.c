@@ -25,8 +25,8 @@ static void pause_ms(long ms) {
     nanosleep(&time, NULL);
 }
 
-// The parent of a process and its state, as /proc tells; 0 when the process is gone.
-static unsigned parent_of(unsigned pid, char *ret_state) {
+// The parent of a process, its state and how nice it is, as /proc tells; 0 when the process is gone.
+static unsigned look_at(unsigned pid, char *ret_state, long *ret_nice) {
     char path[32], text[512] = "";
     snprintf(path, sizeof(path), "/proc/%u/stat", pid);
     FILE *file = fopen(path, "r");
@@ -37,7 +37,15 @@ static unsigned parent_of(unsigned pid, char *ret_state) {
     text[len] = '\0';
     const char *name_end = strrchr(text, ')');
     unsigned parent = 0;
-    return name_end && sscanf(name_end + 1, " %c %u", ret_state, &parent) == 2 ? parent : 0;
+    bool ok =
+        name_end && sscanf(name_end + 1, " %c %u %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %ld",
+                           ret_state, &parent, ret_nice) == 3;
+    return ok ? parent : 0;
+}
+
+static unsigned parent_of(unsigned pid, char *ret_state) {
+    long unused;
+    return look_at(pid, ret_state, &unused);
 }
 
 // The living child of a fork server that has no request: waits until there is one.
@@ -57,6 +65,69 @@ static unsigned find_spare(unsigned fork_server) {
             return found;
         pause_ms(1);
     }
+}
+
+// The nicest living child of a fork server.
+static long nicest_child(unsigned fork_server) {
+    DIR *folder_of_all = opendir("/proc");
+    ck_assert_ptr_nonnull(folder_of_all);
+    long most = -100;
+    for (struct dirent *entry; (entry = readdir(folder_of_all));) {
+        char state = 0;
+        long nice_value = 0;
+        unsigned pid = (unsigned)strtoul(entry->d_name, NULL, 10);
+        if (pid && look_at(pid, &state, &nice_value) == fork_server && state != 'Z' && nice_value > most)
+            most = nice_value;
+    }
+    closedir(folder_of_all);
+    return most;
+}
+
+struct background {
+    struct tw_compiler *compiler;
+    struct tw_error error;
+    struct tw_state over;
+};
+
+// Without end, but for the limit.
+static void spin_behind(void *context) {
+    struct background *call = context;
+    struct tw_compile_request request = request_of("spin");
+    request.background = true;
+    ck_assert_ptr_null(tw_compile(call->compiler, &request, &call->error));
+    tw_state_set(&call->over, 1);
+}
+
+// Whether the child that computes was seen to be nicer than the spare one before it ended.
+static bool is_seen_behind(struct background *call, unsigned fork_server) {
+    struct tw_error err = {};
+    pthread_t thread;
+    bool seen = false;
+    (void)find_spare(fork_server);
+    long before = nicest_child(fork_server);
+    tw_state_set(&call->over, 0);
+    call->error = (struct tw_error){};
+    tw_assert_ok(tw_thread_start(&thread, "caller", spin_behind, call, &err), &err);
+    while (!seen && !tw_state_get(&call->over)) {
+        seen = nicest_child(fork_server) > before;
+        pause_ms(1);
+    }
+    tw_thread_join(thread);
+    return seen;
+}
+
+TW_TEST("what nobody waits for runs behind others, and is given up at its limit") {
+    struct tw_error err = {};
+    struct tw_compiler_options options = {
+        .program = TW_TEST_FAKE_COMPILER, .processes = 1, .cpu_seconds = 1, .wall_ms = 120'000};
+    struct background call = {.compiler = tw_compiler_new(&options, &err)};
+    tw_assert_ok(call.compiler, &err);
+    unsigned fork_server = ask(call.compiler, "parent ");
+    while (!is_seen_behind(&call, fork_server))
+        continue; // it was over before we looked
+    ck_assert_uint_eq(call.error.code, TW_ERR_COMPILE_FAILED);
+    ck_assert_msg(strstr(call.error.message, "longer than 1 s of CPU") != NULL, "%s", call.error.message);
+    tw_compiler_free(call.compiler);
 }
 
 TW_TEST("a request after a pause finds a child that has warmed up") {
