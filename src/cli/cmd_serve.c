@@ -40,6 +40,7 @@ static struct tw_service_options service_options(const struct config *config) {
         .interrupt =
             strcmp(config->texts[CONFIG_INTERRUPT], "epoch") == 0 ? TW_INTERRUPT_EPOCH : TW_INTERRUPT_POLL,
         .kernel_keys_file = config->texts[CONFIG_KERNEL_KEYS],
+        .blob_grace_s = (uint32_t)config->numbers[CONFIG_BLOB_GRACE],
         .snapshot_key = config->texts[CONFIG_SNAPSHOT_KEY],
         .require_snapshot_signature = config->numbers[CONFIG_SNAPSHOT_SIGNED],
         .require_kernel_signature = config->numbers[CONFIG_KERNEL_SIGNED],

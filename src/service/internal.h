@@ -39,6 +39,14 @@ struct service_function {
 
 struct service_keys;
 
+// The thread that removes unused blobs. Guarded by its lock.
+struct service_sweeper {
+    struct tw_lock lock;
+    struct tw_cond changed;
+    bool is_there, is_stopping, is_started;
+    pthread_t thread;
+};
+
 enum { SERVICE_PHASES = 4 }; // of a call: it waits, an instance is made ready, the guest runs, kernels run
 
 // Guarded by the lock that is named; the rest is frozen after tw_service_new.
@@ -68,6 +76,7 @@ struct tw_service {
     struct service_keys *keys; // kernel_lock: whose signatures count
     struct tw_lock call_locks[SERVICE_CALL_LOCKS]; // a call's: its hand-over to the engine, against cancel
     struct tw_series *phases[SERVICE_PHASES], *good_calls; // of calls
+    struct service_sweeper sweeper;
     struct tw_lock ready_lock;
     int64_t ready_checked_ns;    // ready_lock
     struct tw_error ready_error; // ready_lock: of the last check
@@ -146,6 +155,11 @@ void service_calls_init(struct tw_service *service);
 // ---- once.c ----
 [[nodiscard]] bool service_once_load(struct tw_service *service, struct tw_error *err);
 void service_once_done(struct tw_service *service);
+
+// ---- sweep.c ----
+// Once everything is loaded. Nothing is swept with a grace of 0.
+[[nodiscard]] bool service_sweeper_init(struct tw_service *service, struct tw_error *err);
+void service_sweeper_done(struct tw_service *service); // also when it was not made
 
 // ---- tenants.c ----
 // Role admin over all tenants.

@@ -109,7 +109,7 @@ static bool open_all(struct tw_service *service, struct tw_error *err) {
     service->pool = tw_pool_new("tw-blocking", SERVICE_POOL_THREADS, SERVICE_POOL_QUEUE, err);
     return service->pool && service_registry_load(service, err) && service_kernels_load(service, err) &&
            service_snapshots_load(service, err) && service_once_load(service, err) &&
-           service_jobs_init(service, err);
+           service_jobs_init(service, err) && service_sweeper_init(service, err);
 }
 
 struct tw_service *tw_service_new(const struct tw_service_options *options, struct tw_error *err) {
@@ -147,6 +147,7 @@ void tw_service_warm_up(struct tw_service *service) {
 void tw_service_free(struct tw_service *service) {
     if (!service)
         return;
+    service_sweeper_done(service);
     if (service->pool)
         tw_pool_free(service->pool);
     service_once_done(service);

@@ -24,6 +24,7 @@ struct tw_service_options {
     enum tw_gpu_tier kernel_tier;
     uint32_t max_instances, warm_per_function, max_warm;
     uint64_t max_memory_bytes, max_code_bytes;
+    uint32_t blob_grace_s;         // what no record names for so long is removed from the store; 0: never
     unsigned workers;              // 0: one a core
     uint32_t warm_idle_ms;         // a warm instance that no call took for so long is let go
     uint32_t instance_idle_ms;     // an instance that keeps its state ends when nobody called it for so long

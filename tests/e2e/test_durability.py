@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was acknowledged stays: restarts, kill -9, full and read-only disks, compilers that die or hang."""
 import contextlib
+import hashlib
 import http.client
 import itertools
 import os
@@ -313,3 +314,52 @@ def _quiet(condition):
     with contextlib.suppress(OSError):
         return condition()
     return True
+
+
+# ---- what nothing names any more ----
+
+def blobs(folder):
+    return {path.name for path in (folder / "blobs").glob("*/*")}
+
+
+def test_what_nothing_names_any_more_is_removed_and_nothing_else(tmp_path):
+    data = tmp_path / "data"
+    kept, gone = wat('(module (func (export "f") (result i32) (i32.const 1)))'), wat('(module (func (export "f") (result i32) (i32.const 2)))')
+    with Server(tmp_path, ["--data-dir", str(data), "--blob-grace-s", "1"]) as server:
+        client = server.client
+        client.deploy("kept", kept)
+        first = blobs(data)
+        client.deploy("gone", gone)
+        instance = client.post_json("/instances", {"function": "gone"}).json()["id"]
+        assert client.request("DELETE", "/functions/gone").status == 204
+        # Its image is nobody's now; the module is wanted by the instance that still lives.
+        module = hashlib.sha256(gone).hexdigest()
+        eventually(lambda: blobs(data) == first | {module}, 60 * SLOW, "the image's end")
+        taken = client.request("POST", f"/instances/{instance}/snapshot", b"").json()["digest"]
+        assert client.request("DELETE", f"/instances/{instance}").status == 204
+        removed = "tensor_wasm_store_blobs_removed_total "
+        assert any(line.startswith(removed) and float(line.removeprefix(removed)) >= 1 for line in client.get("/metrics").body.decode().splitlines())
+    with Server(tmp_path, ["--data-dir", str(data), "--blob-grace-s", "1"]) as server:
+        client = server.client
+        assert client.result("kept", "f", []) == 1
+        assert client.post_json("/instances/restore", {"digest": taken, "as_instance": "i"}).status == 201
+        assert client.post_json("/instances/i/invoke", {"export": "f", "args": []}).json()["result"] == 2
+        assert blobs(data) == first | {module, taken}
+        assert client.request("DELETE", f"/snapshots/{taken}").status == 204 and client.request("DELETE", "/instances/i").status == 204
+        eventually(lambda: blobs(data) == first, 60 * SLOW, "the snapshot's end")
+        assert client.result("kept", "f", []) == 1
+
+
+def test_nothing_is_removed_while_a_record_cannot_be_read(tmp_path):
+    data = tmp_path / "data"
+    with Server(tmp_path, ["--data-dir", str(data), "--blob-grace-s", "1"]) as server:
+        for n in range(3):
+            server.client.deploy(f"f{n}", wat(f'(module (func (export "f") (result i32) (i32.const {n})))'))
+        before = blobs(data)
+        (data / "records/function" / ("ab" * 32)).write_bytes(b"no record")
+        assert server.client.request("DELETE", "/functions/f0").status == 204
+        eventually(lambda: "blobs that nothing names stay for now" in server.log, 60 * SLOW, "the warning")
+        assert blobs(data) == before
+        (data / "records/function" / ("ab" * 32)).unlink()
+        eventually(lambda: len(blobs(data)) < len(before), 60 * SLOW, "the blobs' end")
+        assert [server.client.result(f"f{n}", "f", []) for n in (1, 2)] == [1, 2]
