@@ -325,7 +325,7 @@ def blobs(folder):
 def test_what_nothing_names_any_more_is_removed_and_nothing_else(tmp_path):
     data = tmp_path / "data"
     kept, gone = wat('(module (func (export "f") (result i32) (i32.const 1)))'), wat('(module (func (export "f") (result i32) (i32.const 2)))')
-    with Server(tmp_path, ["--data-dir", str(data), "--blob-grace-s", "1"]) as server:
+    with Server(tmp_path, ["--data-dir", str(data), "--blob-grace-s", "3"]) as server:
         client = server.client
         client.deploy("kept", kept)
         first = blobs(data)
@@ -339,7 +339,7 @@ def test_what_nothing_names_any_more_is_removed_and_nothing_else(tmp_path):
         assert client.request("DELETE", f"/instances/{instance}").status == 204
         removed = "tensor_wasm_store_blobs_removed_total "
         assert any(line.startswith(removed) and float(line.removeprefix(removed)) >= 1 for line in client.get("/metrics").body.decode().splitlines())
-    with Server(tmp_path, ["--data-dir", str(data), "--blob-grace-s", "1"]) as server:
+    with Server(tmp_path, ["--data-dir", str(data), "--blob-grace-s", "3"]) as server:
         client = server.client
         assert client.result("kept", "f", []) == 1
         assert client.post_json("/instances/restore", {"digest": taken, "as_instance": "i"}).status == 201
@@ -352,7 +352,7 @@ def test_what_nothing_names_any_more_is_removed_and_nothing_else(tmp_path):
 
 def test_nothing_is_removed_while_a_record_cannot_be_read(tmp_path):
     data = tmp_path / "data"
-    with Server(tmp_path, ["--data-dir", str(data), "--blob-grace-s", "1"]) as server:
+    with Server(tmp_path, ["--data-dir", str(data), "--blob-grace-s", "3"]) as server:
         for n in range(3):
             server.client.deploy(f"f{n}", wat(f'(module (func (export "f") (result i32) (i32.const {n})))'))
         before = blobs(data)
