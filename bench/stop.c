@@ -62,6 +62,12 @@ static const struct guest {
          "(if (i32.eq (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 200000)) (then "
          "(local.set "
          "$n (i32.const 0)) (global.set $keep (ref.null $s)))) (br $l))))"},
+    {.name = "memset_d8 of 256 MiB",
+     .wat = "(module (import \"wasi_cuda\" \"alloc\" (func $alloc (param i32 i32) (result i64))) (import "
+            "\"wasi_cuda\" \"memset_d8\" (func $set (param i64 i64 i32 i64) (result i32))) (memory (export "
+            "\"memory\") 1) (func (export \"f\") (local $b i64) (local.set $b (call $alloc (i32.const "
+            "268435456) (i32.const 0))) (loop (drop (call $set (local.get $b) (i64.const 0) (i32.const 7) "
+            "(i64.const 268435456))) (br 0))))"},
     {.name = "wait in poll_oneoff",
      .wat =
          "(module (import \"wasi_snapshot_preview1\" \"poll_oneoff\" (func $poll (param i32 i32 i32 i32) "
