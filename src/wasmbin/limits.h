@@ -57,7 +57,7 @@ enum {
     WASMBIN_PIECE_ELEMENTS = 16 << 10,  // of an array, for the same: 1.3 ns for a counted reference
     WASMBIN_PIECE_REFERENCES = 4 << 10, // of an element segment: 36 ns to make one of a function
     // Functions that the rewrite adds: one for each instruction with what it names. All that can be of memories are 272, and
-    // compilers have a dozen or two of arrays. The longest has 184 bytes.
+    // compilers have a dozen or two of arrays. The longest has 234 bytes, with numbers written as long as can be.
     WASMBIN_MAX_HELPERS = 1'024,
     WASMBIN_HELPER_SLOTS = 2 * WASMBIN_MAX_HELPERS,
     WASMBIN_HELPER_BYTES_MAX = 256,
