@@ -160,34 +160,41 @@ static void charge(struct engine_runner *runner, int64_t now_ns) {
     tw_account_charge_cpu(call_of(runner)->invoke->account, (uint64_t)(ns > 0 ? ns : 0));
 }
 
-// The watch has taken charge, or a cancel has come: puts everything back.
+// A managed call is over: takes it out of the scheduler's books.
+static void release_locked(struct engine_sched *sched, struct engine_runner *runner) {
+    int64_t now_ns = tw_clock_ns();
+    if (!runner->is_paused)
+        charge(runner, now_ns);
+    runner->share->held--;
+    if (!runner->is_worker)
+        engine_crowd_leave(&sched->fair, runner->share, now_ns);
+    runner->share = NULL;
+    runner->is_paused = false;
+    runner->was_managed = true;
+    tw_counter_add(&sched->held, -1);
+    sched->busy += runner->is_worker;
+    engine_fair_unbar(&sched->fair);
+    engine_sched_call_worker_locked(sched);
+}
+
+// The watch has taken charge, or a cancel has come: puts everything back. No system call is made under the lock: at its
+// end this thread, which has computed for long, may lose the processor, and all others would wait for the lock until it
+// has its turn again.
 static void leave_managed(struct engine_runner *runner) {
     struct engine_sched *sched = &runner->engine->sched;
-    struct engine_instance *instance = call_of(runner)->instance;
     tw_lock_take(&sched->lock);
     while (sched->acting == runner)
         tw_cond_wait(&sched->acted, &sched->lock, TW_NO_DEADLINE);
-    if ((tw_state_get(&runner->word) & KIND_MASK) == MANAGED) {
-        open_gate(instance);
-        int64_t now_ns = tw_clock_ns();
-        if (!runner->is_paused)
-            charge(runner, now_ns);
-        runner->share->held--;
-        if (!runner->is_worker)
-            engine_crowd_leave(&sched->fair, runner->share, now_ns);
-        runner->share = NULL;
-        runner->is_paused = false;
-        runner->was_managed = true;
-        tw_counter_add(&sched->held, -1);
-        sched->busy += runner->is_worker;
-        tw_thread_stand_back(runner->thread_id, false);
-        engine_fair_unbar(&sched->fair);
-        engine_sched_call_worker_locked(sched);
-    }
-    tw_state_set(&runner->word, WORD(runner->entries, IDLE));
+    if ((tw_state_get(&runner->word) & KIND_MASK) == MANAGED)
+        release_locked(sched, runner);
+    tw_state_set(&runner->word, WORD(runner->entries, IDLE)); // from here on nobody acts on it
     struct tw_executor *replaced = runner->replaced;
     runner->replaced = NULL;
-    tw_lock_give(&sched->lock);
+    engine_sched_give(sched);
+    if (runner->was_managed) {
+        open_gate(call_of(runner)->instance);
+        tw_thread_stand_back(runner->thread_id, false);
+    }
     if (!replaced)
         return;
     runner->is_replaced = true;
@@ -213,7 +220,7 @@ void engine_runner_kick(struct engine_sched *sched, struct engine_call *call) {
         else if ((word & KIND_MASK) == MANAGED)
             runner->stop_ns = 0;
     }
-    tw_lock_give(&sched->lock);
+    engine_sched_give(sched);
     TW_LOCK_SCOPE(&sched->timers->lock);
     engine_timer_hurry_locked(sched->timers, &sched->watch, 0);
 }
@@ -235,7 +242,6 @@ static bool manage(struct engine_sched *sched, struct engine_runner *runner, uin
     bool is_cancelled = tw_state_look(&call->cancelled);
     if (!is_cancelled && invoke->deadline_ns > now_ns)
         tw_counter_set(&invoke->module->long_calls, ENGINE_LONG_CALLS);
-    tw_thread_stand_back(runner->thread_id, true);
     runner->charged_ns = call->entered_ns;
     charge(runner, now_ns);
     runner->turn_ns = now_ns - ENGINE_SLICE_NS; // the turn it has begun in was not given to it
@@ -255,13 +261,17 @@ static void act_end(struct engine_sched *sched) {
     tw_cond_wake_all(&sched->acted);
 }
 
-static void replace(struct engine_sched *sched, struct engine_runner *runner) {
+// Its thread is one that computes for long, and whose loop it was needs another.
+static void set_apart(struct engine_sched *sched, struct engine_runner *runner) {
     struct tw_executor *executor = runner->executor;
     runner->executor = NULL;
     runner->replaced = executor;
-    executor->state->runner = NULL;
+    if (executor)
+        executor->state->runner = NULL;
     act_begin(sched, runner);
-    executor->overdue(executor);
+    tw_thread_stand_back(runner->thread_id, true);
+    if (executor)
+        executor->overdue(executor);
     act_end(sched);
 }
 
@@ -288,8 +298,7 @@ static bool look_at(struct engine_sched *sched, struct engine_runner *runner, in
         kind == KICKED || (kind == BUSY && (is_long(runner, word, now_ns) || deadline_ns <= now_ns));
     if (is_due && manage(sched, runner, word, now_ns)) {
         kind = MANAGED;
-        if (runner->executor)
-            replace(sched, runner);
+        set_apart(sched, runner);
     }
     if (kind == MANAGED && runner->stop_ns <= now_ns) {
         runner->stop_ns = now_ns + ENGINE_RESTOP_NS; // a kernel may be launched while this goes on
@@ -355,11 +364,13 @@ static void carry_out(struct engine_sched *sched) {
     for (struct engine_runner *runner = sched->runners; runner; runner = runner->next) {
         if (!is_computing(runner) || runner->is_chosen != runner->is_paused)
             continue;
-        runner->is_paused = !runner->is_chosen;
-        if (runner->is_paused)
+        bool pauses = runner->is_paused = !runner->is_chosen;
+        act_begin(sched, runner);
+        if (pauses)
             close_gate(call_of(runner)->instance, ENGINE_GATE_PAUSE);
         else
             open_gate(call_of(runner)->instance);
+        act_end(sched);
     }
 }
 
@@ -414,7 +425,7 @@ void engine_runner_watch(struct engine_timer *timer) {
     is_busy |= engine_sched_sweep_locked(sched, now_ns);
     engine_sched_call_worker_locked(sched);
     bool again = goes_on(sched, is_busy);
-    tw_lock_give(&sched->lock);
+    engine_sched_give(sched);
     // A slot that has just become free is there again.
     if (again && !engine_timer_set(sched->timers, timer, next_ns))
         tw_state_set(&sched->watching, 0);

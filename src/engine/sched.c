@@ -27,8 +27,9 @@ static bool may_begin(void *context, const struct engine_share *share) {
 }
 
 bool engine_sched_may_begin(struct engine_sched *sched, uint64_t tenant) {
-    if (tw_counter_get(&sched->held) == 0)
-        return true; // the usual case
+    uint32_t held = (uint32_t)tw_counter_get(&sched->held);
+    if (2 * held < sched->held_max)
+        return true; // the usual case: fewer than are left even if they were all this tenant's
     TW_LOCK_SCOPE(&sched->lock);
     const struct engine_share *share = tw_map_find(&sched->fair.shares, tw_span_of(&tenant, sizeof(tenant)));
     if ((uint32_t)tw_counter_get(&sched->held) >= sched->held_max)
@@ -71,13 +72,10 @@ static bool check_wait_locked(struct engine_sched *sched, struct engine_share *s
            engine_crowd_refuse(&sched->fair, share, wait_ns, err);
 }
 
-bool engine_sched_push(struct engine_sched *sched, struct engine_call *call, enum engine_place place,
-                       bool is_fresh, struct tw_error *err) {
+static bool push_locked(struct engine_sched *sched, struct engine_call *call, enum engine_place place,
+                        bool is_fresh, struct tw_error *err) {
     const struct tw_invoke *invoke = call->invoke;
     int64_t now_ns = tw_clock_ns();
-    if (!tw_state_look(&sched->watching))
-        engine_watch_start(sched); // it sees to deadlines
-    TW_LOCK_SCOPE(&sched->lock);
     struct engine_share *share = engine_fair_get(&sched->fair, invoke->tenant, engine_weight_of(invoke));
     if (is_fresh && (!check_room_locked(sched, share, err) ||
                      (!invoke->is_patient && !check_wait_locked(sched, share, now_ns, err))))
@@ -90,6 +88,16 @@ bool engine_sched_push(struct engine_sched *sched, struct engine_call *call, enu
     tw_counter_set(&sched->queued, sched->fair.queued);
     engine_sched_call_worker_locked(sched);
     return true;
+}
+
+bool engine_sched_push(struct engine_sched *sched, struct engine_call *call, enum engine_place place,
+                       bool is_fresh, struct tw_error *err) {
+    if (!tw_state_look(&sched->watching))
+        engine_watch_start(sched); // it sees to deadlines
+    tw_lock_take(&sched->lock);
+    bool is_taken = push_locked(sched, call, place, is_fresh, err);
+    engine_sched_give(sched);
+    return is_taken;
 }
 
 // ---- those that need not wait any longer: a worker tells them so at once ----
@@ -149,8 +157,7 @@ uint32_t engine_sched_queued(const struct engine_sched *sched) {
 // ---- workers ----
 
 // The next call, when a worker is wanted; NULL: the engine ends.
-static struct engine_call *pop(struct engine_sched *sched, struct engine_runner *runner) {
-    TW_LOCK_SCOPE(&sched->lock);
+static struct engine_call *pop_locked(struct engine_sched *sched, struct engine_runner *runner) {
     struct engine_call *call = NULL;
     for (;;) {
         call = take_leaving(sched);
@@ -170,6 +177,13 @@ static struct engine_call *pop(struct engine_sched *sched, struct engine_runner 
     sched->drained++;
     tw_counter_set(&sched->queued, sched->fair.queued);
     engine_sched_call_worker_locked(sched); // for the call behind it
+    return call;
+}
+
+static struct engine_call *pop(struct engine_sched *sched, struct engine_runner *runner) {
+    tw_lock_take(&sched->lock);
+    struct engine_call *call = pop_locked(sched, runner);
+    engine_sched_give(sched);
     return call;
 }
 
@@ -224,9 +238,17 @@ void engine_sched_call_worker_locked(struct engine_sched *sched) {
         return;
     struct tw_engine *engine = (struct tw_engine *)((char *)sched - offsetof(struct tw_engine, sched));
     if (sched->idle)
-        tw_cond_wake_one(&sched->some);
+        sched->calls_worker = true;
     else if (sched->worker_count < sched->worker_max && !sched->stopping)
         (void)start_worker_locked(engine, NULL); // else one that is busy will look
+}
+
+void engine_sched_give(struct engine_sched *sched) {
+    bool wakes = sched->calls_worker;
+    sched->calls_worker = false;
+    tw_lock_give(&sched->lock);
+    if (wakes)
+        tw_cond_wake_one(&sched->some);
 }
 
 static unsigned default_workers(void) {

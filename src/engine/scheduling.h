@@ -164,6 +164,7 @@ struct engine_sched {
     uint32_t held_max;      // threads in long calls
     uint32_t idle, busy;    // workers that wait for calls; that run one which is not managed
     struct tw_counter held; // managed runners
+    bool calls_worker;      // one is woken when the lock is given
     bool stopping;
     pthread_t *workers;
     unsigned worker_count, worker_max;
@@ -190,8 +191,10 @@ void engine_sched_done(struct engine_sched *sched); // stopped, and no thread ru
 void engine_sched_excuse_locked(struct engine_sched *sched, struct engine_call *call);
 // Excuses those that are past their deadlines. True while calls wait.
 bool engine_sched_sweep_locked(struct engine_sched *sched, int64_t now_ns);
-// Sees to it that somebody serves the queue.
+// Sees to it that somebody serves the queue, once the lock was given by engine_sched_give.
 void engine_sched_call_worker_locked(struct engine_sched *sched);
+// Gives the lock and then wakes the worker that was called: it may get this thread's processor at once.
+void engine_sched_give(struct engine_sched *sched);
 uint32_t engine_sched_queued(const struct engine_sched *sched);
 int64_t engine_sched_wait_ns(const struct engine_sched *sched); // of the call that is next in a queue
 // May the tenant begin another call that could hold a thread for long?
