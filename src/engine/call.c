@@ -81,7 +81,7 @@ void engine_call_stop(struct engine_call *call) {
         call->stop_code = tw_state_look(&call->cancelled) ? TW_ERR_CANCELLED : TW_ERR_TIMEOUT;
         tw_flag_raise(&call->stopping);
     }
-    engine_gate_stop(instance);
+    engine_gate_close(instance, ENGINE_GATE_STOP);
     tw_lock_take(&instance->gpu_lock);
     struct tw_gpu_context *gpu = instance->gpu;
     tw_lock_give(&instance->gpu_lock);
@@ -277,6 +277,16 @@ static void end_guest(struct engine_call *call) {
     instance->call = NULL;
 }
 
+// The watch has noted those that it found to be long.
+static void note_habit(const struct engine_call *call) {
+    const struct tw_invoke *invoke = call->invoke;
+    const struct engine_runner *runner = engine_runner_own();
+    bool is_known = call->begins_long ? call->was_long || !tw_flag_is_raised(&call->stopping)
+                                      : runner && !runner->was_managed;
+    if (is_known)
+        engine_habit_note(invoke->module, invoke->tenant, call->begins_long && call->was_long);
+}
+
 static void end(struct engine_call *call) {
     struct tw_invoke *invoke = call->invoke;
     struct tw_module *module = invoke->module;
@@ -290,9 +300,8 @@ static void end(struct engine_call *call) {
     if (!invoke->times.ended_ns)
         invoke->times.ended_ns = tw_clock_ns();
     part(invoke);
-    const struct engine_runner *runner = engine_runner_own();
-    if (tw_counter_get(&module->long_calls) > 0 && runner && !runner->was_managed)
-        tw_counter_add(&module->long_calls, -1);
+    if (invoke->times.running_ns)
+        note_habit(call);
     if (invoke->done)
         invoke->done(invoke); // the invoke may be gone afterwards
     if (module->single_use && !was_kept)
@@ -334,9 +343,14 @@ static bool park(struct engine_call *call) {
 static bool poll_guest(struct engine_call *call) {
     struct engine_runner *runner = engine_runner_own();
     engine_reset_watch(call->instance);
-    engine_runner_enter(runner, call);
+    if (call->begins_long && !call->has_entered)
+        engine_runner_enter_long(runner, call);
+    else
+        engine_runner_enter(runner, call);
+    call->has_entered = true;
     bool has_returned = wasmtime_call_future_poll(call->future);
     engine_runner_leave(runner);
+    call->was_long |= runner->was_managed && runner->computed_ns >= ENGINE_TICK_NS;
     int64_t now_ns = tw_clock_ns();
     if (!runner->was_managed) // else the watch has charged it
         tw_account_charge_cpu(call->invoke->account, (uint64_t)(now_ns - call->entered_ns));

@@ -54,7 +54,8 @@ enum engine_taken engine_executor_take(struct tw_executor *executor, struct engi
                                        struct tw_error *err) {
     struct engine_executor *state = executor->state;
     const struct tw_invoke *invoke = call->invoke;
-    if (!has_room(state) || invoke->module->single_use || tw_counter_get(&invoke->module->long_calls) > 0 ||
+    if (!has_room(state) || invoke->module->single_use ||
+        engine_habit_of(invoke->module, invoke->tenant) != ENGINE_HABIT_SHORT ||
         !engine_sched_may_begin(&state->engine->sched, invoke->tenant))
         return ENGINE_FOR_WORKERS;
     struct engine_share *share = engine_fair_get(&state->ready, invoke->tenant, engine_weight_of(invoke));

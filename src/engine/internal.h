@@ -155,11 +155,11 @@ struct tw_module {
     const uint8_t *global_types; // of tw:g0 …
     uint32_t abi_memory;         // which memory host functions mean; UINT32_MAX: none
     bool has_start, has_initialize, single_use;
-    // Above 0: its calls took long of late, so that event loops leave them to workers.
-    struct tw_counter long_calls;
+    struct tw_counter long_tenants; // how many `habits` has
     // ---- guarded by `lock` ----
     struct tw_lock lock;
     struct tw_map pools;             // by tenant
+    struct tw_map habits;            // by tenant: of those whose calls took long of late
     struct engine_pool *last_pool;   // found last; NULL: none
     struct tw_module *older, *newer; // the engine's list, guarded by the engine's lock
 };
@@ -296,6 +296,9 @@ struct engine_call {
     struct tw_invoke *invoke;
     struct engine_instance *instance;
     int64_t entered_ns; // when it went into the guest last
+    bool begins_long;   // as a managed one
+    bool has_entered;   // the guest
+    bool was_long;      // has computed for a tick as a managed one
     bool on_caller;     // runs on the thread that asked, not on workers
     bool exited;        // proc_exit
     bool yielding;      // waits for nothing: goes to the queue's end

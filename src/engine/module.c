@@ -155,6 +155,7 @@ static struct tw_module *module_new(struct tw_engine *engine, const struct tw_mo
     tw_ref_init(&module->ref);
     tw_lock_init(&module->lock);
     tw_map_init(&module->pools, ENGINE_POOLS_MAX);
+    tw_map_init(&module->habits, ENGINE_POOLS_MAX);
     tw_arena_init(&module->arena, MODULE_ARENA_MAX);
     module->engine = engine;
     if (limits)
@@ -195,6 +196,7 @@ void tw_module_unref(struct tw_module *module) {
         return;
     unlist(module);
     engine_pools_done(module);
+    engine_habits_done(module);
     engine_code_drop(module->code);
     engine_image_done(&module->image);
     tw_arena_done(&module->arena);

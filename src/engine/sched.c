@@ -200,6 +200,13 @@ static void settle(struct engine_sched *sched, const struct engine_runner *runne
         engine_fair_charge(&sched->fair, share, now_ns - since_ns);
 }
 
+// Will the call be one that computes for long, by those before it?
+static void foresee(const struct engine_runner *runner, struct engine_call *call) {
+    const struct tw_invoke *invoke = call->invoke;
+    if (!call->future && !runner->is_excusing)
+        call->begins_long = engine_habit_of(invoke->module, invoke->tenant) == ENGINE_HABIT_LONG;
+}
+
 static void work(void *context) {
     struct tw_engine *engine = context;
     struct engine_sched *sched = &engine->sched;
@@ -215,6 +222,7 @@ static void work(void *context) {
         uint32_t weight = engine_weight_of(call->invoke);
         int64_t since_ns = tw_clock_ns();
         tw_counter_add(&sched->running, 1);
+        foresee(&runner, call);
         engine_call_step(call);
         tw_counter_add(&sched->running, -1);
         settle(sched, &runner, tenant, weight, since_ns);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who runs when. Four parts:
+// Who runs when:
 //
 //     fair.c      calls that wait, a queue a tenant; whose turn it is
 //     crowd.c     how long they wait, and who is refused for it
 //     executor.c  event loops run short calls themselves, from a queue of their own
 //     sched.c     workers run everything else, from the shared queue
-//     runner.c    every thread that runs guests, watched: who runs for long is taken note of, computes on under
-//                 the share of its tenant, and is paused while others have their turn
+//     runner.c    every thread that runs guests
+//     watch.c     who runs for long is taken note of, computes on under the share of its tenant, and is paused (gate.c)
+//                 while others have their turn
+//     habit.c     whose calls took long of late, so that the next ones begin that way
 #pragma once
 
 #include "engine/config.h"
@@ -124,10 +126,14 @@ bool engine_crowd_refuse(const struct engine_fair *fair, struct engine_share *sh
                          struct tw_error *err);
 
 // ---- runners (runner.c): threads that run guests ----
+// What a runner's word says, drawn in runner.c: the kind, and above it the number of the entry.
+enum { ENGINE_IDLE, ENGINE_BUSY, ENGINE_KICKED, ENGINE_MANAGED, ENGINE_KIND_MASK = 3, ENGINE_KIND_BITS = 2 };
+#define ENGINE_WORD(entry, kind) ((entry) << ENGINE_KIND_BITS | (kind))
 // A thread's. `word` and `call` are its own until the watch has taken charge of the call; the second group is
 // guarded by the scheduler's lock.
 struct engine_runner {
-    struct tw_state word;          // drawn in runner.c
+    struct tw_state word;
+    struct tw_state stands_back;   // 1: its thread asks for long turns
     struct tw_counter call;        // struct engine_call *, as a number: others may only compare it
     struct tw_counter deadline_ns; // of the call
     uint32_t entries;              // guests entered
@@ -146,9 +152,10 @@ struct engine_runner {
     bool is_excusing; // a worker's: its call waited in vain, and was taken out of the queue before
     // Its thread's: the last call was managed, and so is charged; the loop it worked for goes on without it.
     bool was_managed, is_replaced;
-    int64_t charged_ns; // its computing time is charged up to here
-    int64_t turn_ns;    // since when it has its turn
-    int64_t stop_ns;    // when it is to be stopped, again
+    int64_t charged_ns;  // its computing time is charged up to here
+    int64_t computed_ns; // since it is managed
+    int64_t turn_ns;     // since when it has its turn
+    int64_t stop_ns;     // when it is to be stopped, again
 };
 
 // ---- the scheduler (sched.c). Guarded by `lock`, but for the counters. ----
@@ -208,18 +215,38 @@ struct engine_runner *engine_runner_own(void);         // of this thread, or NUL
 // From now on this thread runs guests as `runner`; the one before.
 struct engine_runner *engine_runner_use(struct engine_runner *runner);
 void engine_runner_enter(struct engine_runner *runner, struct engine_call *call);
+// The same for a worker's call that is to be a managed one from its beginning on: waits until it has a turn.
+void engine_runner_enter_long(struct engine_runner *runner, struct engine_call *call);
 void engine_runner_leave(struct engine_runner *runner);
 // The call was cancelled: if it is in a guest, it is stopped soon.
 void engine_runner_kick(struct engine_sched *sched, struct engine_call *call);
+// Puts its call, whose word is MANAGED or will be, into the scheduler's books.
+void engine_runner_manage_locked(struct engine_sched *sched, struct engine_runner *runner, int64_t now_ns);
+// The time since it was charged last, to its share and to its tenant's account.
+void engine_runner_charge(struct engine_runner *runner, int64_t now_ns);
 // Sees to it that the watch ticks. Under no lock.
 void engine_watch_start(struct engine_sched *sched);
 void engine_runner_watch(struct engine_timer *timer);
+// Since when a turn counts that is given now: those that are new have short ones.
+int64_t engine_turn_from(const struct engine_runner *runner, int64_t now_ns);
+static inline struct engine_call *engine_runner_call(const struct engine_runner *runner) {
+    return (struct engine_call *)(intptr_t)tw_counter_get(&runner->call);
+}
 
-// ---- a guest's gate: what a closed poll page means ----
+// ---- habits (habit.c): what a tenant's calls of a module were like of late ----
+// SHORT: event loops run them. MIXED: workers do. LONG: they begin as managed ones.
+enum engine_habit { ENGINE_HABIT_SHORT, ENGINE_HABIT_MIXED, ENGINE_HABIT_LONG };
+enum engine_habit engine_habit_of(struct tw_module *module, uint64_t tenant);
+void engine_habit_note(struct tw_module *module, uint64_t tenant, bool was_long);
+void engine_habits_done(struct tw_module *module);
+
+// ---- a guest's gate (gate.c): what a closed poll page means ----
 enum engine_gate { ENGINE_GATE_OPEN, ENGINE_GATE_PAUSE, ENGINE_GATE_STOP };
 // Waits while the gate is closed for a pause; false: the guest is to end. On the guest's thread.
 bool engine_gate_pass(struct engine_instance *instance);
-void engine_gate_stop(struct engine_instance *instance); // on the timers' thread
+// For a pause or a stop: the guest comes to it at its next poll. On the timers' thread.
+void engine_gate_close(struct engine_instance *instance, enum engine_gate gate);
+void engine_gate_open(struct engine_instance *instance); // unless the guest is to end
 
 // ---- executors (executor.c). Confined to the executor's thread of the moment, but for `runner`. ----
 struct engine_executor {

@@ -55,6 +55,18 @@ def test_promtool_accepts_them(busy, accept):
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
 
 
+def test_long_calls_are_found_and_then_foreseen(busy):
+    client = busy.client
+    assert client.deploy("spin", wat('(module (func (export "_start") (loop $l (br $l))))')).status == 201
+
+    def is_counted(begin):
+        reply = client.call("spin", headers={"X-TensorWasm-Deadline-Ms": "300"})
+        assert reply.kind == "invoke_timeout", reply
+        return client.metrics().get(f'tensor_wasm_long_calls_total{{begin="{begin}"}}', 0) >= 1
+    eventually(lambda: is_counted("found"), 60, "a call that is found to be long")
+    eventually(lambda: is_counted("foreseen"), 60, "a call that begins as a long one")
+
+
 def test_calls_and_instances(busy):
     client = busy.client
     assert change(client, "tensor_wasm_compile_seconds_count", lambda: client.deploy("hello", example("hello")), 'kind="wasm"') == 1
