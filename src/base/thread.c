@@ -7,6 +7,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 enum {
     NAME_SIZE = 16,            // the kernel's limit, with the NUL
     LONG_TURN_NS = 20'000'000, // longer than any thread has by itself (about 3 ms)
+    NICE_FIRST = -10, // nine times the weight of others: what it computes is hardly ever owed to them
+    NICE_LEAST = -20, // the kernel's
 };
 
 // The kernel's (sched_setattr(2)), as of its first version; C libraries of today have none.
@@ -32,7 +35,10 @@ struct start {
     void (*run)(void *);
     void *context;
     char name[NAME_SIZE];
+    bool was_first; // the starter goes first
 };
+
+static _Thread_local bool goes_first;
 
 void tw_lock_init(struct tw_lock *lock) {
     TW_ASSERT(pthread_mutex_init(&lock->mutex, NULL) == 0);
@@ -74,9 +80,16 @@ void tw_cond_wake_all(struct tw_cond *cond) {
     pthread_cond_broadcast(&cond->cond);
 }
 
+// The main thread never goes first: its niceness is the one that the process was given.
+static int own_nice(void) {
+    return getpriority(PRIO_PROCESS, (id_t)getpid());
+}
+
 static void *thread_main(void *argument) {
     struct start start = *(struct start *)argument;
     free(argument);
+    if (start.was_first) // a new thread has its starter's
+        setpriority(PRIO_PROCESS, (id_t)tw_thread_id(), own_nice());
     pthread_setname_np(pthread_self(), start.name);
     start.run(start.context);
     return NULL;
@@ -99,7 +112,7 @@ bool tw_thread_start(pthread_t *ret_thread, const char *name, void (*run)(void *
     if (!start)
         return tw_fail(err, TW_ERR_CAPACITY, "no memory to start thread %s; free some or lower the limits",
                        name);
-    *start = (struct start){.run = run, .context = context};
+    *start = (struct start){.run = run, .context = context, .was_first = goes_first};
     snprintf(start->name, sizeof(start->name), "%s", name);
     // A thread begins with its starter's mask, so that no signal finds it open meanwhile.
     sigset_t blocked = blocked_signals(), before;
@@ -117,12 +130,20 @@ pid_t tw_thread_id(void) {
     return (pid_t)syscall(SYS_gettid);
 }
 
+void tw_thread_go_first(void) {
+    int nice = own_nice() + NICE_FIRST;
+    goes_first = setpriority(PRIO_PROCESS, (id_t)tw_thread_id(), nice > NICE_LEAST ? nice : NICE_LEAST) == 0;
+}
+
 void tw_thread_stand_back(pid_t thread, bool on) {
     struct attributes attributes = {.size = sizeof(attributes)};
     if (syscall(SYS_sched_getattr, thread, &attributes, sizeof(attributes), 0) != 0 ||
         (attributes.policy != SCHED_OTHER && attributes.policy != SCHED_BATCH))
         return;
     attributes.runtime_ns = on ? LONG_TURN_NS : 0; // 0: the kernel's own choice
+    int nice = own_nice();
+    if (on && attributes.nice < nice)
+        attributes.nice = nice;
     syscall(SYS_sched_setattr, thread, &attributes, 0);
 }
 

@@ -52,6 +52,10 @@ pid_t tw_thread_id(void);
 // from it at once and not at the end of a usual turn. What it gets in all stays the same. For Linux's EEVDF scheduler,
 // from 6.12 on, without any privilege; older kernels take no notice.
 void tw_thread_stand_back(pid_t thread, bool on);
+// A thread that others wait for, and that does not compute for long, goes first: where both want a processor it has it nine
+// times as often as a usual thread. Where the process may raise priorities, that is as root, with CAP_SYS_NICE, or with a limit
+// (RLIMIT_NICE) that allows it; elsewhere nothing changes. Threads that it starts do not go first; standing back ends it.
+void tw_thread_go_first(void);
 // CPU time that a thread, which runs, has used, in ns.
 int64_t tw_thread_cpu_ns(pthread_t thread);
 

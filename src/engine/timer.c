@@ -104,6 +104,7 @@ void engine_timer_remove(struct engine_timers *timers, struct engine_timer *time
 
 static void run(void *context) {
     struct engine_timers *timers = context;
+    tw_thread_go_first(); // the watch is there for the others
     tw_lock_take(&timers->lock);
     while (!timers->stopping) {
         int64_t due_ns = timers->count ? timers->heap[1]->due_ns : TW_NO_DEADLINE;

@@ -41,6 +41,7 @@ static void thread_main(void *context) {
     struct http_loop *loop;
     while ((loop = take_orphan(http))) {
         current = loop;
+        tw_thread_go_first(); // again, after a long call
         bool is_over = http_loop_run(loop);
         current = NULL;
         if (is_over)

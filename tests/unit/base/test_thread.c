@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness/test.h"
@@ -100,6 +101,42 @@ TW_TEST("without memory no thread is started") {
     tw_fault_configure(NULL);
     ck_assert(!started);
     ck_assert_int_eq(err.code, TW_ERR_CAPACITY);
+}
+
+static void note_niceness(void *context) {
+    *(int *)context = getpriority(PRIO_PROCESS, 0);
+}
+
+static void go_first(void *context) {
+    int *niceness = context;
+    struct tw_error err = {};
+    pthread_t thread;
+    tw_thread_go_first();
+    niceness[0] = getpriority(PRIO_PROCESS, 0);
+    tw_assert_ok(tw_thread_start(&thread, "child", note_niceness, &niceness[1], &err), &err);
+    tw_thread_join(thread);
+    tw_thread_stand_back(tw_thread_id(), true);
+    niceness[2] = getpriority(PRIO_PROCESS, 0);
+}
+
+TW_TEST("a thread goes first where the process may raise priorities, and those it starts do not") {
+    int niceness[3] = {100, 100, 100}, own = getpriority(PRIO_PROCESS, 0);
+    // What the kernel says of it, from a process of its own.
+    pid_t child = fork();
+    if (child == 0)
+        _exit(setpriority(PRIO_PROCESS, 0, own - 10) == 0 ? 0 : 1);
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    bool may = WEXITSTATUS(status) == 0;
+    struct tw_error err = {};
+    pthread_t thread;
+    tw_assert_ok(tw_thread_start(&thread, "first", go_first, niceness, &err), &err);
+    tw_thread_join(thread);
+    int first = own - 10 < -20 ? -20 : own - 10;
+    ck_assert_int_eq(niceness[0], may ? first : own);
+    ck_assert_int_eq(niceness[1], own);
+    ck_assert_int_eq(niceness[2], own);
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), own);
 }
 
 TW_TEST("a thread that stood back is as it was") {
