@@ -343,14 +343,16 @@ static bool park(struct engine_call *call) {
 static bool poll_guest(struct engine_call *call) {
     struct engine_runner *runner = engine_runner_own();
     engine_reset_watch(call->instance);
-    if (call->begins_long && !call->has_entered)
+    bool begins_long = call->begins_long && !call->has_entered;
+    if (begins_long)
         engine_runner_enter_long(runner, call);
     else
         engine_runner_enter(runner, call);
     call->has_entered = true;
     bool has_returned = wasmtime_call_future_poll(call->future);
     engine_runner_leave(runner);
-    call->was_long |= runner->was_managed && runner->computed_ns >= ENGINE_TICK_NS;
+    if (begins_long)
+        call->was_long = engine_runner_has_computed(runner);
     int64_t now_ns = tw_clock_ns();
     if (!runner->was_managed) // else the watch has charged it
         tw_account_charge_cpu(call->invoke->account, (uint64_t)(now_ns - call->entered_ns));

@@ -79,7 +79,7 @@ void engine_runner_manage_locked(struct engine_sched *sched, struct engine_runne
         engine_crowd_join(&sched->fair, runner->share, now_ns);
     tw_counter_add(&sched->held, 1);
     sched->busy -= runner->is_worker;
-    runner->computed_ns = 0;
+    runner->is_new = false;
     runner->charged_ns = call->entered_ns;
     runner->stop_ns = tw_state_look(&call->cancelled) ? now_ns : invoke->deadline_ns;
 }
@@ -98,11 +98,13 @@ void engine_runner_enter_long(struct engine_runner *runner, struct engine_call *
     runner->was_managed = false;
     tw_counter_set(&runner->call, (intptr_t)call);
     tw_counter_set(&runner->deadline_ns, call->invoke->deadline_ns);
+    runner->seen_cpu_ns = tw_thread_cpu_ns(runner->thread);
     tw_lock_take(&sched->lock);
     runner->is_paused = !has_turn_locked(sched);
     runner->is_chosen = !runner->is_paused;
     int64_t now_ns = call->entered_ns = tw_clock_ns();
     engine_runner_manage_locked(sched, runner, now_ns);
+    runner->is_new = true;
     runner->turn_ns = engine_turn_from(runner, now_ns);
     if (runner->is_paused)
         tw_state_set(&call->instance->gate, ENGINE_GATE_PAUSE); // no page: it stands before the gate already
@@ -120,7 +122,6 @@ void engine_runner_enter_long(struct engine_runner *runner, struct engine_call *
 void engine_runner_charge(struct engine_runner *runner, int64_t now_ns) {
     int64_t ns = now_ns - runner->charged_ns;
     runner->charged_ns = now_ns;
-    runner->computed_ns += ns;
     engine_fair_charge(&runner->engine->sched.fair, runner->share, ns);
     tw_account_charge_cpu(engine_runner_call(runner)->invoke->account, (uint64_t)(ns > 0 ? ns : 0));
 }

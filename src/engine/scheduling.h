@@ -149,13 +149,13 @@ struct engine_runner {
     struct tw_executor *replaced; // whose thread it was until its call went on for long
     struct engine_share *share;   // while it is managed
     bool is_paused, is_chosen, is_worker;
+    bool is_new; // was taken charge of before it began, and has hardly computed: it may be short after all
     bool is_excusing; // a worker's: its call waited in vain, and was taken out of the queue before
     // Its thread's: the last call was managed, and so is charged; the loop it worked for goes on without it.
     bool was_managed, is_replaced;
-    int64_t charged_ns;  // its computing time is charged up to here
-    int64_t computed_ns; // since it is managed
-    int64_t turn_ns;     // since when it has its turn
-    int64_t stop_ns;     // when it is to be stopped, again
+    int64_t charged_ns; // its computing time is charged up to here
+    int64_t turn_ns;    // since when it has its turn
+    int64_t stop_ns;    // when it is to be stopped, again
 };
 
 // ---- the scheduler (sched.c). Guarded by `lock`, but for the counters. ----
@@ -227,6 +227,8 @@ void engine_runner_charge(struct engine_runner *runner, int64_t now_ns);
 // Sees to it that the watch ticks. Under no lock.
 void engine_watch_start(struct engine_sched *sched);
 void engine_runner_watch(struct engine_timer *timer);
+// Has it computed for a quantum since `seen_cpu_ns`? However long its turn was: it may have had no processor yet.
+bool engine_runner_has_computed(const struct engine_runner *runner);
 // Since when a turn counts that is given now: those that are new have short ones.
 int64_t engine_turn_from(const struct engine_runner *runner, int64_t now_ns);
 static inline struct engine_call *engine_runner_call(const struct engine_runner *runner) {

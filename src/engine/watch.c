@@ -94,13 +94,12 @@ static bool is_computing(const struct engine_runner *runner) {
     return runner->share && !tw_flag_is_raised(&engine_runner_call(runner)->stopping);
 }
 
-// One that was taken charge of before it began, and has hardly had its turn: it may be short after all.
-static bool is_new(const struct engine_runner *runner) {
-    return runner->computed_ns < ENGINE_TICK_NS;
+bool engine_runner_has_computed(const struct engine_runner *runner) {
+    return tw_thread_cpu_ns(runner->thread) - runner->seen_cpu_ns >= ENGINE_QUANTUM_NS;
 }
 
 int64_t engine_turn_from(const struct engine_runner *runner, int64_t now_ns) {
-    return is_new(runner) ? now_ns - ENGINE_SLICE_NS + ENGINE_TICK_NS : now_ns;
+    return runner->is_new ? now_ns - ENGINE_SLICE_NS + ENGINE_TICK_NS : now_ns;
 }
 
 static void choose(struct engine_runner *runner) {
@@ -113,8 +112,8 @@ static bool is_before(const struct engine_runner *one, const struct engine_runne
     uint64_t other_ns = other->share->virtual_ns + other->share->ahead_ns;
     if (one_ns != other_ns)
         return one_ns < other_ns;
-    if (is_new(one) != is_new(other))
-        return is_new(one);
+    if (one->is_new != other->is_new)
+        return one->is_new;
     return engine_runner_call(one)->invoke->deadline_ns < engine_runner_call(other)->invoke->deadline_ns;
 }
 
@@ -136,6 +135,8 @@ static uint32_t settle(struct engine_sched *sched, int64_t now_ns) {
         count++;
         if (!runner->is_paused)
             engine_runner_charge(runner, now_ns);
+        if (!runner->is_paused && runner->is_new)
+            runner->is_new = !engine_runner_has_computed(runner);
         runner->charged_ns = now_ns;
         runner->is_chosen = false;
         runner->share->ahead_ns = 0;

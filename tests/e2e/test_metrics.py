@@ -55,18 +55,6 @@ def test_promtool_accepts_them(busy, accept):
     assert done.returncode == 0, (done.stdout + done.stderr).decode()
 
 
-def test_long_calls_are_found_and_then_foreseen(busy):
-    client = busy.client
-    assert client.deploy("spin", wat('(module (func (export "_start") (loop $l (br $l))))')).status == 201
-
-    def is_counted(begin):
-        reply = client.call("spin", headers={"X-TensorWasm-Deadline-Ms": "300"})
-        assert reply.kind == "invoke_timeout", reply
-        return client.metrics().get(f'tensor_wasm_long_calls_total{{begin="{begin}"}}', 0) >= 1
-    eventually(lambda: is_counted("found"), 60, "a call that is found to be long")
-    eventually(lambda: is_counted("foreseen"), 60, "a call that begins as a long one")
-
-
 def test_calls_and_instances(busy):
     client = busy.client
     assert change(client, "tensor_wasm_compile_seconds_count", lambda: client.deploy("hello", example("hello")), 'kind="wasm"') == 1
@@ -174,3 +162,15 @@ def test_tenants_and_labels_are_bounded(busy):
         busy.client.get(path)
     routes = {re.search('route="([^"]*)"', k).group(1) for k in busy.client.metrics() if k.startswith("tensor_wasm_http_requests_total")}
     assert not any("nothing" in r or "/x/x" in r for r in routes)
+
+
+def test_long_calls_are_found_and_then_foreseen(busy):
+    client = busy.client
+    assert client.deploy("spin", wat('(module (func (export "_start") (loop $l (br $l))))')).status == 201
+
+    def is_counted(begin):
+        reply = client.call("spin", headers={"X-TensorWasm-Deadline-Ms": "300"})
+        assert reply.kind == "invoke_timeout", reply
+        return client.metrics().get(f'tensor_wasm_long_calls_total{{begin="{begin}"}}', 0) >= 1
+    eventually(lambda: is_counted("found"), 60, "a call that is found to be long")
+    eventually(lambda: is_counted("foreseen"), 60, "a call that begins as a long one")
