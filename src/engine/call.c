@@ -277,16 +277,6 @@ static void end_guest(struct engine_call *call) {
     instance->call = NULL;
 }
 
-// The watch has noted those that it found to be long.
-static void note_habit(const struct engine_call *call) {
-    const struct tw_invoke *invoke = call->invoke;
-    const struct engine_runner *runner = engine_runner_own();
-    bool is_known = call->begins_long ? call->was_long || !tw_flag_is_raised(&call->stopping)
-                                      : runner && !runner->was_managed;
-    if (is_known)
-        engine_habit_note(invoke->module, invoke->tenant, call->begins_long && call->was_long);
-}
-
 static void end(struct engine_call *call) {
     struct tw_invoke *invoke = call->invoke;
     struct tw_module *module = invoke->module;
@@ -300,8 +290,7 @@ static void end(struct engine_call *call) {
     if (!invoke->times.ended_ns)
         invoke->times.ended_ns = tw_clock_ns();
     part(invoke);
-    if (invoke->times.running_ns)
-        note_habit(call);
+    engine_habit_note_end(call);
     if (invoke->done)
         invoke->done(invoke); // the invoke may be gone afterwards
     if (module->single_use && !was_kept)

@@ -83,6 +83,16 @@ void engine_habit_note(struct tw_module *module, uint64_t tenant, bool was_long)
         note_short(module, tenant);
 }
 
+// The watch has noted those that it found to be long.
+void engine_habit_note_end(const struct engine_call *call) {
+    const struct tw_invoke *invoke = call->invoke;
+    const struct engine_runner *runner = engine_runner_own();
+    bool is_known = call->begins_long ? call->was_long || !tw_flag_is_raised(&call->stopping)
+                                      : runner && !runner->was_managed;
+    if (invoke->times.running_ns && is_known)
+        engine_habit_note(invoke->module, invoke->tenant, call->begins_long && call->was_long);
+}
+
 void engine_habits_done(struct tw_module *module) {
     size_t position = 0;
     struct tw_span key;
