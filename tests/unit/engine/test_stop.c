@@ -11,7 +11,7 @@ static void check_stopped(struct engine_test *test, const char *wat) {
         struct engine_test_call call = {};
         int64_t before = tw_clock_ns();
         ck_assert_int_eq(engine_test_code(test, module, "run", 100, &call), TW_ERR_TIMEOUT);
-        ck_assert_int_lt(tw_clock_ns() - before, 2 * TW_NS_PER_S);
+        ck_assert_int_lt(tw_clock_ns() - before, 20 * TW_NS_PER_S); // none of these ends by itself
         engine_test_forget(&call);
         ck_assert_int_eq(ENGINE_CALL(test, module, "good"), 7);
     }
