@@ -27,6 +27,9 @@ void service_job_unref(struct service_job *job) {
     if (!job || !tw_ref_down(&job->ref))
         return;
     tw_quota_give(&job->lease);
+    if (job->stored) // giving back is never refused
+        (void)tw_quota_settle(job->service->quotas, job->tenant, TW_RESOURCE_STORED, -(int64_t)job->stored,
+                              NULL, NULL);
     tw_service_call_done(&job->call);
     tw_buf_done(&job->body);
     free(job->export);
@@ -191,6 +194,20 @@ static bool append_error(struct tw_buf *out, const struct tw_service_call *call)
     tw_json_write_init(&writer, out);
     tw_json_write_str(&writer, tw_str_from(call->error.message));
     return tw_json_write_done(&writer) && tw_service_call_detail(call, out) && tw_buf_append_byte(out, '}');
+}
+
+char *service_job_problem(const struct tw_error *err) {
+    struct tw_buf out;
+    struct tw_json_writer writer;
+    tw_buf_init(&out, 4096);
+    bool ok = tw_buf_printf(&out, "\"error\":{\"kind\":\"%s\",\"message\":", tw_code_name(err->code));
+    tw_json_write_init(&writer, &out);
+    tw_json_write_str(&writer, tw_str_from(err->message));
+    ok = ok && tw_json_write_done(&writer) && tw_buf_append_byte(&out, '}');
+    size_t len;
+    char *text = ok ? (char *)tw_buf_take(&out, &len) : NULL;
+    tw_buf_done(&out);
+    return text;
 }
 
 char *service_job_outcome(const struct tw_service_call *call, bool *ret_kept) {

@@ -101,6 +101,28 @@ static enum job_state state_of(const struct tw_service_call *call, bool is_kept)
     return call->error.code == TW_OK && is_kept ? JOB_DONE : JOB_FAILED;
 }
 
+// The outcome counts as the tenant's stored bytes. One that finds no room there is replaced by the reason, which is short
+// and always finds some.
+static char *make_room(struct service_job *job, char *outcome, bool *kept) {
+    struct tw_quotas *quotas = job->service->quotas;
+    struct tw_lease lease = {};
+    struct tw_error err = {};
+    if (*kept && outcome &&
+        !tw_quota_take(quotas, job->tenant, TW_RESOURCE_STORED, strlen(outcome), &lease, &err)) {
+        free(outcome);
+        *kept = false;
+        tw_wrap(&err, "the result could not be kept");
+        outcome = service_job_problem(&err);
+    }
+    uint64_t stored = outcome ? strlen(outcome) : 0;
+    if (tw_quota_settle(quotas, job->tenant, TW_RESOURCE_STORED, (int64_t)stored, &lease, &err)) {
+        TW_LOCK_SCOPE(&job->lock);
+        job->stored = stored;
+    }
+    tw_quota_give(&lease);
+    return outcome;
+}
+
 // Makes the end durable, then visible. On the blocking pool.
 static void finish(struct tw_task *task) {
     struct service_job *job =
@@ -108,6 +130,7 @@ static void finish(struct tw_task *task) {
     const struct tw_service_call *call = &job->call;
     bool is_kept;
     char *outcome = service_job_outcome(call, &is_kept);
+    outcome = make_room(job, outcome, &is_kept);
     tw_log_trace_set(job->trace_id[0] ? job->trace_id : NULL);
     struct service_job shown = {.service = job->service, .tenant = job->tenant, .outcome = outcome};
     int64_t now_ns = tw_clock_wall_ns();
@@ -411,6 +434,10 @@ static bool load(void *context, const char *key, struct tw_span data, uint64_t v
         (void)service_job_save(job, state->err); // if this fails, the next start says the same again
         *state->err = (struct tw_error){};
     }
+    if (job && job->outcome &&
+        tw_quota_settle(state->service->quotas, job->tenant, TW_RESOURCE_STORED,
+                        (int64_t)strlen(job->outcome), NULL, state->err))
+        job->stored = strlen(job->outcome);
     state->failed = !job || !table_add(state->service, job, state->err);
     if (!state->failed)
         return true;

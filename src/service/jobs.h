@@ -18,6 +18,7 @@ struct service_job {
     enum job_state state;                     // lock
     int64_t created_ns, started_ns, ended_ns; // wall; lock
     char *outcome;                            // lock: `"result":…` or `"error":{…}`, once ended
+    uint64_t stored;                          // lock: bytes of `outcome` that count as the tenant's
     bool cancel_asked;                        // lock
     struct tw_caller caller;
     struct tw_lease lease; // of the tenant's concurrent calls, until the call has it
@@ -49,3 +50,5 @@ bool service_job_has_ended_locked(const struct service_job *job);
 // The `"result":…` or `"error":…` of a call that has ended; NULL without memory. `ret_kept` is false when the result
 // could not be kept and an error stands for it.
 char *service_job_outcome(const struct tw_service_call *call, bool *ret_kept);
+// `"error":{…}` of an error that is no call's; NULL without memory.
+char *service_job_problem(const struct tw_error *err);

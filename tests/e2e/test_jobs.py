@@ -6,7 +6,7 @@ import subprocess
 from twtest.build import wat
 from twtest.client import Client
 from twtest.paths import PROGRAM
-from twtest.server import eventually
+from twtest.server import Server, eventually
 
 ADD = wat('(module (memory (export "memory") 1) (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)'
           ' (func (export "trap") unreachable) (func (export "spin") (loop br 0)))')
@@ -47,6 +47,36 @@ def test_a_job_keeps_what_went_to_standard_error(client, name):
         reply = client.request("POST", f"/functions/{name}/invoke-async", body=body, headers={"Content-Type": kind})
         told = end_of(client, reply.json()["job_id"])
         assert told["state"] == "done" and told["stderr"] == "warn: moved\n"
+
+
+def test_results_count_as_stored_bytes_until_the_job_is_forgotten(tmp_path):
+    with Server(tmp_path) as server:
+        client = server.client
+        client.deploy("echo", ECHO)
+
+        def stored():
+            return client.get("/tenants/0").json()["use"]["stored_bytes"]["now"]
+
+        def echo(size):
+            reply = client.request("POST", "/functions/echo/invoke-async", body=b"x" * size, headers={"Content-Type": "text/plain"})
+            return end_of(client, reply.json()["job_id"])
+
+        before = stored()
+        first = echo(50_000)
+        held = stored() - before
+        assert first["state"] == "done" and 50_000 < held < 51_000
+        limits = {"limits": {"stored_bytes": before + held + 40_000}}
+        assert client.request("PUT", "/tenants/0", json.dumps(limits), {"Content-Type": "application/json"}).status == 200
+        refused = echo(50_000)
+        assert refused["state"] == "failed" and refused["error"]["kind"] == "tenant_quota_exceeded"
+        assert "stored_bytes" in refused["error"]["message"] and "result" not in refused
+        assert echo(1000)["state"] == "done" and stored() > before + held + 1000
+    with Server(tmp_path) as server:
+        client = server.client
+        assert before + held + 1000 < stored() < before + held + 3000
+        for job in client.get("/jobs").json()["jobs"]:
+            assert client.request("DELETE", f"/jobs/{job['job_id']}").status == 204
+        eventually(lambda: stored() == before, what="the results' room")
 
 
 def test_a_job_whose_result_is_too_large_to_keep_has_failed(client, name):

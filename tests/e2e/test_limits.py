@@ -265,8 +265,7 @@ def test_after_any_mix_nothing_is_in_use(own, tenant):
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         for _ in pool.map(lambda number: work(own, number), range(6)):
             pass
-    for job in tenant.get("/jobs?limit=1000").json()["jobs"]:
-        tenant.request("DELETE", f"/jobs/{job['job_id']}")
+    eventually(tenant.forget_jobs, 60, "the jobs' end")
     eventually(lambda: in_use(own.client)["concurrent_invocations"] == 0, 60, "the last call's end")
     for instance in tenant.get("/instances").json()["instances"]:  # of whose callers some have gone
         tenant.request("DELETE", f"/instances/{instance['id']}")

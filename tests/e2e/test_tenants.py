@@ -39,6 +39,7 @@ def tenant(guarded, admin):
     everything = ("concurrent_invocations", "functions", "stored_bytes", "requests_per_s", "burst")
     assert put(admin, 7, {"limits": {name: "default" for name in everything}}).status == 200
     client = Client(guarded.port, token=DEPLOYER, tenant=7)
+    eventually(client.forget_jobs, 60, "the jobs' end")
     for function in client.get("/functions").json()["functions"]:
         assert client.request("DELETE", f"/functions/{function['id']}").status == 204
 

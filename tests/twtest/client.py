@@ -74,6 +74,13 @@ class Client:
         return self.request("POST", f"/functions/{name}/invoke{query}", data, {"Content-Type": "application/octet-stream", **dict(headers)},
                             **more)
 
+    def forget_jobs(self):
+        """Stops the jobs that run and forgets those that have ended; true when there is none."""
+        jobs = self.get("/jobs?limit=1000").json()["jobs"]
+        for job in jobs:
+            self.request("DELETE", f"/jobs/{job['job_id']}")
+        return not jobs
+
     def result(self, name, export=None, args=None):
         """What a call that has to work returns."""
         reply = self.call(name, export, args)
