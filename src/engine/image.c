@@ -98,8 +98,7 @@ static struct places places_of(const struct header *header) {
     return places;
 }
 
-// Lists the memories and appends their bytes, which makes the file's length and the checksum of its bytes
-// known.
+// Lists the memories and appends their bytes, which makes the file's length known.
 static bool capture_memories(const struct engine_instance *instance, struct header *header,
                              struct tw_buf *out) {
     uint64_t at = header->data_offset;
@@ -107,7 +106,6 @@ static bool capture_memories(const struct engine_instance *instance, struct head
         const struct engine_region *region = &instance->regions[i];
         struct engine_image_memory memory = {region->size, at, used_bytes(region)};
         memcpy(out->data + sizeof(*header) + i * sizeof(memory), &memory, sizeof(memory));
-        header->data_crc = tw_crc32(header->data_crc, tw_span_of(region->base, memory.file_bytes));
         if (!tw_buf_append(out, region->base, memory.file_bytes))
             return false;
         at += memory.file_bytes;
@@ -136,9 +134,16 @@ bool engine_image_capture(struct engine_instance *instance, const struct tw_dige
     if (!capture_tables(instance, (void *)(out->data + places.tables), err))
         return false;
     memcpy(out->data, &header, sizeof(header));
-    header.meta_crc = tw_crc32(0, tw_span_of(out->data, places.end));
-    memcpy(out->data, &header, sizeof(header));
     return true;
+}
+
+void engine_image_seal(struct tw_buf *out) {
+    struct header header;
+    memcpy(&header, out->data, sizeof(header));
+    header.data_crc = tw_crc32(0, tw_span_of(out->data + header.data_offset, out->len - header.data_offset));
+    memcpy(out->data, &header, sizeof(header));
+    header.meta_crc = tw_crc32(0, tw_span_of(out->data, places_of(&header).end));
+    memcpy(out->data, &header, sizeof(header));
 }
 
 // ---- mapping ----

@@ -56,9 +56,11 @@ struct engine_image {
                                     struct engine_image *ret_image, struct tw_error *err);
 void engine_image_done(struct engine_image *image);
 bool engine_image_is_zero(const uint8_t *page); // all of ENGINE_IMAGE_PAGE bytes
-// The state of an instance as an image file, all of `out`.
+// The state of an instance as an image file, all of `out`, but for its checksums, for which the instance is not needed:
+// engine_image_seal puts them in.
 [[nodiscard]] bool engine_image_capture(struct engine_instance *instance, const struct tw_digest *wasm,
                                         bool replay, struct tw_buf *out, struct tw_error *err);
+void engine_image_seal(struct tw_buf *out);
 
 // ---- linear memories (memory.c). Confined to the instance. ----
 struct engine_region {

@@ -397,6 +397,8 @@ bool tw_instance_capture(struct tw_instance *instance, int64_t deadline_ns, stru
     bool ok =
         can_be_captured(guest, err) && engine_image_capture(guest, &guest->module->digest, false, image, err);
     give_after_capture(instance);
+    if (ok)
+        engine_image_seal(image);
     return ok;
 }
 

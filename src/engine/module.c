@@ -253,6 +253,8 @@ static bool capture(struct tw_module *module, const struct build *build, struct 
               engine_instance_start(instance, TW_NO_DEADLINE, err) &&
               (replay || engine_image_capture(instance, &module->digest, false, image, err));
     engine_instance_free(instance);
+    if (ok)
+        engine_image_seal(image);
     return ok;
 }
 

@@ -177,6 +177,21 @@ bool tw_service_snapshot_save(struct tw_service *service, const struct tw_caller
     return ok;
 }
 
+// ---- the file of one that is kept ----
+
+// Its checksums and its name let whoever reads it check the bytes: a digest of all of them here would be in vain.
+static bool map_file(const struct tw_service *service, const struct service_snapshot *snapshot,
+                     struct tw_mapping *ret_file, struct tw_error *err) {
+    char path[TW_STORE_PATH_MAX];
+    tw_store_blob_path(service->store, &snapshot->digest, path);
+    if (!tw_file_map(path, ret_file, err))
+        return false;
+    if (ret_file->len == snapshot->bytes)
+        return true;
+    tw_file_unmap(ret_file);
+    return tw_fail(err, TW_ERR_STORE, "the snapshot's file is not as long as it was written");
+}
+
 // ---- going on from one ----
 
 // What a file holds, once it was checked but for its image. The function is in no index.
@@ -247,7 +262,7 @@ static bool restore_kept(struct tw_service *service, const struct tw_caller *cal
     struct service_snapshot *snapshot = service_snapshot_get(service, caller, request->digest, err);
     struct reading reading = {};
     struct tw_mapping file;
-    bool ok = snapshot && tw_store_map_blob(service->store, &snapshot->digest, &file, err);
+    bool ok = snapshot && map_file(service, snapshot, &file, err);
     if (ok) {
         ok = read_file(service, caller->tenant, tw_span_of(file.data, file.len), &reading, err) &&
              go_on(service, caller, request, &reading, &snapshot->digest, out, err);
@@ -309,16 +324,7 @@ bool tw_service_snapshot_map(struct tw_service *service, const struct tw_caller 
     if (!tw_caller_may(caller, TW_ROLE_DEPLOY, err))
         return false;
     struct service_snapshot *snapshot = service_snapshot_get(service, caller, digest, err);
-    char path[TW_STORE_PATH_MAX];
-    bool ok = snapshot;
-    // Its name lets whoever gets it check the bytes: reading them all here for each part of it would be in vain.
-    if (ok)
-        tw_store_blob_path(service->store, &snapshot->digest, path);
-    ok = ok && tw_file_map(path, ret_file, err);
-    if (ok && ret_file->len != snapshot->bytes) {
-        tw_file_unmap(ret_file);
-        ok = tw_fail(err, TW_ERR_STORE, "the snapshot's file is not as long as it was written");
-    }
+    bool ok = snapshot && map_file(service, snapshot, ret_file, err);
     service_snapshot_unref(snapshot);
     return ok;
 }
