@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metrics: all declared ones are there, Prometheus' own tool likes them, and each moves when what it counts happens."""
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -137,21 +138,21 @@ def test_refusals_are_counted_by_reason(busy):
 
 
 def test_compilers_that_are_replaced_are_counted(busy):
-    client = busy.client
-    thread = threading.Thread(target=lambda: client.deploy("big", big_module(1500, seed=9)))
+    client, numbers = busy.client, itertools.count()
     before = client.metric("tensor_wasm_compiler_restarts_total")
-    counted = lambda: client.metric("tensor_wasm_compiler_restarts_total") > before
 
-    def killed():
+    def compiles():
+        number = next(numbers)
+        return client.deploy(f"compiled-{number}", big_module(3, seed=1000 + number)).status == 201
+
+    def is_counted():
         for pid in busy.compilers():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return counted() or not thread.is_alive()
-    thread.start()
-    eventually(killed, 20, "a compiler that was replaced")
-    thread.join()
-    client.deploy("small", big_module(3, seed=10))  # if it was done too soon, this one finds its compiler gone
-    assert counted()
+        compiles()  # it finds its compiler gone; one that was killed while it started was not there to be replaced
+        return client.metric("tensor_wasm_compiler_restarts_total") > before
+    eventually(compiles, 20, "a compiler that has started")
+    eventually(is_counted, 20, "a compiler that was replaced")
 
 
 def test_tenants_and_labels_are_bounded(busy):
