@@ -6,10 +6,13 @@
 
 #include <math.h>
 
+#include "oracle_parts.h"
+
 struct thread {
     struct oracle *oracle;
     uint64_t *regs;
     const struct tw_kir_inst *inst;
+    uint8_t local[64]; // the kernel's one local array, which begins at address 0
 };
 
 static bool stop(struct thread *t, const char *why) {
@@ -86,27 +89,6 @@ static uint64_t shift(unsigned op, uint64_t a, uint64_t amount, unsigned bits, b
     return amount >= bits ? 0 : a >> amount;
 }
 
-static uint64_t lop3(uint64_t a, uint64_t b, uint64_t c, int64_t table) {
-    uint64_t result = 0;
-    for (unsigned i = 0; i < 32; i++) {
-        unsigned row = (unsigned)((a >> i & 1) << 2 | (b >> i & 1) << 1 | (c >> i & 1));
-        result |= (uint64_t)(table >> row & 1) << i;
-    }
-    return result;
-}
-
-static uint64_t permute(uint64_t a, uint64_t b, uint64_t selector) {
-    uint64_t bytes = b << 32 | a, result = 0;
-    for (unsigned i = 0; i < 4; i++) {
-        unsigned nibble = selector >> (4 * i) & 15;
-        uint64_t byte = bytes >> (8 * (nibble & 7)) & 255;
-        if (nibble & 8)
-            byte = byte & 128 ? 255 : 0;
-        result |= byte << (8 * i);
-    }
-    return result;
-}
-
 static uint64_t reverse(uint64_t value, unsigned bits) {
     uint64_t result = 0;
     for (unsigned i = 0; i < bits; i++)
@@ -137,8 +119,7 @@ static bool less(uint64_t a, uint64_t b, unsigned bits, bool is_signed) {
     return is_signed ? extend(a, bits) < extend(b, bits) : a < b;
 }
 
-static uint64_t bit_value(struct thread *t, unsigned bits, bool is_signed, uint64_t a, uint64_t b,
-                          uint64_t c) {
+static uint64_t bit_value(struct thread *t, unsigned bits, bool is_signed, uint64_t a, uint64_t b) {
     switch (t->inst->op) {
     case TW_KIR_NOT:
         return ~a;
@@ -159,10 +140,6 @@ static uint64_t bit_value(struct thread *t, unsigned bits, bool is_signed, uint6
         return (uint64_t)__builtin_popcountll(a);
     case TW_KIR_BFE:
         return field(a, source(t, 1, 32), source(t, 2, 32), bits, is_signed);
-    case TW_KIR_LOP3:
-        return lop3(a, b, c, t->inst->offset);
-    case TW_KIR_PRMT:
-        return permute(a, b, c);
     default:
         return stop(t, "not an integer operation of the oracle");
     }
@@ -195,14 +172,18 @@ static uint64_t integer_value(struct thread *t, unsigned bits, bool is_signed, u
     case TW_KIR_SAD:
         return c + (less(a, b, bits, is_signed) ? b - a : a - b);
     default:
-        return bit_value(t, bits, is_signed, a, b, c);
+        return bit_value(t, bits, is_signed, a, b);
     }
 }
 
 static bool integer_op(struct thread *t, unsigned bits, bool is_signed) {
-    uint64_t sources[3] = {};
-    for (unsigned i = 0; i < t->inst->src_count && i < 3; i++)
+    uint64_t sources[4] = {}, value;
+    for (unsigned i = 0; i < t->inst->src_count && i < 4; i++)
         sources[i] = source(t, i, bits);
+    if (oracle_field(t->inst, is_signed, sources, &value)) {
+        set(t, 0, value);
+        return true;
+    }
     set(t, 0, integer_value(t, bits, is_signed, sources[0], sources[1], sources[2]));
     return t->oracle->trouble[0] == 0;
 }
@@ -218,11 +199,15 @@ static double smaller(double a, double b) {
 
 static bool float_op(struct thread *t, unsigned bits) {
     const struct tw_kir_inst *inst = t->inst;
-    uint64_t raw[3] = {};
+    uint64_t raw[3] = {}, small;
     double x[3] = {}, value = 0;
     for (unsigned i = 0; i < inst->src_count && i < 3; i++) {
         raw[i] = source(t, i, bits);
         x[i] = bits == 32 ? (double)f32_of(raw[i]) : f64_of(raw[i]);
+    }
+    if (oracle_small(inst, raw, &small)) {
+        set(t, 0, small);
+        return true;
     }
     switch (inst->op) {
     case TW_KIR_MOV:
@@ -345,6 +330,15 @@ static uint64_t saturate(double value, unsigned bits, bool is_signed) {
     return value >= top ? UINT64_MAX : value <= 0 ? 0 : (uint64_t)value;
 }
 
+// An integer as the nearest one of a narrower or otherwise signed type.
+static uint64_t clamped(const struct thread *t, uint64_t a, unsigned from, unsigned to) {
+    bool signs = tw_kir_type_is_signed((enum tw_kir_type)t->inst->type);
+    wide_signed value =
+        tw_kir_type_is_signed((enum tw_kir_type)t->inst->type2) ? extend(a, from) : (wide_signed)a;
+    wide_signed top = (wide_signed)1 << (signs ? to - 1 : to), bottom = signs ? -top : 0;
+    return (uint64_t)(value < bottom ? bottom : value >= top ? top - 1 : value);
+}
+
 static bool convert(struct thread *t) {
     const struct tw_kir_inst *inst = t->inst;
     unsigned to = bits_of(inst->type), from = bits_of(inst->type2);
@@ -353,8 +347,14 @@ static bool convert(struct thread *t) {
          from_signed = tw_kir_type_is_signed((enum tw_kir_type)inst->type2);
     uint64_t a = source(t, 0, from);
     if (!to_float && !from_float) {
-        set(t, 0, from_signed ? (uint64_t)extend(a, from) : a);
-        return inst->mods & TW_KIR_SAT ? stop(t, "saturating") : true;
+        bool sat = inst->mods & TW_KIR_SAT;
+        set(t, 0, sat ? clamped(t, a, from, to) : from_signed ? (uint64_t)extend(a, from) : a);
+        return true;
+    }
+    uint64_t small, sources[2] = {a, inst->src_count > 1 ? source(t, 1, from) : 0};
+    if (oracle_small_convert(inst, sources, &small)) {
+        set(t, 0, small);
+        return true;
     }
     double value = !from_float ? 0 : from == 32 ? (double)f32_of(a) : f64_of(a);
     if (to_float && from_float) {
@@ -377,15 +377,20 @@ static bool convert(struct thread *t) {
 static bool touch_memory(struct thread *t) {
     const struct tw_kir_inst *inst = t->inst;
     unsigned bytes = bits_of(inst->type) / 8;
-    uint64_t at = source(t, 0, 64) + (uint64_t)inst->offset;
-    if (at > t->oracle->memory_bytes || (uint64_t)bytes * inst->vec > t->oracle->memory_bytes - at)
+    uint64_t at = source(t, 0, 64) + (uint64_t)inst->offset, size = t->oracle->memory_bytes;
+    uint8_t *memory = t->oracle->memory;
+    if (inst->space == TW_KIR_LOCAL) {
+        memory = t->local;
+        size = sizeof t->local;
+    }
+    if (at > size || (uint64_t)bytes * inst->vec > size - at)
         return stop(t, "outside");
     for (unsigned i = 0; i < inst->vec; i++) {
         uint64_t value = inst->op == TW_KIR_ST ? source(t, 1 + i, bytes * 8) : 0;
         if (inst->op == TW_KIR_ST)
-            memcpy(t->oracle->memory + at + i * bytes, &value, bytes);
+            memcpy(memory + at + i * bytes, &value, bytes);
         else
-            memcpy(&value, t->oracle->memory + at + i * bytes, bytes);
+            memcpy(&value, memory + at + i * bytes, bytes);
         if (inst->op == TW_KIR_LD)
             set(t, i, value);
     }
@@ -425,6 +430,9 @@ static bool step(struct thread *t) {
         return set_predicate(t);
     case TW_KIR_CVT:
         return convert(t);
+    case TW_KIR_ADDR:
+        set(t, 0, 0);
+        return true;
     case TW_KIR_LD:
     case TW_KIR_ST:
         return touch_memory(t);

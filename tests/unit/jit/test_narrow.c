@@ -7,6 +7,7 @@
 
 #include "floats.h"
 #include "op_test.h"
+#include "small_float.h"
 
 // ---- floats and doubles ----
 
@@ -37,96 +38,59 @@ static uint64_t want_sat_f32_s32(uint64_t a, [[maybe_unused]] uint64_t b, [[mayb
 
 // ---- what is smaller ----
 
-enum direction { NEAREST, ZERO, DOWN, UP };
-struct small {
-    unsigned fraction, exponent, bias;
-    uint32_t most; // the greatest finite number
-    bool saturates;
-    unsigned nan;
-};
-static const struct small half = {10, 5, 15, 0x7bff, false, 0x7fff},
-                          bfloat = {7, 8, 127, 0x7f7f, false, 0x7fff}, e4m3 = {3, 4, 7, 0x7e, true, 0x7f},
-                          e5m2 = {2, 5, 15, 0x7b, true, 0x7f};
-
-static long double value_of(const struct small *s, uint32_t code) {
-    uint32_t exponent = code >> s->fraction, fraction = code & ((1u << s->fraction) - 1);
-    long double whole = exponent ? fraction + (1u << s->fraction) : fraction;
-    return ldexpl(whole, (int)(exponent ? exponent : 1) - (int)(s->bias + s->fraction));
-}
-
-static uint32_t rounded(const struct small *s, enum direction direction, long double x) {
-    uint32_t sign = signbit(x) ? 1u << (s->fraction + s->exponent) : 0, low = 0, high = s->most;
-    long double size = fabsl(x);
-    if (isnan(x))
-        return s->nan;
-    if (isinf(x) || size >= value_of(s, s->most + 1) * 2)
-        size = value_of(s, s->most + 1) * 2; // more than anything
-    while (low < high) {                     // the greatest that is not above
-        uint32_t middle = (low + high + 1) / 2;
-        if (value_of(s, middle) <= size)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    long double below = size - value_of(s, low), above = value_of(s, low + 1) - size;
-    bool up = direction == NEAREST ? above < below || (above == below && (low & 1))
-                                   : below > 0 && direction == (sign ? DOWN : UP);
-    if (isinf(x))
-        up = true;
-    low += up ? 1 : 0;
-    return sign | (s->saturates && low > s->most ? s->most : low);
-}
-
 #define ROUNDS(name, small_type, direction, value)                                                           \
     static uint64_t want_##name(uint64_t a, [[maybe_unused]] uint64_t b, [[maybe_unused]] uint64_t c) {      \
-        return rounded(&small_type, direction, value);                                                       \
+        return small_rounded(&small_type, direction, value);                                                 \
     }
 #define ALL(name, small_type, value)                                                                         \
-    ROUNDS(rn_##name, small_type, NEAREST, value)                                                            \
-    ROUNDS(rz_##name, small_type, ZERO, value)                                                               \
-    ROUNDS(rm_##name, small_type, DOWN, value)                                                               \
-    ROUNDS(rp_##name, small_type, UP, value)
-ALL(f16_s64, half, (long double)(int64_t)a)
-ALL(f16_u64, half, (long double)a)
-ALL(f16_s16, half, (long double)(int16_t)a)
-ALL(f16_u32, half, (long double)(uint32_t)a)
-ALL(bf16_s64, bfloat, (long double)(int64_t)a)
-ALL(bf16_u32, bfloat, (long double)(uint32_t)a)
-ALL(bf16_f32, bfloat, (long double)f_of(a))
-ALL(bf16_f64, bfloat, (long double)d_of(a))
+    ROUNDS(rn_##name, small_type, SMALL_NEAREST, value)                                                      \
+    ROUNDS(rz_##name, small_type, SMALL_ZERO, value)                                                         \
+    ROUNDS(rm_##name, small_type, SMALL_DOWN, value)                                                         \
+    ROUNDS(rp_##name, small_type, SMALL_UP, value)
+ALL(f16_s64, small_half, (long double)(int64_t)a)
+ALL(f16_u64, small_half, (long double)a)
+ALL(f16_s16, small_half, (long double)(int16_t)a)
+ALL(f16_u32, small_half, (long double)(uint32_t)a)
+ALL(bf16_s64, small_bfloat, (long double)(int64_t)a)
+ALL(bf16_u32, small_bfloat, (long double)(uint32_t)a)
+ALL(bf16_f32, small_bfloat, (long double)f_of(a))
+ALL(bf16_f64, small_bfloat, (long double)d_of(a))
 
-static uint64_t pair(const struct small *s, uint64_t a, uint64_t b, bool relu) {
+static uint64_t pair(const struct small_float *s, uint64_t a, uint64_t b, bool relu) {
     float upper = f_of(a), lower = f_of(b);
     upper = relu && upper < 0 ? 0 : upper;
     lower = relu && lower < 0 ? 0 : lower;
-    return rounded(s, NEAREST, (long double)upper) << 8 | rounded(s, NEAREST, (long double)lower);
+    return small_rounded(s, SMALL_NEAREST, (long double)upper) << 8 |
+           small_rounded(s, SMALL_NEAREST, (long double)lower);
 }
 static uint64_t want_e4m3_f32(uint64_t a, uint64_t b, [[maybe_unused]] uint64_t c) {
-    return pair(&e4m3, a, b, false);
+    return pair(&small_e4m3, a, b, false);
 }
 static uint64_t want_e5m2_f32(uint64_t a, uint64_t b, [[maybe_unused]] uint64_t c) {
-    return pair(&e5m2, a, b, true);
+    return pair(&small_e5m2, a, b, true);
 }
 static uint64_t want_e4m3_f16x2(uint64_t a, [[maybe_unused]] uint64_t b, [[maybe_unused]] uint64_t c) {
-    return pair(&e4m3, of_f(half_value(a >> 16)), of_f(half_value(a & 0xffff)), false);
+    return pair(&small_e4m3, of_f(half_value(a >> 16)), of_f(half_value(a & 0xffff)), false);
 }
 static uint64_t want_e5m2_f16x2(uint64_t a, [[maybe_unused]] uint64_t b, [[maybe_unused]] uint64_t c) {
-    return pair(&e5m2, of_f(half_value(a >> 16)), of_f(half_value(a & 0xffff)), false);
+    return pair(&small_e5m2, of_f(half_value(a >> 16)), of_f(half_value(a & 0xffff)), false);
 }
 
-static uint32_t half_of_byte(const struct small *s, uint32_t byte) {
+static uint32_t half_of_byte(const struct small_float *s, uint32_t byte) {
     uint32_t size = byte & 0x7f;
     bool nan = s->fraction == 3 ? size == 0x7f : size > 0x7c;
     if (nan)
         return 0x7fff;
-    uint32_t bits = size == 0x7c && s->fraction == 2 ? 0x7c00 : rounded(&half, NEAREST, value_of(s, size));
+    uint32_t bits = size == 0x7c && s->fraction == 2
+                        ? 0x7c00
+                        : small_rounded(&small_half, SMALL_NEAREST, small_value(s, size));
     return bits | (byte & 0x80) << 8;
 }
 static uint64_t want_f16x2_e4m3(uint64_t a, [[maybe_unused]] uint64_t b, [[maybe_unused]] uint64_t c) {
-    return half_of_byte(&e4m3, a >> 8 & 0xff) << 16 | half_of_byte(&e4m3, a & 0xff);
+    return half_of_byte(&small_e4m3, a >> 8 & 0xff) << 16 | half_of_byte(&small_e4m3, a & 0xff);
 }
 static uint64_t want_f16x2_e5m2(uint64_t a, [[maybe_unused]] uint64_t b, [[maybe_unused]] uint64_t c) {
-    return half_of_byte(&e5m2, a >> 8 & 0xff) << 16 | half_of_byte(&e5m2, a & 0xff);
+    return half_of_byte(&small_e5m2, a >> 8 & 0xff) << 16 | half_of_byte(&small_e5m2, a & 0xff);
 }
 
 #define FROM(kind)    {kind, kind, kind}

@@ -88,14 +88,14 @@ static void compare(const char *ptx, uint64_t seed, unsigned lanes, int opt_leve
     free(memory);
 }
 
-static void try_seed(uint64_t seed) {
+static void try_seed(uint64_t seed, bool is_rich) {
     static const uint32_t blocks[] = {1, 32, 50, 64, 7, 96};
     static const unsigned lanes[] = {32, 8, 16};
     uint8_t bytes[BYTES];
     struct tw_buf ptx;
     fill(seed, bytes, sizeof bytes);
     tw_buf_init(&ptx, 1 << 20);
-    random_kernel(tw_span_of(bytes, 60 + seed * 37 % (BYTES - 60)), &ptx);
+    random_kernel(tw_span_of(bytes, 60 + seed * 37 % (BYTES - 60)), is_rich, &ptx);
     static const struct {
         unsigned lanes, width;
     } rows[] = {{64, 8}, {32, 16}, {64, 64}, {32, 4}, {64, 16}, {16, 8}, {64, 32}, {16, 4}, {32, 8}};
@@ -108,31 +108,47 @@ static void try_seed(uint64_t seed) {
 }
 
 // A quarter of the seeds; each test has a process and a time limit of its own.
-static void try_quarter(unsigned long quarter) {
+static void try_quarter(unsigned long quarter, bool is_rich) {
     unsigned long first = 1, count = 16;
     const char *wanted = getenv("TW_RANDOM");
     if (wanted)
         ck_assert_int_eq(sscanf(wanted, "%lu,%lu", &first, &count), 2);
     for (unsigned long seed = first + quarter; seed < first + count; seed += 4)
-        try_seed(seed);
+        try_seed(seed, is_rich);
 }
 
 TW_TEST("bitwise operations under a mask are right where LLVM's masked ternary operation was wrong") {
-    try_seed(1049);
+    try_seed(1049, false);
 }
 
 TW_TEST("random kernels compute what the interpreter computes") {
-    try_quarter(0);
+    try_quarter(0, false);
 }
 
 TW_TEST("random kernels compute what the interpreter computes: a second quarter") {
-    try_quarter(1);
+    try_quarter(1, false);
 }
 
 TW_TEST("random kernels compute what the interpreter computes: a third quarter") {
-    try_quarter(2);
+    try_quarter(2, false);
 }
 
 TW_TEST("random kernels compute what the interpreter computes: a fourth quarter") {
-    try_quarter(3);
+    try_quarter(3, false);
+}
+
+TW_TEST("random kernels with small floats, fields and local memory compute what the interpreter computes") {
+    try_quarter(0, true);
+}
+
+TW_TEST("random kernels with small floats, fields and local memory: a second quarter") {
+    try_quarter(1, true);
+}
+
+TW_TEST("random kernels with small floats, fields and local memory: a third quarter") {
+    try_quarter(2, true);
+}
+
+TW_TEST("random kernels with small floats, fields and local memory: a fourth quarter") {
+    try_quarter(3, true);
 }
