@@ -187,7 +187,10 @@ LLVMValueRef jit_binary(struct jit_emit *e, const char *name, LLVMValueRef a, LL
 LLVMValueRef jit_any(struct jit_emit *e, LLVMValueRef mask);       // i1
 LLVMValueRef jit_all(struct jit_emit *e, LLVMValueRef mask);       // i1: of all W
 LLVMValueRef jit_mask_bits(struct jit_emit *e, LLVMValueRef mask); // iW
-unsigned jit_mask_bytes(const struct jit_emit *e);                 // a mask in memory
+// The same in words, as LLVM takes longer integers apart bit by bit: one iW, or as many i64 as there are; their number.
+enum { JIT_MASK_WORD = 64, JIT_MASK_WORDS_MAX = JIT_MAX_LANES / JIT_MASK_WORD };
+unsigned jit_mask_words(struct jit_emit *e, LLVMValueRef mask, LLVMValueRef *ret_words);
+unsigned jit_mask_bytes(const struct jit_emit *e); // a mask in memory
 LLVMBasicBlockRef jit_block_new(struct jit_emit *e, const char *name);
 LLVMValueRef jit_full_mask(struct jit_emit *e);
 LLVMValueRef jit_frame_field(struct jit_emit *e, size_t offset, LLVMTypeRef type, const char *name);
@@ -253,7 +256,7 @@ unsigned jit_split_blocks(LLVMModuleRef module);
 // prefix.c: a comparison whose lanes are known from a count. After begin the builder is where the lanes must be compared
 // one by one, and end takes the mask made there. False: it is not such a one.
 struct jit_prefix {
-    LLVMValueRef words[JIT_MAX_LANES / 64];
+    LLVMValueRef words[JIT_MASK_WORDS_MAX];
     LLVMBasicBlockRef from, done;
 };
 bool jit_prefix_begin(struct jit_emit *e, const struct tw_kir_inst *inst, struct jit_prefix *ret);

@@ -8,6 +8,8 @@
 
 #include "emit.h"
 
+enum { STRAIGHT_LANES = 32 }; // code for so many at most: a warp
+
 // Confined: one atomic instruction.
 struct atomic {
     const struct tw_kir_inst *inst;
@@ -149,10 +151,15 @@ static LLVMValueRef element(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef s
 }
 
 // Lane `lane` of what spread() stored. Volatile, or LLVM would take the vector apart in registers, which is slower.
-static LLVMValueRef lane_of(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef slot, unsigned lane) {
-    LLVMValueRef value = LLVMBuildLoad2(e->b, type, element(e, type, slot, jit_i64(e, lane)), "");
+static LLVMValueRef lane_of(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef slot, LLVMValueRef lane) {
+    LLVMValueRef value = LLVMBuildLoad2(e->b, type, element(e, type, slot, lane), "");
     LLVMSetVolatile(value, true);
     return value;
+}
+
+// Somebody looks at the old values.
+static bool wants_old(const struct tw_kir_inst *inst) {
+    return inst->dst_count && inst->dst[0] != TW_KIR_NO_REG;
 }
 
 // All W lanes side by side, by plain accesses: none meets another. False: it is not so.
@@ -174,13 +181,23 @@ static bool side_by_side(struct jit_emit *e, const struct atomic *a) {
     return true;
 }
 
-// All W lanes on memory that is nobody else's, nobody looks at the old values: one after the other without a loop. False:
-// it is not so.
+// The next lanes from `first`, with an operand each or `operand` for all.
+static void straight_lanes(struct jit_emit *e, const struct atomic *a, LLVMValueRef offsets,
+                           LLVMValueRef operands, LLVMValueRef operand, LLVMValueRef first) {
+    for (unsigned lane = 0; lane < e->lanes && lane < STRAIGHT_LANES; lane++) {
+        LLVMValueRef at = LLVMBuildAdd(e->b, first, jit_i64(e, lane), "");
+        LLVMValueRef offset = lane_of(e, jit_int(e, 64), offsets, at);
+        LLVMValueRef pointer = LLVMBuildGEP2(e->b, jit_int(e, 8), e->arena_base, &offset, 1, "");
+        (void)one(e, a, pointer, operands ? lane_of(e, a->value, operands, at) : operand, NULL);
+    }
+}
+
+// All W lanes on memory that is nobody else's, nobody looks at the old values: one after the other, as many as a warp has
+// without a loop. False: it is not so.
 static bool all_lanes(struct jit_emit *e, const struct atomic *a) {
     const struct tw_kir_inst *inst = a->inst;
-    bool wants_old = inst->dst_count && inst->dst[0] != TW_KIR_NO_REG,
-         varies = jit_operand_varies(e, &inst->src[1]);
-    if (!a->plain || !e->active_full || wants_old || inst->atom == TW_KIR_ATOM_CAS)
+    bool varies = jit_operand_varies(e, &inst->src[1]);
+    if (!a->plain || !e->active_full || wants_old(inst) || inst->atom == TW_KIR_ATOM_CAS)
         return false;
     LLVMValueRef at = jit_read(e, &inst->src[0], 64, true);
     at = LLVMBuildAdd(e->b, at, jit_const(LLVMTypeOf(at), (uint64_t)inst->offset), "");
@@ -188,51 +205,110 @@ static bool all_lanes(struct jit_emit *e, const struct atomic *a) {
     LLVMValueRef offsets = spread(e, jit_confine(e, at), "offsets"),
                  operand = jit_read(e, &inst->src[1], a->bits, varies);
     LLVMValueRef operands = varies ? spread(e, operand, "operands") : NULL;
-    for (unsigned lane = 0; lane < e->lanes; lane++) {
-        LLVMValueRef offset = lane_of(e, jit_int(e, 64), offsets, lane);
-        LLVMValueRef pointer = LLVMBuildGEP2(e->b, jit_int(e, 8), e->arena_base, &offset, 1, "");
-        (void)one(e, a, pointer, varies ? lane_of(e, a->value, operands, lane) : operand, NULL);
-    }
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), loop = jit_block_new(e, "lanes"),
+                      done = jit_block_new(e, "lanes_done");
+    LLVMBuildBr(e->b, loop);
+    LLVMPositionBuilderAtEnd(e->b, loop);
+    LLVMValueRef first = LLVMBuildPhi(e->b, jit_int(e, 64), "first");
+    straight_lanes(e, a, offsets, operands, operand, first);
+    LLVMValueRef next = LLVMBuildAdd(e->b, first, jit_i64(e, STRAIGHT_LANES), "");
+    LLVMBasicBlockRef from[2] = {before, LLVMGetInsertBlock(e->b)};
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntULT, next, jit_i64(e, e->lanes), ""), loop, done);
+    LLVMAddIncoming(first, (LLVMValueRef[]){jit_i64(e, 0), next}, from, 2);
+    LLVMPositionBuilderAtEnd(e->b, done);
     return true;
+}
+
+// What the lanes' operations need, lane by lane in memory.
+struct lane_slots {
+    LLVMValueRef addresses, operands[2], olds;
+};
+
+static LLVMValueRef lane_slot(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef slot, LLVMValueRef lane) {
+    return LLVMBuildLoad2(e->b, type, element(e, type, slot, lane), "");
+}
+
+// The lanes whose bits are in `all`, the lowest first; bit 0 stands for lane `first`.
+static void word_loop(struct jit_emit *e, const struct atomic *a, const struct lane_slots *s,
+                      LLVMValueRef all, unsigned first) {
+    LLVMTypeRef i64 = jit_int(e, 64), word = LLVMTypeOf(all);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), loop = jit_block_new(e, "lanes"),
+                      done = jit_block_new(e, "lanes_done");
+    LLVMValueRef zero = LLVMConstNull(word), v[2] = {};
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, all, zero, ""), loop, done);
+    LLVMPositionBuilderAtEnd(e->b, loop);
+    LLVMValueRef left = LLVMBuildPhi(e->b, word, "left");
+    LLVMValueRef args[2] = {left, LLVMConstNull(jit_int(e, 1))};
+    LLVMValueRef lane =
+        LLVMBuildZExtOrBitCast(e->b, jit_intrinsic(e, "llvm.cttz", &word, 1, args, 2), i64, "");
+    lane = LLVMBuildAnd(e->b, lane, jit_i64(e, LLVMGetIntTypeWidth(word) - 1), "");
+    lane = LLVMBuildAdd(e->b, lane, jit_i64(e, first), "");
+    for (unsigned i = 0; i < 2 && s->operands[i]; i++)
+        v[i] = lane_slot(e, a->value, s->operands[i], lane);
+    LLVMValueRef address = lane_slot(e, i64, s->addresses, lane);
+    LLVMValueRef old = one(e, a, aligned_pointer(e, a, address), v[0], v[1]);
+    LLVMBuildStore(e->b, old, element(e, a->value, s->olds, lane));
+    LLVMValueRef rest =
+        LLVMBuildAnd(e->b, left, LLVMBuildSub(e->b, left, LLVMConstInt(word, 1, false), ""), "");
+    LLVMBasicBlockRef from[2] = {before, LLVMGetInsertBlock(e->b)};
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, rest, zero, ""), loop, done);
+    LLVMAddIncoming(left, (LLVMValueRef[]){all, rest}, from, 2);
+    LLVMPositionBuilderAtEnd(e->b, done);
 }
 
 // All active lanes, the lowest first, with operand_values[1] NULL unless they compare and swap; what each found.
 static LLVMValueRef lane_loop(struct jit_emit *e, const struct atomic *a, LLVMValueRef operand_values[2]) {
-    const struct tw_kir_inst *inst = a->inst;
-    LLVMTypeRef i64 = jit_int(e, 64), word = jit_int(e, e->lanes);
-    LLVMValueRef addresses = spread(e, jit_read(e, &inst->src[0], 64, true), "addresses"), operands[2] = {},
-                 v[2] = {};
+    LLVMValueRef words[JIT_MASK_WORDS_MAX];
+    struct lane_slots s = {.addresses = spread(e, jit_read(e, &a->inst->src[0], 64, true), "addresses"),
+                           .olds = spread(e, LLVMConstNull(jit_vec(e, a->value)), "olds")};
     for (unsigned i = 0; i < 2 && operand_values[i]; i++)
-        operands[i] = spread(e, operand_values[i], "operands");
-    LLVMValueRef olds = spread(e, LLVMConstNull(jit_vec(e, a->value)), "olds");
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), loop = jit_block_new(e, "lanes"),
-                      done = jit_block_new(e, "lanes_done");
-    LLVMValueRef all = jit_mask_bits(e, e->active), zero = LLVMConstNull(word);
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, all, zero, ""), loop, done);
-    before = LLVMGetInsertBlock(e->b);
-    LLVMPositionBuilderAtEnd(e->b, loop);
-    LLVMValueRef left = LLVMBuildPhi(e->b, word, "left");
-    LLVMValueRef args[2] = {left, LLVMConstNull(jit_int(e, 1))};
-    LLVMValueRef lane = LLVMBuildZExt(e->b, jit_intrinsic(e, "llvm.cttz", &word, 1, args, 2), i64, "");
-    lane = LLVMBuildAnd(e->b, lane, jit_i64(e, e->lanes - 1), "");
-    for (unsigned i = 0; i < 2 && operands[i]; i++)
-        v[i] = LLVMBuildLoad2(e->b, a->value, element(e, a->value, operands[i], lane), "");
-    LLVMValueRef address = LLVMBuildLoad2(e->b, i64, element(e, i64, addresses, lane), "");
-    LLVMValueRef old = one(e, a, aligned_pointer(e, a, address), v[0], v[1]);
-    LLVMBuildStore(e->b, old, element(e, a->value, olds, lane));
-    LLVMValueRef rest =
-        LLVMBuildAnd(e->b, left, LLVMBuildSub(e->b, left, LLVMConstInt(word, 1, false), ""), "");
-    LLVMValueRef values[2] = {all, rest};
+        s.operands[i] = spread(e, operand_values[i], "operands");
+    unsigned count = jit_mask_words(e, e->active, words);
+    for (unsigned k = 0; k < count; k++)
+        word_loop(e, a, &s, words[k], k * JIT_MASK_WORD);
+    return LLVMBuildLoad2(e->b, jit_vec(e, a->value), s.olds, "");
+}
+
+// i64: how many lanes are active.
+static LLVMValueRef count_active(struct jit_emit *e) {
+    LLVMValueRef words[JIT_MASK_WORDS_MAX], sum = jit_i64(e, 0);
+    unsigned count = jit_mask_words(e, e->active, words);
+    for (unsigned k = 0; k < count; k++) {
+        LLVMValueRef ones = jit_unary(e, "llvm.ctpop", words[k]);
+        sum = LLVMBuildAdd(e->b, sum, LLVMBuildZExtOrBitCast(e->b, ones, jit_int(e, 64), ""), "");
+    }
+    return sum;
+}
+
+// All active lanes do the same to one place, nobody looks at the old values: as often as there are lanes. False: it is
+// not so.
+static bool repeated(struct jit_emit *e, const struct atomic *a) {
+    const struct tw_kir_inst *inst = a->inst;
+    if (wants_old(inst) || inst->atom == TW_KIR_ATOM_CAS || jit_operand_varies(e, &inst->src[0]) ||
+        jit_operand_varies(e, &inst->src[1]))
+        return false;
+    LLVMValueRef pointer = aligned_pointer(e, a, jit_read(e, &inst->src[0], 64, false)),
+                 v = jit_read(e, &inst->src[1], a->bits, false), zero = jit_i64(e, 0);
+    LLVMValueRef count = count_active(e);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b), again = jit_block_new(e, "again"),
+                      done = jit_block_new(e, "repeated");
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, count, zero, ""), again, done);
+    LLVMPositionBuilderAtEnd(e->b, again);
+    LLVMValueRef left = LLVMBuildPhi(e->b, jit_int(e, 64), "left");
+    (void)one(e, a, pointer, v, NULL);
+    LLVMValueRef rest = LLVMBuildSub(e->b, left, jit_i64(e, 1), "");
     LLVMBasicBlockRef from[2] = {before, LLVMGetInsertBlock(e->b)};
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, rest, zero, ""), loop, done);
-    LLVMAddIncoming(left, values, from, 2);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, rest, zero, ""), again, done);
+    LLVMAddIncoming(left, (LLVMValueRef[]){count, rest}, from, 2);
     LLVMPositionBuilderAtEnd(e->b, done);
-    return LLVMBuildLoad2(e->b, jit_vec(e, a->value), olds, "");
+    return true;
 }
 
 static void each_lane(struct jit_emit *e, const struct atomic *a) {
     const struct tw_kir_inst *inst = a->inst;
     LLVMValueRef values[2] = {};
+    if (repeated(e, a))
+        return;
     for (unsigned i = 0; i + 1 < inst->src_count && i < 2; i++)
         values[i] = jit_read(e, &inst->src[i + 1], a->bits, true);
     LLVMValueRef olds = lane_loop(e, a, values);
@@ -279,8 +355,7 @@ static const char *reduction(const struct atomic *a, uint64_t *ret_neutral) {
 static bool reduced(struct jit_emit *e, const struct atomic *a) {
     uint64_t neutral;
     const char *name = reduction(a, &neutral);
-    bool wants_old = a->inst->dst_count && a->inst->dst[0] != TW_KIR_NO_REG;
-    if (!name || wants_old || jit_operand_varies(e, &a->inst->src[0]))
+    if (!name || wants_old(a->inst) || jit_operand_varies(e, &a->inst->src[0]))
         return false;
     LLVMValueRef v = jit_read(e, &a->inst->src[1], a->bits, true);
     v = LLVMBuildSelect(e->b, e->active, v, jit_const(LLVMTypeOf(v), neutral), "");

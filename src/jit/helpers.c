@@ -27,6 +27,21 @@ LLVMValueRef jit_mask_bits(struct jit_emit *e, LLVMValueRef mask) {
     return LLVMBuildBitCast(e->b, mask, jit_int(e, e->lanes), "");
 }
 
+unsigned jit_mask_words(struct jit_emit *e, LLVMValueRef mask, LLVMValueRef *ret_words) {
+    unsigned indices[JIT_MASK_WORD], count = e->lanes / JIT_MASK_WORD;
+    if (count <= 1) {
+        ret_words[0] = jit_mask_bits(e, mask);
+        return 1;
+    }
+    for (unsigned k = 0; k < count; k++) {
+        for (unsigned i = 0; i < JIT_MASK_WORD; i++)
+            indices[i] = k * JIT_MASK_WORD + i;
+        LLVMValueRef part = jit_shuffle(e, mask, NULL, indices, JIT_MASK_WORD);
+        ret_words[k] = LLVMBuildBitCast(e->b, part, jit_int(e, JIT_MASK_WORD), "");
+    }
+    return count;
+}
+
 unsigned jit_mask_bytes(const struct jit_emit *e) {
     return e->lanes <= 64 ? 8 : e->lanes / 8;
 }

@@ -7,7 +7,7 @@
 
 #include "emit.h"
 
-enum { WORD = 64, WORDS_MAX = JIT_MAX_LANES / WORD };
+enum { WORD = JIT_MASK_WORD };
 
 static bool takes(const struct jit_emit *e, const struct tw_kir_inst *inst) {
     if (!e->avx512 || e->lanes < WORD || !jit_is_integer(inst->type) || tw_kir_type_bits(inst->type) < 32 ||
@@ -39,18 +39,8 @@ static LLVMValueRef word_of(struct jit_emit *e, LLVMValueRef n, unsigned k) {
     return jit_intrinsic(e, "llvm.x86.bmi.bzhi.64", NULL, 0, (LLVMValueRef[]){jit_i64(e, UINT64_MAX), n}, 2);
 }
 
-static void cut(struct jit_emit *e, LLVMValueRef mask, LLVMValueRef *ret_words) {
-    unsigned indices[WORD];
-    for (unsigned k = 0; k < e->lanes / WORD; k++) {
-        for (unsigned i = 0; i < WORD; i++)
-            indices[i] = k * WORD + i;
-        ret_words[k] =
-            LLVMBuildBitCast(e->b, jit_shuffle(e, mask, NULL, indices, WORD), jit_int(e, WORD), "");
-    }
-}
-
 static LLVMValueRef join(struct jit_emit *e, const LLVMValueRef *words) {
-    LLVMValueRef parts[WORDS_MAX];
+    LLVMValueRef parts[JIT_MASK_WORDS_MAX];
     for (unsigned k = 0; k < e->lanes / WORD; k++)
         parts[k] = LLVMBuildBitCast(e->b, words[k], LLVMVectorType(jit_int(e, 1), WORD), "");
     return jit_concatenate(e, parts, e->lanes / WORD, WORD);
@@ -81,8 +71,8 @@ bool jit_prefix_begin(struct jit_emit *e, const struct tw_kir_inst *inst, struct
 }
 
 LLVMValueRef jit_prefix_end(struct jit_emit *e, const struct jit_prefix *s, LLVMValueRef mask) {
-    LLVMValueRef slow[WORDS_MAX], words[WORDS_MAX];
-    cut(e, mask, slow);
+    LLVMValueRef slow[JIT_MASK_WORDS_MAX], words[JIT_MASK_WORDS_MAX];
+    (void)jit_mask_words(e, mask, slow);
     LLVMBasicBlockRef from[2] = {s->from, LLVMGetInsertBlock(e->b)};
     LLVMBuildBr(e->b, s->done);
     LLVMPositionBuilderAtEnd(e->b, s->done);

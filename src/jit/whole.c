@@ -6,16 +6,29 @@
 // there cost time; so only kernels whose loops compute with shared memory with all lanes taking part, or that reduce
 // rows which the block goes through side by side, and whose barriers all threads reach together. And short kernels whose
 // loops leap by the size of the grid: there warp after warp reads a line here and a line far off, where the whole block
-// reads a piece of memory.
+// reads a piece of memory. And those that count in shared memory what they go through side by side.
 
 #include "internal.h"
 
 // Instructions of a kernel, by 64 lanes: LLVM makes as many, in vectors of 16.
 enum { TILES_INSTS_MAX = 4'096, LEAPS_INSTS_MAX = 256 };
 
-static bool unfit(const struct tw_kir_inst *inst) {
-    return inst->op == TW_KIR_ATOM || inst->op == TW_KIR_PRINTF || inst->op == TW_KIR_MBARRIER ||
-           inst->op == TW_KIR_CPASYNC || inst->order != TW_KIR_WEAK || inst->mods & TW_KIR_VOLATILE;
+// Their order is nobody's concern: where the old value is wanted they are mostly turns that threads take, locks and places
+// in a list. A float's sum tells the order of its lanes, and what a warp adds round after round it adds before the next one.
+static bool any_order(const struct jit_block *b, const struct tw_kir_inst *inst) {
+    enum tw_kir_atom atom = (enum tw_kir_atom)inst->atom;
+    if (tw_kir_type_is_float(inst->type) && (atom != TW_KIR_ATOM_ADD || b->loop != JIT_NONE))
+        return false;
+    return inst->dst_count == 0 && inst->order <= TW_KIR_RELAXED &&
+           (atom == TW_KIR_ATOM_ADD || atom == TW_KIR_ATOM_MIN || atom == TW_KIR_ATOM_MAX ||
+            atom == TW_KIR_ATOM_AND || atom == TW_KIR_ATOM_OR || atom == TW_KIR_ATOM_XOR);
+}
+
+static bool unfit(const struct jit_block *b, const struct tw_kir_inst *inst) {
+    if (inst->op == TW_KIR_ATOM)
+        return !any_order(b, inst);
+    return inst->op == TW_KIR_PRINTF || inst->op == TW_KIR_MBARRIER || inst->op == TW_KIR_CPASYNC ||
+           inst->order != TW_KIR_WEAK || inst->mods & TW_KIR_VOLATILE;
 }
 
 static bool multiplies(const struct tw_kir_inst *inst) {
@@ -30,6 +43,14 @@ static bool works_on_tiles(const struct jit_block *b) {
         computes |= multiplies(&b->insts[i]);
     }
     return b->loop != JIT_NONE && !b->divergent && loads && computes;
+}
+
+// Counts in shared memory in a loop.
+static bool counts(const struct jit_block *b) {
+    for (uint32_t i = 0; i < b->count; i++)
+        if (b->insts[i].op == TW_KIR_ATOM && b->insts[i].space == TW_KIR_SHARED)
+            return b->loop != JIT_NONE;
+    return false;
 }
 
 // Loads lanes that lie side by side from where a number of the launch has brought them.
@@ -136,16 +157,22 @@ static bool works_on_rows(const struct jit_code *code) {
 
 unsigned jit_whole_lanes(const struct jit_code *code) {
     uint64_t insts = 0;
-    bool tiles = false, leaping = false;
+    uint32_t float_sums = 0;
+    bool tiles = false, leaping = false, counting = false;
     for (uint32_t b = 0; b < code->count; b++) {
         const struct jit_block *block = &code->blocks[b];
         tiles |= works_on_tiles(block);
+        counting |= counts(block);
         leaping |= leaps(code, b);
         insts += block->count;
-        for (uint32_t i = 0; i < block->count; i++)
-            if (unfit(&block->insts[i]))
+        for (uint32_t i = 0; i < block->count; i++) {
+            const struct tw_kir_inst *inst = &block->insts[i];
+            float_sums += inst->op == TW_KIR_ATOM && tw_kir_type_is_float(inst->type);
+            if (unfit(block, inst) || float_sums > 1)
                 return 0;
+        }
     }
+    tiles |= counting && works_on_rows(code);
     bool gains = code->uses_warp_ops ? code->uses_barriers || leaping : code->uses_barriers ? tiles : leaping;
     if (!gains || !jit_whole_runs(code) || (code->uses_warp_ops && !works_on_rows(code)))
         return 0;

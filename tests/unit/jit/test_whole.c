@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Whole blocks of 64 and 256 threads as one vector: comparisons that are counts, accesses under long masks,
-// shuffles of several warps at once, stores of few lanes; against plain C.
+// shuffles of several warps at once, stores of few lanes, atomics; against plain C.
 
 #include "harness/test.h"
 #include "kernel_run.h"
@@ -201,4 +201,141 @@ TW_TEST("shuffles stay within their warps, and a lane of each warp stores for it
     struct whole_run run = {text, &w, sizeof w, check_warps, &w};
     run_all(&rig, &run);
     rig_done(&rig);
+}
+
+// ---- atomics ----
+
+enum { WORDS = 16, SUMS = 8 };
+struct atomics {
+    uint64_t words, olds, sums;
+    const char *op;
+    bool divergent, shared;
+    uint32_t step; // words between lanes; 0: all at one
+};
+
+static bool takes_part(const struct atomics *a, unsigned lane) {
+    return !a->divergent || (lane * 7 + lane / 64) % 5 < 2;
+}
+
+static uint32_t applied(const char *op, uint32_t old, uint32_t v) {
+    if (strcmp(op, "add") == 0)
+        return old + v;
+    if (strcmp(op, "max") == 0)
+        return old > v ? old : v;
+    if (strcmp(op, "exch") == 0)
+        return v;
+    return old >= v ? 0 : old + 1; // inc
+}
+
+// Lane after lane, what each found; then as much again without looking, and floats in the order of lanes.
+static void check_atomics(struct rig *rig, unsigned lanes, void *context) {
+    const struct atomics *a = context;
+    uint32_t *words = rig_at(rig, a->words), *olds = rig_at(rig, a->olds), want[WORDS] = {};
+    float *sums = rig_at(rig, a->sums), sum = 0, same = 0;
+    for (unsigned lane = 0; lane < lanes; lane++) {
+        uint32_t at = lane * a->step % WORDS, v = lane * 2654435761u >> 20;
+        if (takes_part(a, lane)) {
+            ck_assert_msg(olds[lane] == want[at], "%s, %u lanes: lane %u found %u, not %u", a->op, lanes,
+                          lane, olds[lane], want[at]);
+            want[at] = applied(a->op, want[at], v);
+            sum += (float)v * 0.1f;
+            same += 0.1f;
+        }
+        olds[lane] = 0;
+    }
+    for (unsigned lane = 0; lane < lanes; lane++)
+        if (takes_part(a, lane))
+            want[lane * a->step % WORDS] += lane;
+    for (unsigned i = 0; i < WORDS; i++)
+        ck_assert_msg(words[i] == want[i], "%s, %u lanes: word %u is %u, not %u", a->op, lanes, i, words[i],
+                      want[i]);
+    ck_assert_msg(sums[0] == sum, "%u lanes: the sum is %.9g, not %.9g", lanes, (double)sums[0], (double)sum);
+    ck_assert_msg(sums[1] == same, "%u lanes: the sum is %.9g, not %.9g", lanes, (double)sums[1],
+                  (double)same);
+    ck_assert_msg(sums[2] == (takes_part(a, 77) && lanes > 77 ? 0.1f : 0.0f), "one lane's is %.9g",
+                  (double)sums[2]);
+    memset(words, 0, 4 * WORDS);
+    memset(sums, 0, 4 * SUMS);
+}
+
+static void run_atomics(struct rig *rig, struct atomics *a) {
+    static const char head[] = HEAD
+        ".visible .entry k(.param .u64 words, .param .u64 olds, .param .u64 sums) {\n"
+        ".shared .align 4 .b8 s[64];\n" REGS ".reg .f32 %f<4>;\n"
+        "ld.param.u64 %rd1, [words];\nld.param.u64 %rd2, [olds];\nld.param.u64 %rd3, [sums];\n"
+        "mov.u32 %r9, %tid.x;\nmul.wide.u32 %rd4, %r9, 4;\nadd.u64 %rd2, %rd2, %rd4;\nmov.u64 %rd7, s;\n"
+        "and.b32 %r1, %r9, 15;\nmul.wide.u32 %rd5, %r1, 4;\nadd.u64 %rd8, %rd7, %rd5;\nst.shared.u32 [%rd8], "
+        "0;\n"
+        "bar.sync 0;\nmul.lo.u32 %r2, %r9, 0x9e3779b1;\nshr.u32 %r2, %r2, 20;\n"
+        "mul.lo.u32 %r3, %r9, 7;\nshr.u32 %r4, %r9, 6;\nadd.u32 %r3, %r3, %r4;\nrem.u32 %r3, %r3, 5;\n";
+    char text[4096];
+    const char *space = a->shared ? "shared" : "global";
+    snprintf(text, sizeof text,
+             "%smul.lo.u32 %%r5, %%r9, %u;\nand.b32 %%r5, %%r5, 15;\nmul.wide.u32 %%rd5, %%r5, 4;\n"
+             "add.u64 %%rd6, %s, %%rd5;\ncvt.rn.f32.u32 %%f1, %%r2;\nmov.f32 %%f2, 0f3DCCCCCD;\n"
+             "mul.f32 %%f1, %%f1, %%f2;\nsetp.gt.u32 %%p1, %%r3, %u;\n@%%p1 bra past;\n"
+             "atom.%s.%s.u32 %%r6, [%%rd6], %%r2;\nst.global.u32 [%%rd2], %%r6;\n"
+             "red.global.add.f32 [%%rd3], %%f1;\nred.global.add.f32 [%%rd3+4], %%f2;\n"
+             "setp.ne.u32 %%p2, %%r9, 77;\n@%%p2 bra more;\nred.global.add.f32 [%%rd3+8], %%f2;\nmore:\n"
+             "past:\nbar.sync 0;\n@%%p1 bra behind;\nred.%s.add.u32 [%%rd6], %%r9;\nbehind:\nbar.sync "
+             "0;\nsetp.gt.u32 %%p3, %%r9, 15;\n"
+             "@%%p3 bra done;\nmul.wide.u32 %%rd5, %%r1, 4;\nadd.u64 %%rd9, %%rd1, %%rd5;\n"
+             "ld.shared.u32 %%r7, [%%rd8];\nred.global.add.u32 [%%rd9], %%r7;\ndone:\nret;\n}\n",
+             head, a->step, a->shared ? "%rd7" : "%rd1", a->divergent ? 1 : 9, space, a->op, space);
+    struct whole_run run = {text, &a->words, 24, check_atomics, a};
+    run_all(rig, &run);
+}
+
+TW_TEST("atomics of long vectors go lane after lane, whoever takes part and whoever looks at old values") {
+    static const char *const ops[] = {"add", "max", "exch", "inc"};
+    struct rig rig;
+    rig_init(&rig);
+    struct atomics a = {
+        rig_alloc(&rig, 4 * WORDS), rig_alloc(&rig, 1024), rig_alloc(&rig, 4 * SUMS), "", false, false, 0};
+    for (unsigned i = 0; i < 8; i++) {
+        rig.alone = i % 2;
+        a.op = ops[i / 2];
+        a.divergent = i % 3 != 2;
+        a.shared = i / 2 % 2;
+        a.step = i % 3 * 3;
+        run_atomics(&rig, &a);
+    }
+    rig_done(&rig);
+}
+
+// The size of blocks that gain by one vector: threads go through data side by side, `%rd7` in shared memory for each.
+static unsigned whole_lanes_with(const char *inside, const char *behind) {
+    char text[2048];
+    struct rig rig;
+    struct kernel k;
+    rig_init(&rig);
+    snprintf(text, sizeof text,
+             "%s.visible .entry k(.param .u64 in, .param .u64 out, .param .u32 n) {\n"
+             ".shared .align 4 .b8 s[1024];\n%s"
+             "ld.param.u64 %%rd1, [in];\nld.param.u64 %%rd2, [out];\nld.param.u32 %%r1, [n];\n"
+             "mov.u32 %%r2, %%tid.x;\nmov.u32 %%r3, %%ntid.x;\nmov.u64 %%rd7, s;\nbar.sync 0;\nloop:\n"
+             "mul.wide.u32 %%rd3, %%r2, 4;\nadd.u64 %%rd4, %%rd1, %%rd3;\nld.global.u32 %%r4, [%%rd4];\n"
+             "and.b32 %%r5, %%r4, 252;\ncvt.u64.u32 %%rd5, %%r5;\nadd.u64 %%rd7, %%rd7, %%rd5;\n%s"
+             "add.u32 %%r2, %%r2, %%r3;\nsetp.lt.u32 %%p1, %%r2, %%r1;\n@%%p1 bra loop;\nbar.sync 0;\n"
+             "%sret;\n}\n",
+             HEAD, REGS, inside, behind);
+    kernel_from_ptx(&rig, &k, text, "k", 32, 32);
+    unsigned lanes = k.info.whole_lanes;
+    kernel_done(&k);
+    rig_done(&rig);
+    return lanes;
+}
+
+TW_TEST("whole blocks count in shared memory, but the order of what can be seen stays that of warps") {
+    static const char count[] = "red.shared.add.u32 [%rd7], 1;\n";
+    ck_assert_uint_eq(whole_lanes_with(count, ""), 256);
+    ck_assert_uint_eq(whole_lanes_with(count, "red.global.add.f32 [%rd2], 0f3F800000;\n"), 256);
+    ck_assert_uint_eq(whole_lanes_with(count, "red.global.add.f32 [%rd2], 0f3F800000;\n"
+                                              "red.global.add.f32 [%rd2+4], 0f3F800000;\n"),
+                      0);
+    ck_assert_uint_eq(whole_lanes_with(count, "atom.global.exch.b32 %r6, [%rd2], 1;\n"), 0);
+    ck_assert_uint_eq(whole_lanes_with("red.shared.add.f32 [%rd7], 0f3F800000;\n", ""), 0);
+    ck_assert_uint_eq(
+        whole_lanes_with("atom.shared.add.u32 %r6, [%rd7], 1;\nst.global.u32 [%rd4], %r6;\n", ""), 0);
+    ck_assert_uint_eq(whole_lanes_with("", ""), 0);
 }
