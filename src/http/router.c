@@ -70,6 +70,18 @@ static bool fits(const char *template, struct tw_str path, struct tw_str params[
     return *t == '\0' && at == path.len;
 }
 
+// Is it a path of the table word for word? Then no parameter stands for its last segment, whatever the method.
+static bool is_exact(struct tw_str path) {
+    for (unsigned i = 0; i < ROW_COUNT; i++)
+        if (tw_str_equal(path, tw_str_from(routes[i].template)))
+            return true;
+    return false;
+}
+
+static bool ends_with_param(const struct http_route *route) {
+    return strrchr(route->template, '/')[1] == ':';
+}
+
 static bool takes_method(const struct http_route *route, enum http_method method) {
     const char *wanted = http_method_name(method == HTTP_HEAD_ ? HTTP_GET_ : method);
     return route->method[0] == wanted[0] && strcmp(route->method, wanted) == 0;
@@ -86,10 +98,10 @@ static bool decode_params(struct http_exchange *x, struct tw_error *err) {
 static bool put_allow(struct http_exchange *x, struct tw_str *ret_allow) {
     char allow[64] = "OPTIONS";
     size_t len = strlen(allow);
-    bool is_path = false, is_any = tw_str_equal(x->path, TW_STR("*"));
+    bool is_path = false, is_any = tw_str_equal(x->path, TW_STR("*")), exact = is_exact(x->path);
     struct tw_str params[HTTP_PATH_PARAMS_MAX];
     for (unsigned i = 0; i < ROW_COUNT && !is_any; i++) {
-        if (!fits(routes[i].template, x->path, params))
+        if (!fits(routes[i].template, x->path, params) || (exact && ends_with_param(&routes[i])))
             continue;
         bool is_get = strcmp(routes[i].method, "GET") == 0;
         int more =
@@ -110,7 +122,8 @@ bool http_route_find(struct http_exchange *x, struct tw_error *err) {
     struct tw_str allow;
     for (unsigned i = 0; i < ROW_COUNT; i++) {
         struct tw_str params[HTTP_PATH_PARAMS_MAX] = {};
-        if (!takes_method(&routes[i], x->method) || !fits(routes[i].template, x->path, params))
+        if (!takes_method(&routes[i], x->method) || !fits(routes[i].template, x->path, params) ||
+            (ends_with_param(&routes[i]) && is_exact(x->path)))
             continue;
         x->route = &routes[i];
         memcpy(x->params, params, sizeof params);

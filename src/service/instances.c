@@ -204,6 +204,9 @@ static bool put(struct tw_service *service, struct service_instance *instance, s
 // ---- the use cases ----
 
 static bool check_id(struct tw_str id, struct tw_error *err) {
+    if (tw_str_equal(id, TW_STR("restore")))
+        return tw_fail(err, TW_ERR_INVALID_NAME,
+                       "'restore' is no instance's id: /instances/restore makes one");
     return id.len == 0 || service_is_word(id, TW_FUNCTION_ID_MAX) ||
            tw_fail(err, TW_ERR_INVALID_NAME,
                    "an instance's id has 1 to %d characters of A-Z a-z 0-9 . _ - and begins with a letter or "

@@ -105,7 +105,7 @@ def test_a_chosen_id_is_free_again_when_its_instance_has_ended(client, name):
     assert again.status == 409 and chosen in again.message
     assert gone(client, f"/instances/{chosen}").status == 204
     assert restore(client, digest, as_instance=chosen).status == 201 and add(client, chosen, 1).json()["result"] == 5
-    for bad in ("", "a/b", "-x", "x" * 41):
+    for bad in ("", "a/b", "-x", "x" * 41, "restore"):
         reply = restore(client, digest, as_instance=bad)
         assert reply.status == (201 if bad == "" else 400), (bad, reply)
 
@@ -290,6 +290,12 @@ def test_settings_that_cannot_work_stop_the_start(tmp_path, args, wanted):
 
 
 # ---- the wire ----
+
+def test_the_route_of_restores_is_no_instance(client):
+    for method in ("GET", "DELETE"):
+        reply = client.request(method, "/instances/restore")
+        assert reply.status == 405 and reply.headers["allow"] == "OPTIONS, POST"
+
 
 @pytest.mark.parametrize("path, body, wanted", [
     ("/instances/restore", {}, "digest is missing"),
