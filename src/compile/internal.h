@@ -4,7 +4,7 @@
 //
 //     server ──job + 3 descriptors──▶ fork server ──fork──▶ child (sandboxed; compiles one input; dies)
 //        ▲ ◀──────── exit ──────────────┘                      │
-//        └────────────── reply (pipe) and code (memory file) ──┘
+//        └────────────── reply (pipe) and code (memory file) ──┘   whichever comes first ends the request
 //
 // The *fork server* is tensor-wasm-compiler after its start-up: it sees no tenant's bytes, only forks. The
 // *child* sees one tenant's input and nothing else: a read-only mapping of it, the memory file it writes the
@@ -16,6 +16,7 @@
 // sweep.c how many; identity.c what keys are made of; crew.c who gets a process; compiler.c all together.
 #pragma once
 
+#include <poll.h>
 #include <sys/types.h>
 
 #include "compile/compile.h"
@@ -24,7 +25,7 @@
 // ---- wire.c: packets of one fixed struct each, over SOCK_SEQPACKET; both ends are the same build or refuse
 // at hello ----
 
-enum { COMPILE_PROTOCOL = 2 };
+enum { COMPILE_PROTOCOL = 3 };
 #define COMPILE_MAGIC_HELLO UINT64_C(0x316f6c6c65487754) // "TwHello1"
 #define COMPILE_MAGIC_JOB   UINT64_C(0x3130626f4a7754)   // "TwJob01"
 #define COMPILE_MAGIC_EXIT  UINT64_C(0x3174697845775f54) // "T_wExit1"
@@ -56,7 +57,8 @@ struct compile_job {
 };
 enum { COMPILE_JOB_FDS = 3 };
 
-// Fork server → server: the child is gone.
+// Fork server → server: the child is gone. One for each job, in their order; the server may have the reply before, and
+// have sent the next job: then the fork server ends what is left of the child.
 struct compile_exit {
     uint64_t magic;
     uint64_t id;
@@ -77,6 +79,8 @@ struct compile_reply {
 enum compile_received { COMPILE_GOT, COMPILE_CLOSED, COMPILE_LATE, COMPILE_BROKEN };
 // False with errno. Never raises SIGPIPE. `fds` may be NULL when count is 0.
 [[nodiscard]] bool compile_send(int socket, const void *packet, size_t size, const int *fds, size_t fd_count);
+// Waits until one of `waits` has what it waits for: GOT, LATE or BROKEN.
+enum compile_received compile_await(struct pollfd *waits, size_t count, int64_t deadline_ns);
 // Waits until `deadline_ns` for a packet of exactly `size` bytes with exactly `fd_count` descriptors
 // (close-on-exec, the caller's from then on); anything else is BROKEN, and no descriptor stays open.
 enum compile_received compile_receive(int socket, void *ret_packet, size_t size, int *ret_fds,

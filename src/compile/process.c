@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // One fork server as the server sees it: starting it, one request, what an end means, stopping it. Everything
-// of a request that the child could write to is made here and read only after the fork server has said that
-// the child is gone; then the memory file is sealed.
+// of a request that the child could write to is made here. Its reply is taken as soon as it comes, and the memory file
+// is sealed then; what the child's process still has to tear down, nobody waits for. A child that ends without a reply
+// is judged by its end.
 
 #include "compile/internal.h"
 
@@ -223,45 +224,90 @@ static bool lost(struct compile_process *process, struct compile_outcome *outcom
     return ends(outcome, COMPILE_END_LOST);
 }
 
-// Sends the job and waits until its child is gone.
-static bool exchange(struct compile_process *process, const struct compile_job *job,
-                     const int fds[COMPILE_JOB_FDS], struct compile_exit *ret_exit,
-                     struct compile_outcome *outcome) {
-    if (!compile_send(process->socket, job, sizeof(*job), fds, COMPILE_JOB_FDS)) {
-        if (errno == ETOOMANYREFS || errno == ENOMEM || errno == ENOBUFS)
-            return lacks(outcome, "a request to the compiler");
-        return lost(process, outcome);
-    }
-    int64_t deadline_ns = tw_clock_ns() + ((int64_t)job->wall_ms + COMPILE_GRACE_MS) * TW_NS_PER_MS;
-    enum compile_received got =
-        compile_receive(process->socket, ret_exit, sizeof(*ret_exit), NULL, 0, deadline_ns);
-    if (got != COMPILE_GOT || ret_exit->magic != COMPILE_MAGIC_EXIT || ret_exit->id != job->id)
-        return lost(process, outcome);
-    return true;
+// What a request has brought so far. Confined to its call.
+struct answer {
+    int reply_fd, output; // borrowed
+    bool is_sealed;
+    size_t len; // of `reply`; 0: it has not come
+    struct compile_reply reply;
+};
+
+static bool send_job(struct compile_process *process, const struct compile_job *job,
+                     const int fds[COMPILE_JOB_FDS], struct compile_outcome *outcome) {
+    // The exits of children that had replied before.
+    struct compile_exit earlier;
+    while (compile_receive(process->socket, &earlier, sizeof(earlier), NULL, 0, 0) == COMPILE_GOT)
+        continue;
+    if (compile_send(process->socket, job, sizeof(*job), fds, COMPILE_JOB_FDS))
+        return true;
+    if (errno == ETOOMANYREFS || errno == ENOMEM || errno == ENOBUFS)
+        return lacks(outcome, "a request to the compiler");
+    return lost(process, outcome);
 }
 
-// The child is gone: nothing changes any more. Seals the output, so that no one can change it later either.
-static bool take_reply(const struct compile_job *job, int reply_fd, int output,
-                       struct compile_outcome *outcome) {
-    struct compile_reply reply;
-    ssize_t got = read(reply_fd, &reply, sizeof(reply));
-    struct stat info;
-    if (fstat(output, &info) != 0 ||
-        fcntl(output, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-        return lacks(outcome, "a seal");
-    struct tw_span bytes = tw_span_of(&reply, got > 0 ? (size_t)got : 0);
-    switch (compile_reply_decode(bytes, job->id, (uint64_t)info.st_size, &outcome->error)) {
-    case COMPILE_MADE:
-        outcome->len = (size_t)info.st_size;
-        return true;
-    case COMPILE_REFUSED:
-        return ends(outcome, COMPILE_END_REFUSED);
-    case COMPILE_GARBAGE:
-        break;
+static bool seal(struct answer *answer) {
+    const int seals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    answer->is_sealed = answer->is_sealed || fcntl(answer->output, F_ADD_SEALS, seals) == 0;
+    return answer->is_sealed;
+}
+
+// The verdict on what has come. The child may be alive still: its reply has left its hands (one write to a pipe), and
+// its output is looked at only when it is sealed, which nothing undoes. GARBAGE: there is no reply, none that makes
+// sense, or the output is not sealed, as when somebody has it mapped for writing.
+static enum compile_verdict judge(struct answer *answer, uint64_t id, struct compile_outcome *outcome) {
+    if (!answer->len) {
+        ssize_t got = read(answer->reply_fd, &answer->reply, sizeof(answer->reply));
+        answer->len = got > 0 ? (size_t)got : 0;
     }
+    struct stat info;
+    if (!answer->len || !seal(answer) || fstat(answer->output, &info) != 0)
+        return COMPILE_GARBAGE;
+    enum compile_verdict verdict = compile_reply_decode(tw_span_of(&answer->reply, answer->len), id,
+                                                        (uint64_t)info.st_size, &outcome->error);
+    outcome->len = verdict == COMPILE_MADE ? (size_t)info.st_size : 0;
+    outcome->end = verdict == COMPILE_MADE ? COMPILE_END_MADE : COMPILE_END_REFUSED;
+    return verdict;
+}
+
+// The child is gone and has not replied well. Always false.
+static bool end_without_reply(struct answer *answer, const struct compile_exit *ended,
+                              const struct compile_job *job, struct compile_outcome *outcome) {
+    if (!ended_well(ended, job, outcome))
+        return false;
+    if (!seal(answer))
+        return lacks(outcome, "a seal");
     tw_fail(&outcome->error, TW_ERR_COMPILE_FAILED,
             "the compiler's answer makes no sense; change the module or report it");
     return ends(outcome, COMPILE_END_CRASH);
+}
+
+// Waits for the reply or, where that says nothing, for the child's end. True: the artifact is made.
+static bool await_answer(struct compile_process *process, const struct compile_job *job,
+                         struct answer *answer, struct compile_outcome *outcome) {
+    int64_t deadline_ns = tw_clock_ns() + ((int64_t)job->wall_ms + COMPILE_GRACE_MS) * TW_NS_PER_MS;
+    for (;;) {
+        struct pollfd waits[] = {{.fd = answer->len ? -1 : answer->reply_fd, .events = POLLIN},
+                                 {.fd = process->socket, .events = POLLIN}};
+        struct compile_exit ended;
+        if (compile_await(waits, TW_COUNT(waits), deadline_ns) != COMPILE_GOT)
+            return lost(process, outcome);
+        enum compile_verdict verdict = COMPILE_GARBAGE;
+        if (waits[0].revents) {
+            verdict = judge(answer, job->id, outcome);
+        } else {
+            if (compile_receive(process->socket, &ended, sizeof(ended), NULL, 0, deadline_ns) !=
+                    COMPILE_GOT ||
+                ended.magic != COMPILE_MAGIC_EXIT)
+                return lost(process, outcome);
+            if (ended.id != job->id)
+                continue; // of a child whose reply was enough
+            verdict = judge(answer, job->id, outcome);
+            if (verdict == COMPILE_GARBAGE)
+                return end_without_reply(answer, &ended, job, outcome);
+        }
+        if (verdict != COMPILE_GARBAGE)
+            return verdict == COMPILE_MADE;
+    }
 }
 
 void compile_process_run(struct compile_process *process, const struct compile_job *job_without_id,
@@ -282,11 +328,10 @@ void compile_process_run(struct compile_process *process, const struct compile_j
     }
     FD_SCOPE int reply = pipe_fds[0];
     FD_SCOPE int reply_end = pipe_fds[1];
-    struct compile_exit ended;
-    if (!exchange(process, &job, (int[]){input_fd, output, reply_end}, &ended, ret_outcome) ||
-        !ended_well(&ended, &job, ret_outcome) || !take_reply(&job, reply, output, ret_outcome))
+    struct answer answer = {.reply_fd = reply, .output = output};
+    if (!send_job(process, &job, (int[]){input_fd, output, reply_end}, ret_outcome) ||
+        !await_answer(process, &job, &answer, ret_outcome))
         return;
-    ret_outcome->end = COMPILE_END_MADE;
     ret_outcome->fd = output;
     output = -1;
 }

@@ -7,7 +7,6 @@
 #include "compile/internal.h"
 
 #include <limits.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -86,18 +85,23 @@ static int poll_ms(int64_t deadline_ns) {
     return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
-enum compile_received compile_receive(int socket, void *ret_packet, size_t size, int *ret_fds,
-                                      size_t fd_count, int64_t deadline_ns) {
+enum compile_received compile_await(struct pollfd *waits, size_t count, int64_t deadline_ns) {
     for (;;) {
-        struct pollfd wait = {.fd = socket, .events = POLLIN};
-        int ready = poll(&wait, 1, poll_ms(deadline_ns));
+        int ready = poll(waits, count, poll_ms(deadline_ns));
         if (ready > 0)
-            return receive_now(socket, ret_packet, size, ret_fds, fd_count);
+            return COMPILE_GOT;
         if (ready < 0 && errno != EINTR)
             return COMPILE_BROKEN;
         if (deadline_ns != TW_NO_DEADLINE && tw_clock_ns() >= deadline_ns)
             return COMPILE_LATE;
     }
+}
+
+enum compile_received compile_receive(int socket, void *ret_packet, size_t size, int *ret_fds,
+                                      size_t fd_count, int64_t deadline_ns) {
+    struct pollfd wait = {.fd = socket, .events = POLLIN};
+    enum compile_received got = compile_await(&wait, 1, deadline_ns);
+    return got == COMPILE_GOT ? receive_now(socket, ret_packet, size, ret_fds, fd_count) : got;
 }
 
 // Ends in NUL within its array, is UTF-8, and has no control characters: it goes into an HTTP body and

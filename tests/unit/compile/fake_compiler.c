@@ -16,6 +16,7 @@
 
 static unsigned calls; // in this process: a request always sees 0
 static unsigned warmed;
+static bool lingers; // it replies, and does not end
 static pid_t fork_server;
 
 static bool begins(struct tw_span input, const char *word) {
@@ -49,6 +50,15 @@ static bool spin(void) {
 
 static void *other_thread(void *context) {
     return context;
+}
+
+// In the place of _exit (the linker sees to that).
+[[gnu::noreturn]] void __real__exit(int status);
+[[gnu::noreturn]] void __wrap__exit(int status);
+void __wrap__exit(int status) {
+    while (lingers)
+        usleep(100'000);
+    __real__exit(status);
 }
 
 // One line for each thing that the sandbox should answer with an error: what it was and what came of it.
@@ -120,7 +130,8 @@ static bool misbehave(struct tw_span input, struct tw_buf *out, struct tw_error 
     return tw_fail(err, TW_ERR_COMPILE_FAILED, "the fake compiler does not know what to do");
 }
 
-// "make N": N bytes of the pattern i % 251; "say": the request's fields; "slow": 0.3 s, then as "say"
+// "make N": N bytes of the pattern i % 251; "say": the request's fields; "slow": 0.3 s, then as "say"; "linger": as
+// "say", and the process stays
 static bool compile(const struct tw_compile_request *request, struct tw_buf *out, struct tw_error *err) {
     struct tw_span input = request->input;
     if (begins(input, "slow")) {
@@ -134,6 +145,8 @@ static bool compile(const struct tw_compile_request *request, struct tw_buf *out
                 return tw_fail(err, TW_ERR_COMPILE_FAILED, "too many");
         }
         return true;
+    } else if (begins(input, "linger")) {
+        lingers = true;
     } else if (!begins(input, "say")) {
         return misbehave(input, out, err);
     }

@@ -1,23 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The child that is kept ready: it has warmed up when a request comes after a pause, serves one request only, and
-// may die while it waits.
+// may die while it waits. And what is left of it when it has replied.
 
 #include <dirent.h>
 #include <signal.h>
 
 #include "fake.h"
 
-// A number in the answer to "say"; the input differs from call to call, so that nothing comes from a cache.
-static unsigned ask(struct tw_compiler *compiler, const char *field) {
-    static unsigned asked;
-    char input[32], text[256];
-    snprintf(input, sizeof(input), "say %u", asked++);
-    struct tw_compile_request request = request_of(input);
-    answer(compiler, &request, text);
+static unsigned number_in(const char *text, const char *field) {
     const char *at = strstr(text, field);
     ck_assert_msg(at != NULL, "'%s' lacks '%s'", text, field);
     return (unsigned)strtoul(at + strlen(field), NULL, 10);
+}
+
+// The whole answer to a word; the input differs from call to call, so that nothing comes from a cache.
+static void ask_all(struct tw_compiler *compiler, const char *word, char ret_text[256]) {
+    static unsigned asked;
+    char input[32];
+    snprintf(input, sizeof(input), "%s %u", word, asked++);
+    struct tw_compile_request request = request_of(input);
+    answer(compiler, &request, ret_text);
+}
+
+// A number in the answer to "say".
+static unsigned ask(struct tw_compiler *compiler, const char *field) {
+    char text[256];
+    ask_all(compiler, "say", text);
+    return number_in(text, field);
 }
 
 static void pause_ms(long ms) {
@@ -63,8 +73,9 @@ static bool is_dead(unsigned pid, unsigned parent) {
     return tasks && threads <= 1;
 }
 
-// The living child of a fork server that has no request: waits until there is one.
-static unsigned find_spare(unsigned fork_server) {
+// The living child of a fork server that has no request: waits until there is one. `last` had the last request, and
+// may be there still.
+static unsigned find_spare(unsigned fork_server, unsigned last) {
     for (;;) {
         DIR *folder_of_all = opendir("/proc");
         ck_assert_ptr_nonnull(folder_of_all);
@@ -72,7 +83,7 @@ static unsigned find_spare(unsigned fork_server) {
         for (struct dirent *entry; (entry = readdir(folder_of_all)) && !found;) {
             char state = 0;
             unsigned pid = (unsigned)strtoul(entry->d_name, NULL, 10);
-            if (pid && parent_of(pid, &state) == fork_server && state != 'Z')
+            if (pid && pid != last && parent_of(pid, &state) == fork_server && state != 'Z')
                 found = pid;
         }
         closedir(folder_of_all);
@@ -118,7 +129,7 @@ static bool is_seen_behind(struct background *call, unsigned fork_server) {
     struct tw_error err = {};
     pthread_t thread;
     bool seen = false;
-    (void)find_spare(fork_server);
+    (void)find_spare(fork_server, 0);
     long before = nicest_child(fork_server);
     tw_state_set(&call->over, 0);
     call->error = (struct tw_error){};
@@ -169,7 +180,10 @@ TW_TEST("every request has a process of its own, in a row and after a pause") {
 TW_TEST("a child that dies while it waits costs no request") {
     struct tw_compiler *compiler = compiler_new(NULL, 1);
     for (unsigned i = 0; i < 5; i++) {
-        unsigned fork_server = ask(compiler, "parent "), spare = find_spare(fork_server);
+        char text[256];
+        ask_all(compiler, "say", text);
+        unsigned fork_server = number_in(text, "parent ");
+        unsigned spare = find_spare(fork_server, number_in(text, "random "));
         ck_assert_int_eq(kill((pid_t)spare, SIGKILL), 0);
         while (!is_dead(spare, fork_server))
             pause_ms(1);
@@ -177,5 +191,40 @@ TW_TEST("a child that dies while it waits costs no request") {
         ck_assert_uint_eq(ask(compiler, "parent "), fork_server);
     }
     ck_assert_uint_eq(stats_of(compiler).restarts, 0);
+    tw_compiler_free(compiler);
+}
+
+TW_TEST("a reply is the answer while its process is still there, and the next request ends that") {
+    struct tw_compiler *compiler = compiler_new(NULL, 1);
+    char text[256], state;
+    for (unsigned i = 0; i < 5; i++) {
+        ask_all(compiler, "linger", text);
+        unsigned pid = number_in(text, "random "), fork_server = number_in(text, "parent ");
+        ck_assert_uint_eq(parent_of(pid, &state), fork_server);
+        ck_assert_int_ne(state, 'Z');
+        ck_assert_uint_ne(ask(compiler, "random "), pid);
+        while (parent_of(pid, &state) == fork_server)
+            pause_ms(1); // no zombie stays either
+        ck_assert_uint_eq(ask(compiler, "parent "), fork_server);
+    }
+    ck_assert_uint_eq(stats_of(compiler).restarts, 0);
+    tw_compiler_free(compiler);
+}
+
+TW_TEST("a process that has replied and stays meets the wall limit all the same") {
+    struct tw_error err = {};
+    struct tw_compiler_options options = {.program = TW_TEST_FAKE_COMPILER, .processes = 1, .wall_ms = 1'000};
+    struct tw_compiler *compiler = tw_compiler_new(&options, &err);
+    tw_assert_ok(compiler, &err);
+    struct tw_compile_request request = request_of("linger");
+    struct tw_artifact *artifact;
+    while (!(artifact = tw_compile(compiler, &request, &err)))
+        ck_assert_uint_eq(err.code, TW_ERR_COMPILE_FAILED); // the machine was too slow for it
+    char text[256], state;
+    snprintf(text, sizeof(text), "%.*s", (int)tw_artifact_bytes(artifact).len,
+             (const char *)tw_artifact_bytes(artifact).data);
+    tw_artifact_unref(artifact);
+    while (parent_of(number_in(text, "random "), &state) == number_in(text, "parent "))
+        pause_ms(1);
     tw_compiler_free(compiler);
 }
