@@ -190,6 +190,24 @@ static LLVMValueRef test_property(struct jit_emit *e, const struct tw_kir_inst *
     return NULL;
 }
 
+// a × b + c in double, rounded to odd: the product of two small floats is exact there, but of their sum with a third
+// one of another size a part may be lost, which decides between two bfloats where what is left lies in the middle.
+static LLVMValueRef sum_to_odd(struct jit_emit *e, LLVMValueRef product, LLVMValueRef c) {
+    LLVMTypeRef whole = jit_like_int(e, LLVMTypeOf(c));
+    LLVMValueRef sum = LLVMBuildFAdd(e->b, product, c, ""), part = LLVMBuildFSub(e->b, sum, product, "");
+    LLVMValueRef rest = LLVMBuildFAdd( // Knuth's exact error of a sum
+        e->b, LLVMBuildFSub(e->b, product, LLVMBuildFSub(e->b, sum, part, ""), ""),
+        LLVMBuildFSub(e->b, c, part, ""), "");
+    LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(c)), bits = LLVMBuildBitCast(e->b, sum, whole, "");
+    LLVMValueRef away = LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildFCmp(e->b, LLVMRealOGT, rest, zero, ""),
+                                      LLVMBuildFCmp(e->b, LLVMRealOGT, sum, zero, ""), "");
+    LLVMValueRef moved =
+        LLVMBuildSelect(e->b, away, bits, LLVMBuildSub(e->b, bits, jit_const(whole, 1), ""), "");
+    LLVMValueRef odd = LLVMBuildOr(e->b, moved, jit_const(whole, 1), "");
+    LLVMValueRef lost = LLVMBuildFCmp(e->b, LLVMRealONE, rest, zero, "");
+    return LLVMBuildBitCast(e->b, LLVMBuildSelect(e->b, lost, odd, bits, ""), LLVMTypeOf(c), "");
+}
+
 static LLVMValueRef fused(struct jit_emit *e, LLVMValueRef *src, LLVMTypeRef wanted) {
     LLVMTypeRef type = LLVMTypeOf(src[0]);
     if (LLVMTypeOf(src[0]) == wanted)
@@ -198,6 +216,8 @@ static LLVMValueRef fused(struct jit_emit *e, LLVMValueRef *src, LLVMTypeRef wan
     LLVMValueRef wide[3];
     for (unsigned i = 0; i < 3; i++)
         wide[i] = LLVMBuildFPExt(e->b, src[i], f64, "");
+    if (kind_of(wanted) == LLVMBFloatTypeKind)
+        return jit_round_to_odd(e, sum_to_odd(e, LLVMBuildFMul(e->b, wide[0], wide[1], ""), wide[2]));
     return jit_round_to_odd(e, jit_intrinsic(e, "llvm.fma", &f64, 1, wide, 3));
 }
 
