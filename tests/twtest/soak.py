@@ -138,10 +138,10 @@ class Soak:
             thread.join()
 
 
-def held(pid):
-    """What a process and the compiler processes below it hold."""
+def held(pid, compilers=True):
+    """What a process holds, and the compiler processes below it, which come and go."""
     total = {"pss_kib": 0, "descriptors": 0, "threads": 0, "mappings": 0, "processes": 0}
-    for process in [pid, *children_of(pid)]:
+    for process in [pid, *(children_of(pid) if compilers else [])]:
         folder = pathlib.Path(f"/proc/{process}")
         with contextlib.suppress(OSError):  # a compiler's child lives for a moment only
             rollup = (folder / "smaps_rollup").read_text()
