@@ -62,8 +62,9 @@ def tenant(client):
 
 
 def clear(client):
-    """Deletes what was deployed (a fault may strike here too) and waits until the tenant uses nothing."""
+    """Deletes what was deployed and what jobs left (a fault may strike here too) and waits until the tenant uses nothing."""
     def is_empty():
+        attempt(client.forget_jobs)
         for name in ("f", "v"):
             attempt(lambda: client.request("DELETE", f"/functions/{name}"))
         told = attempt(lambda: client.get("/tenants/0"))

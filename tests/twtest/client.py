@@ -76,10 +76,11 @@ class Client:
 
     def forget_jobs(self):
         """Stops the jobs that run and forgets those that have ended; true when there is none."""
-        jobs = self.get("/jobs?limit=1000").json()["jobs"]
+        told = self.get("/jobs?limit=1000")
+        jobs = told.json().get("jobs", [])
         for job in jobs:
             self.request("DELETE", f"/jobs/{job['job_id']}")
-        return not jobs
+        return told.status == 200 and not jobs
 
     def result(self, name, export=None, args=None):
         """What a call that has to work returns."""
