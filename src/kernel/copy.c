@@ -16,7 +16,7 @@ static bool no_memory(struct tw_error *err) {
 bool kernel_copy_move(const struct kernel_inliner *in, uint32_t block, unsigned bits, uint32_t to,
                       struct tw_kir_operand from, const struct tw_kir_inst *call) {
     struct tw_kir_inst *inst = tw_kir_inst_add(in->module, &kernel_inliner_function(in)->blocks[block],
-                                               TW_KIR_MOV, kernel_bits_type(bits), 1, 1, 0, in->err);
+                                               TW_KIR_MOV, tw_kir_bits_type(bits), 1, 1, 0, in->err);
     if (!inst)
         return false;
     inst->dst[0] = to;

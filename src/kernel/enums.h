@@ -55,6 +55,7 @@ const char *tw_kir_type_name(enum tw_kir_type type); // "s32"
 unsigned tw_kir_type_bits(enum tw_kir_type type);    // 1 for PRED
 bool tw_kir_type_is_float(enum tw_kir_type type);
 bool tw_kir_type_is_signed(enum tw_kir_type type);
+uint8_t tw_kir_bits_type(unsigned bits); // the untyped one of a width: 1 → pred, 32 → b32
 
 enum tw_kir_space { TW_KIR_GENERIC, TW_KIR_GLOBAL, TW_KIR_SHARED, TW_KIR_LOCAL, TW_KIR_CONST, TW_KIR_PARAM };
 

@@ -35,8 +35,6 @@ static inline bool kernel_has_address(uint8_t op) {
 }
 bool kernel_type_fits(uint8_t op, uint8_t type); // floats, integers or both, as the operation takes
 
-uint8_t kernel_bits_type(unsigned bits); // the untyped type of a width: 1 → pred, 32 → b32
-
 // ---- flow.c: who follows whom. Confined; freed with kernel_flow_done. All blocks must be reachable but for
 // `rank`. ----
 struct kernel_flow {

@@ -114,7 +114,7 @@ static bool jump(const struct lowering *l, uint32_t block, uint32_t to) {
 
 static bool move(const struct lowering *l, uint32_t block, unsigned bits, uint32_t to,
                  struct tw_kir_operand from) {
-    struct tw_kir_inst *inst = add(l, block, TW_KIR_MOV, kernel_bits_type(bits), 1, 1, 0);
+    struct tw_kir_inst *inst = add(l, block, TW_KIR_MOV, tw_kir_bits_type(bits), 1, 1, 0);
     if (!inst)
         return false;
     inst->dst[0] = to;
@@ -303,7 +303,7 @@ static bool push_one(const struct lowering *l, uint32_t block, const struct save
         choice->src[2] = tw_kir_reg_operand(reg);
     }
     struct tw_kir_inst *store =
-        stack_access(l, block, TW_KIR_ST, kernel_bits_type(bits == 1 ? 8 : bits), s, index);
+        stack_access(l, block, TW_KIR_ST, tw_kir_bits_type(bits == 1 ? 8 : bits), s, index);
     if (store)
         store->src[1] = tw_kir_reg_operand(byte);
     return store != NULL;
@@ -315,7 +315,7 @@ static bool pop_one(const struct lowering *l, uint32_t block, const struct saved
     if (bits == 1 && !new_register(l, 8, &byte))
         return false;
     struct tw_kir_inst *load =
-        stack_access(l, block, TW_KIR_LD, kernel_bits_type(bits == 1 ? 8 : bits), s, index);
+        stack_access(l, block, TW_KIR_LD, tw_kir_bits_type(bits == 1 ? 8 : bits), s, index);
     if (!load)
         return false;
     load->dst[0] = byte;

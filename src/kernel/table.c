@@ -209,7 +209,7 @@ bool tw_kir_type_is_signed(enum tw_kir_type type) {
     return type < TW_KIR_TYPE_COUNT && (types[type].kind & SIGNED) != 0;
 }
 
-uint8_t kernel_bits_type(unsigned bits) {
+uint8_t tw_kir_bits_type(unsigned bits) {
     return bits == 1     ? TW_KIR_PRED
            : bits == 8   ? TW_KIR_B8
            : bits == 16  ? TW_KIR_B16

@@ -124,20 +124,11 @@ bool ptx_say_guarded(struct ptx_printer *p, const char *format, const struct ptx
     return ptx_put_guard(p) && pieces_text(p, format, pieces);
 }
 
-uint8_t ptx_bits_type(unsigned bits) {
-    return bits == 1     ? TW_KIR_PRED
-           : bits == 8   ? TW_KIR_B8
-           : bits == 16  ? TW_KIR_B16
-           : bits == 32  ? TW_KIR_B32
-           : bits == 128 ? TW_KIR_B128
-                         : TW_KIR_B64;
-}
-
 bool ptx_in_register(struct ptx_printer *p, struct tw_kir_operand *value, uint8_t type) {
     if (!value->is_imm)
         return true;
     unsigned bits = tw_kir_type_bits(type);
-    uint8_t plain = bits == 8 ? TW_KIR_B16 : bits == 128 ? TW_KIR_B64 : ptx_bits_type(bits);
+    uint8_t plain = bits == 8 ? TW_KIR_B16 : bits == 128 ? TW_KIR_B64 : tw_kir_bits_type(bits);
     uint32_t reg = ptx_print_temp(p, tw_kir_type_bits(plain));
     if (!ptx_say(p, "mov.# #, #",
                  PTX_PIECES(PTX_T(tw_kir_type_name(plain)), PTX_R(reg), PTX_V(*value, plain))))

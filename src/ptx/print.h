@@ -99,7 +99,6 @@ unsigned ptx_print_bits(const struct ptx_printer *p, uint32_t reg);
 [[gnu::format(printf, 2, 3)]] bool ptx_print_fail(struct ptx_printer *p, const char *format, ...);
 bool ptx_print_full(struct ptx_printer *p); // no room or memory
 
-uint8_t ptx_bits_type(unsigned bits); // 32 → b32
 // The value in a register, where PTX takes no immediate.
 [[nodiscard]] bool ptx_in_register(struct ptx_printer *p, struct tw_kir_operand *value, uint8_t type);
 

@@ -67,11 +67,11 @@ static const char *const testps[] = {".finite",     ".infinite", ".number",
 static uint8_t type_as(uint8_t type, char types) {
     bool bits = type >= TW_KIR_B8 && type <= TW_KIR_B64;
     if (types == 'b' && type != TW_KIR_PRED)
-        return ptx_bits_type(tw_kir_type_bits(type));
+        return tw_kir_bits_type(tw_kir_type_bits(type));
     if (types == 'i' && bits)
         return ptx_integer_type(tw_kir_type_bits(type), false);
     if (types == 'm' && tw_kir_type_is_float(type) && type != TW_KIR_F32 && type != TW_KIR_F64)
-        return ptx_bits_type(tw_kir_type_bits(type));
+        return tw_kir_bits_type(tw_kir_type_bits(type));
     return type;
 }
 

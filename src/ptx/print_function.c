@@ -179,7 +179,7 @@ static bool put_out(struct ptx_printer *p, const char *text) {
 // Types that parameters and registers may have: floats of 16 bits and pairs are bits.
 static const char *declared_type(uint8_t type) {
     if (tw_kir_type_is_float(type) && type != TW_KIR_F32 && type != TW_KIR_F64)
-        type = ptx_bits_type(tw_kir_type_bits(type));
+        type = tw_kir_bits_type(tw_kir_type_bits(type));
     return tw_kir_type_name(type);
 }
 
@@ -225,8 +225,9 @@ static bool formals(struct ptx_printer *p, const struct tw_kir_param *params, ui
         return false;
     for (uint32_t i = 0; i < count; i++) {
         unsigned bits = p->function->regs[params[i].reg].bits;
-        const char *type = tw_kir_type_bits(params[i].type) == bits ? declared_type((uint8_t)params[i].type)
-                                                                    : tw_kir_type_name(ptx_bits_type(bits));
+        const char *type = tw_kir_type_bits(params[i].type) == bits
+                               ? declared_type((uint8_t)params[i].type)
+                               : tw_kir_type_name(tw_kir_bits_type(bits));
         size_t before = p->body.len;
         if (!tw_buf_printf(p->out, "%s.reg .%s ", i ? ", " : "", type) || !ptx_put_reg(p, params[i].reg) ||
             !tw_buf_append(p->out, p->body.data + before, p->body.len - before))

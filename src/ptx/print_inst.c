@@ -13,7 +13,7 @@ static bool move(struct ptx_printer *p, struct tw_kir_operand value) {
     struct ptx_pointer from = ptx_pointer_of(p, &value);
     unsigned bits = tw_kir_type_bits(inst->type);
     bool small = tw_kir_type_is_float(inst->type) && inst->type != TW_KIR_F32 && inst->type != TW_KIR_F64;
-    uint8_t type = small ? ptx_bits_type(bits) : inst->type;
+    uint8_t type = small ? tw_kir_bits_type(bits) : inst->type;
     if (p->pointers && p->pointers[inst->dst[0]].is_generic && ptx_pointer_is_definite(from) &&
         !from.is_generic)
         return ptx_say_guarded(
@@ -101,18 +101,18 @@ static bool braces(struct ptx_printer *p, const struct tw_kir_operand *values, u
 static bool pack(struct ptx_printer *p, struct tw_kir_operand *src) {
     const struct tw_kir_inst *inst = p->inst;
     unsigned bits = tw_kir_type_bits(inst->type);
-    uint8_t part = ptx_bits_type(bits / inst->src_count);
+    uint8_t part = tw_kir_bits_type(bits / inst->src_count);
     for (unsigned i = 0; i < inst->src_count; i++)
         if (!ptx_in_register(p, &src[i], part))
             return false;
-    return ptx_put_guard(p) && ptx_put(p, "mov.") && ptx_put(p, tw_kir_type_name(ptx_bits_type(bits))) &&
+    return ptx_put_guard(p) && ptx_put(p, "mov.") && ptx_put(p, tw_kir_type_name(tw_kir_bits_type(bits))) &&
            ptx_put(p, " ") && ptx_put_reg(p, inst->dst[0]) && ptx_put(p, ", ") &&
            braces(p, src, inst->src_count, part) && ptx_put(p, ";\n");
 }
 
 static bool unpack(struct ptx_printer *p, struct tw_kir_operand value) {
     const struct tw_kir_inst *inst = p->inst;
-    uint8_t type = ptx_bits_type(tw_kir_type_bits(inst->type));
+    uint8_t type = tw_kir_bits_type(tw_kir_type_bits(inst->type));
     if (!ptx_in_register(p, &value, type) || !ptx_put_guard(p) || !ptx_put(p, "mov.") ||
         !ptx_put(p, tw_kir_type_name(type)) || !ptx_put(p, " "))
         return false;
@@ -139,7 +139,7 @@ static bool call(struct ptx_printer *p, const struct tw_kir_operand *src) {
         unsigned bits = callee->regs[callee->params[i].reg].bits;
         uint8_t type = (uint8_t)callee->params[i].type;
         if (!ptx_put(p, i ? ", " : "") ||
-            !ptx_put_value(p, src[i], tw_kir_type_bits(type) == bits ? type : ptx_bits_type(bits)))
+            !ptx_put_value(p, src[i], tw_kir_type_bits(type) == bits ? type : tw_kir_bits_type(bits)))
             return false;
     }
     return ptx_put(p, ");\n");
@@ -204,7 +204,7 @@ static bool vote(struct ptx_printer *p, const struct tw_kir_operand *src) {
 
 static bool match(struct ptx_printer *p, const struct tw_kir_operand *src) {
     const struct tw_kir_inst *inst = p->inst;
-    uint8_t type = ptx_bits_type(tw_kir_type_bits(inst->type));
+    uint8_t type = tw_kir_bits_type(tw_kir_type_bits(inst->type));
     bool second = inst->dst_count == 2;
     return ptx_say_guarded(p, "match.#.sync.# ###, #, #",
                            PTX_PIECES(PTX_T(inst->mode ? "all" : "any"), PTX_T(tw_kir_type_name(type)),
@@ -244,7 +244,7 @@ static bool product(struct ptx_printer *p, struct tw_kir_operand *src) {
     if (inst->mods & TW_KIR_MIXED)
         b = b == TW_KIR_S8 ? TW_KIR_U8 : b == TW_KIR_U8 ? TW_KIR_S8 : b == TW_KIR_S4 ? TW_KIR_U4 : TW_KIR_S4;
     for (unsigned i = 0; i < inst->src_count; i++)
-        if (!ptx_in_register(p, &src[i], ptx_bits_type(i < m.a + m.b ? m.in_bits : m.c_bits)))
+        if (!ptx_in_register(p, &src[i], tw_kir_bits_type(i < m.a + m.b ? m.in_bits : m.c_bits)))
             return false;
     if (!ptx_put_guard(p) || !ptx_put(p, "mma.sync.aligned.") || !ptx_put(p, shapes[inst->mode]) ||
         !ptx_put(p, inst->mods & TW_KIR_SAT ? ".row.col.satfinite." : ".row.col."))

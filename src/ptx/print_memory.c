@@ -21,7 +21,7 @@ static bool list(struct ptx_printer *p, const uint32_t *regs, unsigned count) {
 // Types of memory: floats of 16 bits and pairs are bits.
 static const char *memory_type(uint8_t type) {
     bool small = tw_kir_type_is_float(type) && type != TW_KIR_F32 && type != TW_KIR_F64;
-    return tw_kir_type_name(small ? ptx_bits_type(tw_kir_type_bits(type)) : type);
+    return tw_kir_type_name(small ? tw_kir_bits_type(tw_kir_type_bits(type)) : type);
 }
 
 static bool vector_and_type(struct ptx_printer *p) {
@@ -243,7 +243,7 @@ static uint8_t atom_type(const struct tw_kir_inst *inst) {
     case TW_KIR_ATOM_XOR:
     case TW_KIR_ATOM_EXCH:
     case TW_KIR_ATOM_CAS:
-        return ptx_bits_type(tw_kir_type_bits(inst->type));
+        return tw_kir_bits_type(tw_kir_type_bits(inst->type));
     case TW_KIR_ATOM_MIN:
     case TW_KIR_ATOM_MAX:
     case TW_KIR_ATOM_INC:

@@ -43,7 +43,7 @@ struct service_keys;
 struct service_sweeper {
     struct tw_lock lock;
     struct tw_cond changed;
-    bool is_there, is_stopping, is_started;
+    bool is_stopping, is_started;
     pthread_t thread;
 };
 
@@ -159,7 +159,7 @@ void service_once_done(struct tw_service *service);
 // ---- sweep.c ----
 // Once everything is loaded. Nothing is swept with a grace of 0.
 [[nodiscard]] bool service_sweeper_init(struct tw_service *service, struct tw_error *err);
-void service_sweeper_done(struct tw_service *service); // also when it was not made
+void service_sweeper_done(struct tw_service *service); // also when it was not started
 
 // ---- tenants.c ----
 // Role admin over all tenants.

@@ -189,25 +189,29 @@ static bool append_raw(struct tw_buf *out, const struct tw_service_call *call) {
     return tw_json_write_done(&writer) && tw_service_call_detail(call, out);
 }
 
-static bool append_error(struct tw_buf *out, const struct tw_service_call *call) {
+// `"error":{"kind":…,"message":…`, still open.
+static bool append_problem(struct tw_buf *out, const struct tw_error *err) {
     struct tw_json_writer writer;
+    if (!tw_buf_printf(out, "\"error\":{\"kind\":\"%s\",\"message\":", tw_code_name(err->code)))
+        return false;
     tw_json_write_init(&writer, out);
-    tw_json_write_str(&writer, tw_str_from(call->error.message));
-    return tw_json_write_done(&writer) && tw_service_call_detail(call, out) && tw_buf_append_byte(out, '}');
+    tw_json_write_str(&writer, tw_str_from(err->message));
+    return tw_json_write_done(&writer);
+}
+
+// The buffer's text, which is the caller's then; NULL unless `ok`.
+static char *finish(struct tw_buf *out, bool ok) {
+    size_t len;
+    char *text = ok ? (char *)tw_buf_take(out, &len) : NULL;
+    tw_buf_done(out);
+    return text;
 }
 
 char *service_job_problem(const struct tw_error *err) {
     struct tw_buf out;
-    struct tw_json_writer writer;
     tw_buf_init(&out, 4096);
-    bool ok = tw_buf_printf(&out, "\"error\":{\"kind\":\"%s\",\"message\":", tw_code_name(err->code));
-    tw_json_write_init(&writer, &out);
-    tw_json_write_str(&writer, tw_str_from(err->message));
-    ok = ok && tw_json_write_done(&writer) && tw_buf_append_byte(&out, '}');
-    size_t len;
-    char *text = ok ? (char *)tw_buf_take(&out, &len) : NULL;
-    tw_buf_done(&out);
-    return text;
+    bool ok = append_problem(&out, err) && tw_buf_append_byte(&out, '}');
+    return finish(&out, ok);
 }
 
 char *service_job_outcome(const struct tw_service_call *call, bool *ret_kept) {
@@ -215,23 +219,20 @@ char *service_job_outcome(const struct tw_service_call *call, bool *ret_kept) {
     tw_buf_init(&out, SERVICE_JOB_RECORD_MAX / 2);
     bool ok;
     if (call->error.code != TW_OK)
-        ok = tw_buf_printf(&out, "\"error\":{\"kind\":\"%s\",\"message\":", tw_code_name(call->error.code)) &&
-             append_error(&out, call);
+        ok = append_problem(&out, &call->error) && tw_service_call_detail(call, &out) &&
+             tw_buf_append_byte(&out, '}');
     else if (call->is_json)
         ok = append_answer(&out, call);
     else
         ok = tw_buf_append_str(&out, TW_STR("\"result\":")) && append_raw(&out, call);
     *ret_kept = ok;
-    if (!ok) {
-        tw_buf_reset(&out);
-        ok = tw_buf_printf(
-            &out,
-            "\"error\":{\"kind\":\"%s\",\"message\":\"the result could not be kept: it is larger than "
-            "the %d bytes that are kept of a job, or memory ran out\"}",
-            tw_code_name(TW_ERR_CAPACITY), SERVICE_JOB_RECORD_MAX / 2);
-    }
-    size_t len;
-    char *text = ok ? (char *)tw_buf_take(&out, &len) : NULL;
+    if (ok)
+        return finish(&out, true);
     tw_buf_done(&out);
-    return text;
+    struct tw_error err = {};
+    tw_fail(&err, TW_ERR_CAPACITY,
+            "the result could not be kept: it is larger than the %d bytes that are kept of a job, or memory "
+            "ran out",
+            SERVICE_JOB_RECORD_MAX / 2);
+    return service_job_problem(&err);
 }

@@ -123,25 +123,28 @@ static void run(void *context) {
 
 bool service_sweeper_init(struct tw_service *service, struct tw_error *err) {
     struct service_sweeper *sweeper = &service->sweeper;
+    if (service->options.blob_grace_s == 0)
+        return true;
     tw_lock_init(&sweeper->lock);
     tw_cond_init(&sweeper->changed);
-    sweeper->is_there = true;
-    sweeper->is_started = service->options.blob_grace_s == 0 ||
-                          tw_thread_start(&sweeper->thread, "tw-sweep", run, service, err);
-    return sweeper->is_started;
+    sweeper->is_started = tw_thread_start(&sweeper->thread, "tw-sweep", run, service, err);
+    if (sweeper->is_started)
+        return true;
+    tw_cond_done(&sweeper->changed);
+    tw_lock_done(&sweeper->lock);
+    return false;
 }
 
 void service_sweeper_done(struct tw_service *service) {
     struct service_sweeper *sweeper = &service->sweeper;
-    if (!sweeper->is_there)
+    if (!sweeper->is_started)
         return;
     {
         TW_LOCK_SCOPE(&sweeper->lock);
         sweeper->is_stopping = true;
         tw_cond_wake_all(&sweeper->changed);
     }
-    if (sweeper->is_started && service->options.blob_grace_s)
-        tw_thread_join(sweeper->thread);
+    tw_thread_join(sweeper->thread);
     tw_cond_done(&sweeper->changed);
     tw_lock_done(&sweeper->lock);
 }
