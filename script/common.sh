@@ -10,11 +10,16 @@ say() {
     printf '%s\n' "$*"
 }
 
+# log_of NAME: the file that a step's output goes to.
+log_of() {
+    printf '%s/%s.log' "$logs" "$(printf '%s' "$1" | tr -c 'a-zA-Z0-9' '-')"
+}
+
 # step NAME COMMAND…: runs it quietly, shows how long it took; on failure shows the end of its output and stops.
 step() {
     local name=$1 log started=$SECONDS
     shift
-    log=$logs/$(tr -c 'a-zA-Z0-9\n' '-' <<<"$name").log
+    log=$(log_of "$name")
     printf '  %-44s ' "$name"
     if "$@" >"$log" 2>&1; then
         printf 'ok    %4ds\n' $((SECONDS - started))
