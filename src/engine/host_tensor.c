@@ -98,14 +98,15 @@ wasm_trap_t *engine_tensor_set_content_type(struct engine_instance *instance, wa
     const uint8_t *from = engine_guest(instance, (uint32_t)args[0].i32, len);
     if (!from || len >= TW_CONTENT_TYPE_MAX)
         return answer(args, TENSOR_INVALID);
+    // A copy: a kernel that still runs may change the guest's memory once it was looked at.
+    char text[TW_CONTENT_TYPE_MAX] = {};
+    memcpy(text, from, len);
     // It becomes a header line: printable ASCII only.
     for (uint32_t i = 0; i < len; i++) {
-        if (from[i] < 0x20 || from[i] > 0x7e)
+        if (text[i] < 0x20 || text[i] > 0x7e)
             return answer(args, TENSOR_INVALID);
     }
-    struct tw_invoke *invoke = instance->call->invoke;
-    memcpy(invoke->content_type, from, len);
-    invoke->content_type[len] = '\0';
+    memcpy(instance->call->invoke->content_type, text, sizeof(text));
     return answer(args, TENSOR_OK);
 }
 

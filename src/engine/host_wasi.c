@@ -178,11 +178,30 @@ wasm_trap_t *engine_wasi_sched_yield(struct engine_instance *instance, wasmtime_
 
 // ---- the standard streams ----
 
+// An entry once it was checked; NULL: it leaves the guest's memory.
+struct iov {
+    uint8_t *at;
+    uint32_t len;
+};
 struct iovs {
-    const uint8_t *list; // pairs of u32: pointer, length
+    const uint8_t *list;
     uint32_t count;
     uint64_t bytes;
 };
+
+// As it lies in the guest's memory, at any address.
+struct [[gnu::packed, gnu::may_alias]] raw_iov {
+    uint32_t ptr, len;
+};
+
+// Reads an entry once, and checks what it read: a kernel that still runs may change the list between two looks, and
+// reading into the list changes it too.
+static struct iov iov_at(const struct engine_instance *instance, const uint8_t *list, uint32_t index) {
+    const volatile struct raw_iov *entry = (const volatile struct raw_iov *)(list + index * 8);
+    struct iov iov = {.len = entry->len};
+    iov.at = engine_guest(instance, entry->ptr, iov.len);
+    return iov;
+}
 
 static enum wasi_errno check_iovs(const struct engine_instance *instance, uint32_t ptr, uint32_t count,
                                   struct iovs *ret_iovs) {
@@ -192,10 +211,10 @@ static enum wasi_errno check_iovs(const struct engine_instance *instance, uint32
     if (!iovs.list)
         return WASI_FAULT;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t len = load_u32(iovs.list + i * 8 + 4);
-        if (!engine_guest(instance, load_u32(iovs.list + i * 8), len))
+        struct iov iov = iov_at(instance, iovs.list, i);
+        if (!iov.at)
             return WASI_FAULT;
-        iovs.bytes += len;
+        iovs.bytes += iov.len;
     }
     *ret_iovs = iovs;
     return WASI_SUCCESS;
@@ -216,17 +235,13 @@ wasm_trap_t *engine_wasi_fd_read(struct engine_instance *instance, wasmtime_val_
     struct tw_span input = instance->call->invoke->input;
     size_t *at = &instance->host.input_at, before = *at;
     for (uint32_t i = 0; i < iovs.count && *at < input.len; i++) {
-        size_t len = load_u32(iovs.list + i * 8 + 4), left = input.len - *at;
-        if (len > left)
-            len = left;
-        uint8_t *to = engine_guest(instance, load_u32(iovs.list + i * 8), len);
-        if (!engine_copy(instance, to, input.data + *at, len))
+        struct iov iov = iov_at(instance, iovs.list, i);
+        size_t left = input.len - *at, len = iov.len < left ? iov.len : left;
+        if (!iov.at)
+            break; // it was changed meanwhile
+        if (!engine_copy(instance, iov.at, input.data + *at, len))
             return engine_stop_trap();
         *at += len;
-        // The list may lie in what was just written: it is checked again.
-        if (i + 1 < iovs.count &&
-            !engine_guest(instance, load_u32(iovs.list + i * 8 + 8), load_u32(iovs.list + i * 8 + 12)))
-            break;
     }
     put_u32(instance, done_ptr, (uint32_t)(*at - before));
     return answer(args, WASI_SUCCESS);
@@ -253,12 +268,13 @@ wasm_trap_t *engine_wasi_fd_write(struct engine_instance *instance, wasmtime_val
         error = WASI_FAULT;
     uint32_t done = 0;
     for (uint32_t i = 0; i < iovs.count && !error; i++) {
-        uint32_t len = load_u32(iovs.list + i * 8 + 4);
-        if (len)
-            error = write_stream(instance, fd,
-                                 tw_span_of(engine_guest(instance, load_u32(iovs.list + i * 8), len), len));
+        struct iov iov = iov_at(instance, iovs.list, i);
+        if (!iov.at)
+            error = WASI_FAULT; // it was changed meanwhile
+        else if (iov.len)
+            error = write_stream(instance, fd, tw_span_of(iov.at, iov.len));
         if (!error)
-            done += len;
+            done += iov.len;
     }
     if (error && !done)
         return answer(args, error);

@@ -284,3 +284,12 @@ def test_device_memory_is_fresh_in_every_call(cuda):
     sums = kernel("    ld.global.u32 %r5, [%d2];\n    add.u32 %r5, %r5, 1;\n    st.global.u32 [%d2], %r5;")
     for _ in range(3):
         assert words_of(cuda("run", sums)) == [1] * 64
+
+
+@pytest.mark.parametrize("export, may_answer", [("write_torn", {0}), ("read_torn", set())])
+def test_memory_that_a_kernel_changes_while_the_host_reads_it(client, name, export, may_answer):
+    """The host must not check one value and use another: an entry that leaves memory is refused however it got there."""
+    client.deploy(name, guest("torn.c"))
+    for _ in range(3):
+        reply = client.raw(name, b"x" * 100_000, export, timeout=60)
+        assert reply.status == 200 and set(reply.body) <= may_answer, reply
