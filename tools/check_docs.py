@@ -71,7 +71,7 @@ def limits():
     held = rows_of("src/base/account.def", "TW_RESOURCE")
     codes = {r[0]: r[3] for r in rows_of("src/base/error.def", "TW_ERROR")}
     spent = rows_of("src/tenant/quota.def", "TW_LIMIT")
-    said = {"DEVICE_MEMORY": "-6 from `wasi_cuda`", "LAUNCHES": "waits; -6 from `wasi_cuda` at the call's deadline", "CPU_MEMORY": "-1 from `memory.grow`; at a call's start 429 `tenant_quota_exceeded`"}
+    said = {"DEVICE_MEMORY": "-6 from `wasi_cuda`", "LAUNCHES": "waits; -6 from `wasi_cuda` at the call's deadline", "ANSWERS": "the oldest is let go; one that is larger than the limit is not kept", "CPU_MEMORY": "-1 from `memory.grow`; at a call's start 429 `tenant_quota_exceeded`"}
     return table(["limit", "of what", "beyond it"],
                  [[f"`{r[1]}`", r[3], said.get(r[0], f"429 `{codes[r[2]]}`")] for r in held] +
                  [[f"`{r[1]}`", r[3], "429 `rate_limited`"] for r in spent])

@@ -31,9 +31,11 @@ enum {
     SERVICE_KEYS_FILE_MAX = 1 << 20,    // bytes of the file of trusted keys
     SERVICE_SNAPSHOTS_MAX = 100000,     // in the index of one server: about 500 bytes each
     SERVICE_ONCE_MAX = 100000,          // idempotency keys in the index of one server: about 200 bytes each
-    SERVICE_ONCE_TENANT_MAX = 10000,    // of one tenant within a day
-    SERVICE_ONCE_KEEP_S = 24 * 3600,    // as payment services do: longer than any client retries
-    SERVICE_ONCE_SWEEP_S = 60,          // how often expired ones are looked for
+    SERVICE_ONCE_TENANT_MAX = 10000,    // of one tenant; the oldest make room
+    SERVICE_ONCE_TENANT_BYTES =
+        64 << 20,                    // of one tenant without a limit of its own: four of the largest answers
+    SERVICE_ONCE_KEEP_S = 24 * 3600, // as payment services do: longer than any client retries
+    SERVICE_ONCE_SWEEP_S = 60,       // how often expired ones are looked for
     SERVICE_ONCE_RECORD_MAX = 15 << 20, // bytes kept of one answer; the store takes 16 MiB
     SERVICE_JOBS_MAX = 100000,          // kept by one server, ended ones included
     SERVICE_JOBS_TENANT_MAX = 10000,    // of one tenant

@@ -9,6 +9,10 @@
 // Here is the index; the answers lie in the store as records of the kind "once", written before the first answer is
 // sent. So they survive a restart, and another server over the same store finds them. A server that dies between
 // the work and the record has not answered yet: that request, sent again, is done again.
+//
+// What is kept of a tenant has a limit, in number and in bytes. A new answer that finds no room takes that of the
+// oldest ones: who sends a request again does so within minutes, and the tenant's next requests are not refused for
+// those it sent in the morning.
 
 #include "service/internal.h"
 #include "telemetry/telemetry.h"
@@ -18,15 +22,24 @@ struct once_entry {
     struct tw_digest name, request;
     uint64_t tenant;
     int64_t expires_ns; // wall
+    uint64_t bytes;     // of its record, which count as the tenant's
     bool is_running;
-    struct once_entry *next_expired;
+    struct once_entry *older, *newer; // of the tenant's kept ones
+    struct once_entry *next_gone;     // of those that were taken out together
+};
+
+// Guarded by the index's lock; there while the tenant has entries.
+struct once_tenant {
+    uint64_t id;
+    uint32_t count;                     // running ones included
+    struct once_entry *oldest, *newest; // kept ones
 };
 
 struct service_once {
     struct tw_lock lock;
-    struct tw_map entries;   // name → struct once_entry
-    struct tw_map by_tenant; // tenant → how many, as the pointer itself
-    int64_t swept_ns;        // wall
+    struct tw_map entries; // name → struct once_entry
+    struct tw_map tenants; // id → struct once_tenant
+    int64_t swept_ns;      // wall
 };
 
 static struct tw_span name_key(const struct tw_digest *name) {
@@ -40,34 +53,101 @@ static struct tw_digest name_of(uint64_t tenant, struct tw_str key) {
 
 // ---- the index ----
 
-static uintptr_t count_locked(const struct service_once *once, uint64_t tenant) {
-    return (uintptr_t)tw_map_find(&once->by_tenant, tw_span_of(&tenant, sizeof tenant));
+static struct once_tenant *find_tenant_locked(const struct service_once *once, uint64_t id) {
+    return tw_map_find(&once->tenants, tw_span_of(&id, sizeof id));
+}
+
+static struct once_tenant *get_tenant_locked(struct service_once *once, uint64_t id) {
+    struct once_tenant *tenant = find_tenant_locked(once, id);
+    if (tenant)
+        return tenant;
+    tenant = tw_alloc_zero(1, sizeof *tenant);
+    if (!tenant || !tw_map_put(&once->tenants, tw_span_of(&id, sizeof id), tenant)) {
+        free(tenant);
+        return NULL;
+    }
+    tenant->id = id;
+    return tenant;
+}
+
+static void forget_tenant_locked(struct service_once *once, struct once_tenant *tenant) {
+    if (tenant->count > 0)
+        return;
+    tw_map_remove(&once->tenants, tw_span_of(&tenant->id, sizeof tenant->id));
+    free(tenant);
 }
 
 static bool add_locked(struct service_once *once, struct once_entry *entry, struct tw_error *err) {
-    struct tw_span tenant = tw_span_of(&entry->tenant, sizeof entry->tenant);
-    uintptr_t count = count_locked(once, entry->tenant);
-    if (count >= SERVICE_ONCE_TENANT_MAX)
+    struct once_tenant *tenant = get_tenant_locked(once, entry->tenant);
+    if (!tenant)
+        return tw_fail(err, TW_ERR_CAPACITY, "no memory for an idempotency key");
+    if (tenant->count >= SERVICE_ONCE_TENANT_MAX)
         return tw_fail(err, TW_ERR_QUOTA,
-                       "tenant %" PRIu64
-                       " has used %d idempotency keys within a day; send requests without one",
+                       "tenant %" PRIu64 " has %d requests with idempotency keys under way; wait for some",
                        entry->tenant, SERVICE_ONCE_TENANT_MAX);
-    if (!tw_map_put(&once->entries, name_key(&entry->name), entry))
+    if (!tw_map_put(&once->entries, name_key(&entry->name), entry)) {
+        forget_tenant_locked(once, tenant);
         return tw_fail(err, TW_ERR_CAPACITY, "this server keeps %d idempotency keys already",
                        SERVICE_ONCE_MAX);
-    if (tw_map_put(&once->by_tenant, tenant, (void *)(count + 1)))
-        return true;
-    tw_map_remove(&once->entries, name_key(&entry->name));
-    return tw_fail(err, TW_ERR_CAPACITY, "no memory for an idempotency key");
+    }
+    tenant->count++;
+    return true;
+}
+
+// It is kept from now on, as the tenant's newest.
+static void link_locked(struct service_once *once, struct once_entry *entry) {
+    struct once_tenant *tenant = find_tenant_locked(once, entry->tenant);
+    entry->is_running = false;
+    entry->older = tenant->newest;
+    *(tenant->newest ? &tenant->newest->newer : &tenant->oldest) = entry;
+    tenant->newest = entry;
 }
 
 static void remove_locked(struct service_once *once, struct once_entry *entry) {
-    struct tw_span tenant = tw_span_of(&entry->tenant, sizeof entry->tenant);
-    uintptr_t count = count_locked(once, entry->tenant);
+    struct once_tenant *tenant = find_tenant_locked(once, entry->tenant);
+    if (!entry->is_running) {
+        *(entry->older ? &entry->older->newer : &tenant->oldest) = entry->newer;
+        *(entry->newer ? &entry->newer->older : &tenant->newest) = entry->older;
+    }
     tw_map_remove(&once->entries, name_key(&entry->name));
-    // Replacing a value needs no memory.
-    if (count <= 1 || !tw_map_put(&once->by_tenant, tenant, (void *)(count - 1)))
-        tw_map_remove(&once->by_tenant, tenant);
+    tenant->count--;
+    forget_tenant_locked(once, tenant);
+}
+
+static struct once_entry *take_oldest_locked(struct service_once *once, const struct once_tenant *tenant) {
+    struct once_entry *oldest = tenant ? tenant->oldest : NULL;
+    if (oldest)
+        remove_locked(once, oldest);
+    return oldest;
+}
+
+// The tenant's oldest answer, taken out; NULL: none is kept.
+static struct once_entry *take_oldest(struct service_once *once, uint64_t id) {
+    TW_LOCK_SCOPE(&once->lock);
+    return take_oldest_locked(once, find_tenant_locked(once, id));
+}
+
+static const struct once_tenant *fullest_locked(const struct service_once *once) {
+    const struct once_tenant *fullest = NULL;
+    size_t position = 0;
+    struct tw_span key;
+    void *value;
+    while (tw_map_next(&once->tenants, &position, &key, &value)) {
+        const struct once_tenant *tenant = value;
+        if (!fullest || tenant->count > fullest->count)
+            fullest = tenant;
+    }
+    return fullest;
+}
+
+// One that has to go before this tenant can have one more, taken out: its own oldest or, where the server's room is
+// used up, that of the tenant with the most. NULL: none has to, or none can.
+static struct once_entry *take_surplus(struct service_once *once, uint64_t id) {
+    TW_LOCK_SCOPE(&once->lock);
+    const struct once_tenant *tenant = find_tenant_locked(once, id);
+    if (tenant && tenant->count >= SERVICE_ONCE_TENANT_MAX)
+        return take_oldest_locked(once, tenant);
+    return once->entries.count >= SERVICE_ONCE_MAX ? take_oldest_locked(once, fullest_locked(once)) : NULL;
 }
 
 static struct once_entry *take_expired_locked(struct service_once *once) {
@@ -83,46 +163,64 @@ static struct once_entry *take_expired_locked(struct service_once *once) {
     while (tw_map_next(&once->entries, &position, &key, &value)) {
         struct once_entry *entry = value;
         if (!entry->is_running && entry->expires_ns <= now_ns) {
-            entry->next_expired = expired;
+            entry->next_gone = expired;
             expired = entry;
         }
     }
-    for (struct once_entry *entry = expired; entry; entry = entry->next_expired)
+    for (struct once_entry *entry = expired; entry; entry = entry->next_gone)
         remove_locked(once, entry);
     return expired;
 }
 
-static void delete_record(struct tw_service *service, const struct tw_digest *name) {
-    char key[TW_DIGEST_HEX_SIZE];
-    struct tw_error ignored = {}; // one that stays is found expired by the next start
-    tw_digest_hex(name, key);
-    (void)tw_store_delete_record(service->store, "once", key, &ignored);
-}
-
-static void sweep(struct tw_service *service) {
-    tw_lock_take(&service->once->lock);
-    struct once_entry *entry = take_expired_locked(service->once);
-    tw_lock_give(&service->once->lock);
+// Lets go of one that was taken out, and of those behind it. Giving back is never refused; a record that stays is found
+// again by the next start.
+static void drop(struct tw_service *service, struct once_entry *entry) {
     while (entry) {
-        struct once_entry *next = entry->next_expired;
-        delete_record(service, &entry->name);
+        struct once_entry *next = entry->next_gone;
+        struct tw_error ignored = {};
+        char key[TW_DIGEST_HEX_SIZE];
+        tw_digest_hex(&entry->name, key);
+        (void)tw_store_delete_record(service->store, "once", key, &ignored);
+        (void)tw_quota_settle(service->quotas, entry->tenant, TW_RESOURCE_ANSWERS, -(int64_t)entry->bytes,
+                              NULL, &ignored);
         free(entry);
         entry = next;
     }
 }
 
+// Room for one more of the tenant's keys, as far as expired and old ones can make it.
+static void sweep(struct tw_service *service, uint64_t tenant) {
+    tw_lock_take(&service->once->lock);
+    struct once_entry *expired = take_expired_locked(service->once);
+    tw_lock_give(&service->once->lock);
+    drop(service, expired);
+    for (struct once_entry *surplus; (surplus = take_surplus(service->once, tenant));)
+        drop(service, surplus);
+}
+
+// Takes the bytes of one more answer from the tenant's account; its oldest answers go while there is no room.
+static bool make_room(struct tw_service *service, uint64_t tenant, uint64_t bytes, struct tw_lease *ret_lease,
+                      struct tw_error *err) {
+    uint64_t limit = tw_quota_use(service->quotas, tenant, TW_LIMIT_ANSWERS).limit;
+    struct tw_error refusal = {};
+    while (!tw_quota_take(service->quotas, tenant, TW_RESOURCE_ANSWERS, bytes, ret_lease, &refusal)) {
+        struct once_entry *oldest = bytes <= limit ? take_oldest(service->once, tenant) : NULL;
+        if (!oldest)
+            return tw_fail(err, refusal.code, "%s", refusal.message);
+        drop(service, oldest);
+    }
+    return true;
+}
+
 // ---- records: {"format", "tenant", "request", "expires_ns", "status", "body"} ----
 
-static bool write_record(struct tw_service *service, const struct once_entry *entry, int status,
-                         struct tw_str body, struct tw_error *err) {
-    [[gnu::cleanup(tw_buf_done)]] struct tw_buf out;
+static bool encode(const struct once_entry *entry, int status, struct tw_str body, struct tw_buf *out,
+                   struct tw_error *err) {
     struct tw_json_writer writer;
-    char tenant[24], request[TW_DIGEST_HEX_SIZE], name[TW_DIGEST_HEX_SIZE];
+    char tenant[24], request[TW_DIGEST_HEX_SIZE];
     snprintf(tenant, sizeof tenant, "%" PRIu64, entry->tenant);
     tw_digest_hex(&entry->request, request);
-    tw_digest_hex(&entry->name, name);
-    tw_buf_init(&out, SERVICE_ONCE_RECORD_MAX);
-    tw_json_write_init(&writer, &out);
+    tw_json_write_init(&writer, out);
     tw_json_write_object(&writer);
     tw_json_write_key(&writer, "format");
     tw_json_write_int(&writer, 1);
@@ -137,10 +235,26 @@ static bool write_record(struct tw_service *service, const struct once_entry *en
     tw_json_write_key(&writer, "body");
     tw_json_write_str(&writer, body);
     tw_json_write_end(&writer, '}');
-    return (tw_json_write_done(&writer) ||
-            tw_fail(err, TW_ERR_STORE, "the answer is larger than the %d bytes that are kept of one",
-                    SERVICE_ONCE_RECORD_MAX)) &&
-           tw_store_put_record(service->store, "once", name, tw_buf_span(&out), TW_STORE_ANY, NULL, err);
+    return tw_json_write_done(&writer) ||
+           tw_fail(err, TW_ERR_STORE, "the answer is larger than the %d bytes that are kept of one",
+                   SERVICE_ONCE_RECORD_MAX);
+}
+
+static bool write_record(struct tw_service *service, struct once_entry *entry, int status, struct tw_str body,
+                         struct tw_error *err) {
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf out;
+    struct tw_lease lease = {};
+    char name[TW_DIGEST_HEX_SIZE];
+    tw_digest_hex(&entry->name, name);
+    tw_buf_init(&out, SERVICE_ONCE_RECORD_MAX);
+    bool ok =
+        encode(entry, status, body, &out, err) && make_room(service, entry->tenant, out.len, &lease, err) &&
+        tw_store_put_record(service->store, "once", name, tw_buf_span(&out), TW_STORE_ANY, NULL, err) &&
+        tw_quota_settle(service->quotas, entry->tenant, TW_RESOURCE_ANSWERS, (int64_t)out.len, &lease, err);
+    if (ok)
+        entry->bytes = out.len;
+    tw_quota_give(&lease);
+    return ok;
 }
 
 static bool decode(const struct tw_json *root, struct once_entry *entry, struct tw_error *err) {
@@ -212,6 +326,20 @@ static bool read_kept(struct tw_service *service, const struct once_entry *wante
            check_same(&kept, &wanted->request, err);
 }
 
+// Its record is gone, though the index has it. The request is new when it is sent again.
+static void forget_lost(struct tw_service *service, const struct tw_digest *name) {
+    struct once_entry *lost;
+    {
+        TW_LOCK_SCOPE(&service->once->lock);
+        lost = tw_map_find(&service->once->entries, name_key(name));
+        if (lost && lost->is_running)
+            lost = NULL;
+        if (lost)
+            remove_locked(service->once, lost);
+    }
+    drop(service, lost);
+}
+
 bool tw_service_once_begin(struct tw_service *service, const struct tw_caller *caller, struct tw_str key,
                            const struct tw_digest *request, int *ret_status, struct tw_buf *out,
                            struct tw_error *err) {
@@ -224,9 +352,11 @@ bool tw_service_once_begin(struct tw_service *service, const struct tw_caller *c
                                  .tenant = caller->tenant,
                                  .is_running = true};
     *ret_status = 0;
-    sweep(service);
+    sweep(service, caller->tenant);
     enum look result = look(service->once, entry, err);
     bool is_kept = result != LOOK_FAILED && read_kept(service, entry, ret_status, out, &missing);
+    if (result == LOOK_KEPT && missing.code == TW_ERR_NOT_FOUND)
+        forget_lost(service, &entry->name);
     if (is_kept)
         tw_metric_add(TW_METRIC_REPLAYS, tw_labels(), 1);
     if (result == LOOK_NEW && (is_kept || missing.code != TW_ERR_NOT_FOUND))
@@ -235,10 +365,10 @@ bool tw_service_once_begin(struct tw_service *service, const struct tw_caller *c
         free(entry);
     if (result == LOOK_FAILED || is_kept)
         return result != LOOK_FAILED;
-    // Of one that the index has the record cannot be missing; of a new one it should be.
-    return (result == LOOK_NEW && missing.code == TW_ERR_NOT_FOUND) ||
-           tw_fail(err, missing.code == TW_ERR_NOT_FOUND ? TW_ERR_STORE : missing.code, "%s",
-                   missing.message);
+    if (missing.code != TW_ERR_NOT_FOUND)
+        return tw_fail(err, missing.code, "%s", missing.message);
+    return result == LOOK_NEW ||
+           tw_fail(err, TW_ERR_STORE, "the answer to this idempotency key is lost; send the request again");
 }
 
 void tw_service_once_end(struct tw_service *service, const struct tw_caller *caller, struct tw_str key,
@@ -262,7 +392,7 @@ void tw_service_once_end(struct tw_service *service, const struct tw_caller *cal
         return;
     }
     TW_LOCK_SCOPE(&once->lock);
-    entry->is_running = false;
+    link_locked(once, entry);
 }
 
 // ---- start and end of the server ----
@@ -276,12 +406,39 @@ static bool load(void *context, const char *key, struct tw_span data, uint64_t v
               add_locked(service->once, entry, &err);
     (void)version;
     tw_json_free(root);
-    if (!ok) {
+    if (ok) {
+        entry->is_running = true; // until all are linked, by age
+        if (tw_quota_settle(service->quotas, entry->tenant, TW_RESOURCE_ANSWERS, (int64_t)data.len, NULL,
+                            &err))
+            entry->bytes = data.len;
+    } else {
         // One key less is no reason not to start.
         tw_log(TW_LOG_WARN, "service", "an idempotency key could not be loaded", "key", key, "error",
                err.message, NULL);
         free(entry);
     }
+    return true;
+}
+
+static int compare_age(const void *left, const void *right) {
+    const struct once_entry *a = *(struct once_entry *const *)left, *b = *(struct once_entry *const *)right;
+    return (a->expires_ns > b->expires_ns) - (a->expires_ns < b->expires_ns);
+}
+
+// Records come in no order.
+static bool link_by_age(struct service_once *once, struct tw_error *err) {
+    size_t position = 0, count = 0;
+    struct tw_span key;
+    void *value;
+    struct once_entry **all = tw_alloc_zero(once->entries.count + 1, sizeof(struct once_entry *));
+    if (!all)
+        return tw_fail(err, TW_ERR_CAPACITY, "no memory for %zu idempotency keys", once->entries.count);
+    while (tw_map_next(&once->entries, &position, &key, &value))
+        all[count++] = value;
+    qsort(all, count, sizeof(struct once_entry *), compare_age);
+    for (size_t i = 0; i < count; i++)
+        link_locked(once, all[i]);
+    free(all);
     return true;
 }
 
@@ -291,24 +448,28 @@ bool service_once_load(struct tw_service *service, struct tw_error *err) {
         return tw_fail(err, TW_ERR_CAPACITY, "out of memory");
     tw_lock_init(&service->once->lock);
     tw_map_init(&service->once->entries, SERVICE_ONCE_MAX);
-    tw_map_init(&service->once->by_tenant, SERVICE_ONCE_MAX);
+    tw_map_init(&service->once->tenants, SERVICE_ONCE_MAX);
     // What could not be loaded is looked up in the store when it is asked for.
     struct tw_error damage = {};
     if (!tw_store_each_record(service->store, "once", load, service, &damage))
         tw_log(TW_LOG_WARN, "service", "not all idempotency keys were loaded", "error", damage.message, NULL);
-    return true;
+    return link_by_age(service->once, err);
+}
+
+static void free_all(struct tw_map *map) {
+    size_t position = 0;
+    struct tw_span key;
+    void *value;
+    while (tw_map_next(map, &position, &key, &value))
+        free(value);
+    tw_map_done(map);
 }
 
 void service_once_done(struct tw_service *service) {
     if (!service->once)
         return;
-    size_t position = 0;
-    struct tw_span key;
-    void *value;
-    while (tw_map_next(&service->once->entries, &position, &key, &value))
-        free(value);
-    tw_map_done(&service->once->entries);
-    tw_map_done(&service->once->by_tenant);
+    free_all(&service->once->entries);
+    free_all(&service->once->tenants);
     tw_lock_done(&service->once->lock);
     free(service->once);
 }

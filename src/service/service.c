@@ -80,6 +80,7 @@ static bool open_quotas(struct tw_service *service, struct tw_error *err) {
         quotas.limits[i] = TW_UNLIMITED;
     quotas.limits[TW_LIMIT_FUNCTIONS] = SERVICE_FUNCTIONS_TENANT_MAX;
     quotas.limits[TW_LIMIT_KERNELS] = SERVICE_KERNELS_TENANT_MAX;
+    quotas.limits[TW_LIMIT_ANSWERS] = SERVICE_ONCE_TENANT_BYTES;
     if (options->rate_qps)
         quotas.limits[TW_LIMIT_REQUESTS] = options->rate_qps;
     if (options->rate_burst)

@@ -18,6 +18,7 @@ static const struct {
     {TW_RESOURCE_LAUNCHES, TW_METRIC_TENANT_LAUNCHES},
     {TW_RESOURCE_FUNCTIONS, TW_METRIC_TENANT_FUNCTIONS},
     {TW_RESOURCE_STORED, TW_METRIC_TENANT_STORED},
+    {TW_RESOURCE_ANSWERS, TW_METRIC_TENANT_ANSWERS},
 };
 
 static void add(enum tw_metric metric, struct tw_labels labels, uint64_t *shown, uint64_t value) {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Idempotency-Key: a creating request that is sent again is answered again, not done again."""
 import concurrent.futures
+import json
 import pathlib
 import signal
 
@@ -117,3 +118,70 @@ def test_a_damaged_record_does_not_stop_a_start(tmp_path):
         reply = start(server.client, "k")
         assert reply.status in (202, 503), reply  # done again, or told that the store is damaged; not given a false answer
         assert reply.body != first.body
+
+
+def limit(client, value, tenant):
+    reply = client.request("PUT", f"/tenants/{tenant}", json.dumps({"limits": {"idempotency_bytes": value}}), {"Content-Type": "application/json"})
+    assert reply.status == 200, reply
+
+
+def kept(client, tenant):
+    return client.get(f"/tenants/{tenant}").json()["use"]["idempotency_bytes"]
+
+
+def test_answers_count_and_the_oldest_make_room(tmp_path):
+    with Server(tmp_path) as server:
+        admin, tenant, other = server.client, Client(server.port, tenant=7), Client(server.port, tenant=8)
+        assert tenant.deploy("f", ADD).status == other.deploy("f", ADD).status == 201
+        assert start(other, "k0").status == 202
+        of_other = kept(admin, 8)["now"]
+        first = {f"k{i}": start(tenant, f"k{i}").body for i in range(8)}
+        told = kept(admin, 7)
+        each = told["now"] // 8
+        # All of one form and length, but for a digit or two of a time.
+        assert each > len(first["k0"]) and abs(told["now"] - 8 * of_other) < 64 and told["refused"] == 0
+        assert admin.metrics()['tensor_wasm_idempotency_bytes_per_tenant{tenant_id="7"}'] == told["now"]
+        most = told["now"]
+        limit(admin, most, 7)
+        first["k8"] = start(tenant, "k8").body
+        first["k9"] = start(tenant, "k9").body
+        told = kept(admin, 7)
+        assert told["now"] <= told["peak"] <= most and told["now"] > 7 * each - 64 and told["refused"] >= 2
+        assert all(start(tenant, f"k{i}").body == first[f"k{i}"] for i in range(3, 10))
+        assert kept(admin, 8)["now"] == of_other and start(other, "k0").headers["idempotent-replayed"] == "true"
+        server.stop()
+        server.start()
+        admin, tenant = server.client, Client(server.port, tenant=7)
+        assert kept(admin, 7)["now"] == told["now"]
+        # Those of the time before the start are still the older ones.
+        assert start(tenant, "k10").status == 202
+        assert start(tenant, "k9").body == first["k9"] and start(tenant, "k10").headers["idempotent-replayed"] == "true"
+        again = start(tenant, "k0")
+        assert again.status == 202 and "idempotent-replayed" not in again.headers and again.body != first["k0"]
+        assert kept(admin, 7)["now"] <= most
+
+
+def test_a_record_that_is_gone_costs_one_answer(own):
+    first = start(own.client, "gone")
+    folder = pathlib.Path(own.data) / "records" / "once"
+    for record in folder.iterdir():
+        record.unlink()
+    reply = start(own.client, "gone")
+    assert reply.status == 503 and reply.kind == "store_unavailable" and "send the request again" in reply.message
+    again = start(own.client, "gone")
+    assert again.status == 202 and again.body != first.body and "idempotent-replayed" not in again.headers
+    assert start(own.client, "gone").body == again.body
+
+
+def test_an_answer_above_the_limit_is_not_kept_and_costs_no_other(own):
+    tenant = Client(own.port, tenant=9)
+    assert tenant.deploy("f", ADD).status == 201
+    assert start(tenant, "small").status == 202
+    limit(own.client, kept(own.client, 9)["now"] + 1, 9)
+    instance = tenant.post_json("/instances", {"function": "f"}).json()["id"]
+    save = {"body": json.dumps({"instance_id": instance}).encode(), "path": "/snapshot/save"}
+    for _ in range(2):
+        reply = start(tenant, "large", **save)  # a memory of 64 KiB
+        assert reply.status // 100 == 2 and "idempotent-replayed" not in reply.headers
+    assert start(tenant, "small").headers["idempotent-replayed"] == "true"
+    assert kept(own.client, 9)["refused"] == 2

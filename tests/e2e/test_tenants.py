@@ -182,7 +182,7 @@ def test_settings_and_use_survive_a_restart(tmp_path):
         server.start()
         told = server.client.get("/tenants/3").json()
         assert (told["name"], told["weight"], told["own"]) == ("Zoë & Co", 4, ["functions", "requests_per_s"])
-        assert {name: n for name, n in told["limits"].items() if n is not None} == {"functions": 2, "burst": 60, "kernels": 10000}
+        assert {name: n for name, n in told["limits"].items() if n is not None} == {"functions": 2, "burst": 60, "kernels": 10000, "idempotency_bytes": 64 << 20}
         assert told["use"]["functions"]["now"] == 1 and told["use"]["stored_bytes"]["now"] == len(ADD)
         assert [t["id"] for t in server.client.get("/tenants").json()["tenants"]] == ["3"]
         client = Client(server.port, tenant=3)
