@@ -112,7 +112,7 @@ def test_uploads_that_are_broken_off_leave_nothing(own):
     for sent in (MIB + 100_000, 5 * MIB, 12 * MIB):
         with socket.create_connection(("127.0.0.1", own.port), timeout=20 * SLOW) as s:
             s.sendall(b"POST /functions/sum/invoke HTTP/1.1\r\nHost: t\r\nContent-Length: 60000000\r\n\r\n" + pattern(sent))
-    eventually(lambda: open_files() <= before, 20, "the files' end")
+    eventually(lambda: open_files() <= before, what="the files' end")
     assert own.client.raw("sum", b"abc").status == 200
 
 

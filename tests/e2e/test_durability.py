@@ -114,7 +114,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(server):
         threads = [threading.Thread(target=deploy_until_it_dies, args=(server.client, worker, first, sent, acknowledged)) for worker in range(3)]
         for thread in threads:
             thread.start()
-        eventually(lambda: sum(before.get(name) != number for name, number in acknowledged.items()) >= 4, 30, "four acknowledged deploys")
+        eventually(lambda: sum(before.get(name) != number for name, number in acknowledged.items()) >= 4, what="four acknowledged deploys")
         time.sleep(source.uniform(0, 0.05))  # somewhere within a deploy
         server.kill()
         for thread in threads:
@@ -140,11 +140,11 @@ def test_sigterm_lets_running_calls_end(server):
         told = []
         thread = threading.Thread(target=lambda: told.append(client.call("f", "work")))
         thread.start()
-        eventually(lambda: client.metric("tensor_wasm_http_requests_in_flight") >= 2)
+        eventually(lambda: told or client.metric("tensor_wasm_http_requests_in_flight") >= 2, what="the call")
         server.process.send_signal(signal.SIGTERM)
-        thread.join(20)
+        thread.join(60 * SLOW)
         assert told and told[0].status == 200 and told[0].json()["result"] == 1
-        assert server.process.wait(10 * SLOW) == 0
+        assert server.process.wait(60 * SLOW) == 0
 
 
 def test_a_server_without_a_data_folder_keeps_nothing(tmp_path):
@@ -188,12 +188,12 @@ def test_a_full_disk_fails_deploys_and_nothing_else(small_disk):
         assert client.get("/functions/during").kind == "not_found"
         assert client.result("before", "answer") == 7
         assert client.get("/healthz").status == 200
-        eventually(lambda: client.get("/readyz").status == 503, 5, "/readyz to notice")
+        eventually(lambda: client.get("/readyz").status == 503, what="/readyz to notice")
         assert client.metric("tensor_wasm_store_errors_total") > 0
         filler.unlink()
         assert client.deploy("during", answer(8)).status == 201
         assert client.result("during", "answer") == 8
-        eventually(lambda: client.get("/readyz").status == 200, 5, "/readyz to recover")
+        eventually(lambda: client.get("/readyz").status == 200, what="/readyz to recover")
     with own:
         assert own.client.result("during", "answer") == 8
 
@@ -205,7 +205,7 @@ def test_a_start_on_a_full_disk_says_so(small_disk, tmp_path):
         while True:
             f.write(bytes(4096))
     own.spawn()
-    eventually(lambda: own.has_ended or own.port, 20)
+    eventually(lambda: own.has_ended or own.port)
     if own.has_ended:
         assert own.process.returncode == 1 and "store_unavailable" in own.log, own.log
         own.process = None
@@ -226,7 +226,7 @@ def test_a_disk_that_turns_read_only(small_disk, tmp_path):
         assert reply.status == 503 and reply.kind == "store_unavailable", reply
         assert client.request("DELETE", "/functions/before").kind == "store_unavailable"
         assert client.result("before", "answer") == 7
-        eventually(lambda: client.get("/readyz").status == 503, 5, "/readyz to notice")
+        eventually(lambda: client.get("/readyz").status == 503, what="/readyz to notice")
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
         assert client.deploy("during", answer(8)).status == 201
 
@@ -238,7 +238,7 @@ def test_functions_are_served_from_a_read_only_disk_after_a_start_or_the_start_s
         own.client.deploy("f", answer(7))
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     own.spawn()
-    eventually(lambda: own.has_ended or own.port, 20)
+    eventually(lambda: own.has_ended or own.port)
     if own.has_ended:
         assert own.process.returncode == 1 and "store_unavailable" in own.log, own.log
         own.process = None
@@ -253,7 +253,7 @@ def test_two_servers_do_not_share_memory_of_a_data_folder_wrongly(server, tmp_pa
         other = Server(tmp_path / "other")
         other.data = server.data
         other.spawn()
-        eventually(lambda: other.has_ended or other.port, 20)
+        eventually(lambda: other.has_ended or other.port)
         if not other.has_ended:
             other.process.send_signal(signal.SIGTERM)
             assert other.process.wait(20 * SLOW) == 0
@@ -275,7 +275,7 @@ def test_a_compiler_that_dies_or_hangs_costs_one_deploy(server, how):
         client = server.client
         assert client.deploy("before", answer(1)).status == 201
         thread, told = deploy_in_background(client, "during", big_module(1500, seed=3))
-        eventually(lambda: server.compilers_at_work() or told, 20, "a compiler at work")
+        eventually(lambda: server.compilers_at_work() or told, what="a compiler at work")
         victims = server.compilers()
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):
@@ -299,14 +299,14 @@ def test_a_compiler_that_dies_or_hangs_costs_one_deploy(server, how):
 def test_no_compiler_outlives_its_server(server):
     server.start()
     server.client.deploy("f", answer(1))
-    eventually(lambda: server.compilers(), 5)
+    eventually(lambda: server.compilers())
     compilers = server.compilers()
     server.kill()
 
     def gone():
         return not any(os.path.exists(f"/proc/{pid}/exe") and "tensor-wasm-compiler" in os.readlink(f"/proc/{pid}/exe")
                        for pid in compilers if os.path.exists(f"/proc/{pid}"))
-    eventually(lambda: _quiet(gone), 10, "the compilers' end")
+    eventually(lambda: _quiet(gone), what="the compilers' end")
     server.process = None
 
 
@@ -334,7 +334,7 @@ def test_what_nothing_names_any_more_is_removed_and_nothing_else(tmp_path):
         assert client.request("DELETE", "/functions/gone").status == 204
         # Its image is nobody's now; the module is wanted by the instance that still lives.
         module = hashlib.sha256(gone).hexdigest()
-        eventually(lambda: blobs(data) == first | {module}, 60 * SLOW, "the image's end")
+        eventually(lambda: blobs(data) == first | {module}, what="the image's end")
         taken = client.request("POST", f"/instances/{instance}/snapshot", b"").json()["digest"]
         assert client.request("DELETE", f"/instances/{instance}").status == 204
         removed = "tensor_wasm_store_blobs_removed_total "
@@ -346,7 +346,7 @@ def test_what_nothing_names_any_more_is_removed_and_nothing_else(tmp_path):
         assert client.post_json("/instances/i/invoke", {"export": "f", "args": []}).json()["result"] == 2
         assert blobs(data) == first | {module, taken}
         assert client.request("DELETE", f"/snapshots/{taken}").status == 204 and client.request("DELETE", "/instances/i").status == 204
-        eventually(lambda: blobs(data) == first, 60 * SLOW, "the snapshot's end")
+        eventually(lambda: blobs(data) == first, what="the snapshot's end")
         assert client.result("kept", "f", []) == 1
 
 
@@ -358,8 +358,8 @@ def test_nothing_is_removed_while_a_record_cannot_be_read(tmp_path):
         before = blobs(data)
         (data / "records/function" / ("ab" * 32)).write_bytes(b"no record")
         assert server.client.request("DELETE", "/functions/f0").status == 204
-        eventually(lambda: "blobs that nothing names stay for now" in server.log, 60 * SLOW, "the warning")
+        eventually(lambda: "blobs that nothing names stay for now" in server.log, what="the warning")
         assert blobs(data) == before
         (data / "records/function" / ("ab" * 32)).unlink()
-        eventually(lambda: len(blobs(data)) < len(before), 60 * SLOW, "the blobs' end")
+        eventually(lambda: len(blobs(data)) < len(before), what="the blobs' end")
         assert [server.client.result(f"f{n}", "f", []) for n in (1, 2)] == [1, 2]

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import json
 import socket
+import statistics
 import time
 
 import h2.config
@@ -33,7 +34,7 @@ class Http2:
     """One HTTP/2 connection with prior knowledge."""
 
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20 * SLOW)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=100 * SLOW)
         self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self.connection.initiate_connection()
         self.flush()
@@ -133,7 +134,7 @@ def test_ids_of_a_request(hello):
 
 
 def test_bodies_that_are_too_large_are_refused_early(hello):
-    with socket.create_connection(("127.0.0.1", hello.port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", hello.port), timeout=60 * SLOW) as s:
         s.sendall(b"POST /functions/flood/invoke HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n")
         answer = s.recv(4096)
         assert answer.startswith(b"HTTP/1.1 413"), answer
@@ -142,14 +143,16 @@ def test_bodies_that_are_too_large_are_refused_early(hello):
 
 def test_a_body_that_drips_is_still_a_body(hello):
     body = add(3, 4)
-    with socket.create_connection(("127.0.0.1", hello.port), timeout=20) as s:
+    with socket.create_connection(("127.0.0.1", hello.port), timeout=20 * SLOW) as s:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         request = b"POST /functions/http-hello/invoke HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
             len(body), body)
         for i in range(len(request)):
             s.sendall(request[i:i + 1])
-        answer = s.recv(65536)
-        assert answer.startswith(b"HTTP/1.1 200") and b'"result":7' in answer
+        answer = b""
+        while b'"result":7' not in answer:
+            answer += s.recv(65536) or pytest.fail(f"the server hung up after {answer}")
+        assert answer.startswith(b"HTTP/1.1 200")
 
 
 def closed_after(s, seconds):
@@ -178,16 +181,18 @@ def test_clients_that_stall_are_let_go_and_hold_up_nobody(hello):
     for s in sockets[10:]:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.sendall(b"POST /functions/flood/invoke-stream HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")
-    start = time.monotonic()
+    times = []
     for _ in range(20):
+        start = time.monotonic()
         assert hello.result("http-hello", "add", [20, 22]) == 42
-    assert time.monotonic() - start < 5 * SLOW
+        times.append(time.monotonic() - start)
+    assert statistics.median(times) < 2.5, times  # who waits for one of them waits for ten seconds
     for s in sockets[:10]:
-        closed, said = closed_after(s, 20 * SLOW)
+        closed, said = closed_after(s, 60 * SLOW)
         assert closed and (not said or b" 408 " in said.split(b"\r\n")[0]), said[:200]
     for s in sockets:
         s.close()
-    eventually(lambda: hello.metric("tensor_wasm_http_connections") <= 3, 10, "the connections' end")
+    eventually(lambda: hello.metric("tensor_wasm_http_connections") <= 3, what="the connections' end")
     assert hello.result("http-hello", "add", [20, 22]) == 42
 
 
@@ -206,11 +211,11 @@ def test_a_reader_that_comes_back_gets_everything(hello):
 def test_nonsense_on_the_port(hello):
     for nonsense in (b"\0" * 1000, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 200, b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
                      b"GET / HTTP/9.9\r\n\r\n", b"A" * 100_000):
-        with socket.create_connection(("127.0.0.1", hello.port), timeout=10) as s:
+        with socket.create_connection(("127.0.0.1", hello.port), timeout=60 * SLOW) as s:
             with contextlib.suppress(ConnectionError):
                 s.sendall(nonsense)
                 s.shutdown(socket.SHUT_WR)
-            closed, said = closed_after(s, 15 * SLOW)
+            closed, said = closed_after(s, 60 * SLOW)
             assert closed and b" 200 " not in said.split(b"\r\n")[0]
     assert hello.get("/healthz").status == 200
 

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from twtest.build import example, wat
-from twtest.paths import SLOW
 from twtest.server import Server, eventually
 
 ECHO = "".join(f'(func (export "{t}") (param {t}) (result {t}) local.get 0)' for t in ("i32", "i64", "f32", "f64", "v128"))
@@ -162,14 +161,16 @@ def test_a_deadline_stops_a_loop(client, name):
     start = time.monotonic()
     reply = client.call(name, "spin", headers={"X-TensorWasm-Deadline-Ms": "150"})
     assert reply.status == 504 and reply.kind == "invoke_timeout", reply
-    assert 0.14 < time.monotonic() - start < 3 * SLOW
+    assert time.monotonic() - start > 0.14
     assert client.result(name, "count", [1000]) == 1000
 
 
 def test_a_functions_own_time_limit(client, name):
     client.deploy(name, SPIN, {"timeout_ms": 100})
     assert client.call(name, "spin").kind == "invoke_timeout"
-    assert client.call(name, "spin", headers={"X-TensorWasm-Deadline-Ms": "10000"}, timeout=8).kind == "invoke_timeout"
+    start = time.monotonic()
+    assert client.call(name, "spin", headers={"X-TensorWasm-Deadline-Ms": "20000"}).kind == "invoke_timeout"
+    assert time.monotonic() - start < 19
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "soon", "99999999999"])
@@ -185,8 +186,8 @@ def test_a_client_that_leaves_ends_its_call(shared, client, name):
         body = b'{"export":"spin"}'
         s.sendall(b"POST /functions/%s/invoke HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
             name.encode(), len(body), body))
-        eventually(lambda: client.metric("tensor_wasm_http_requests_in_flight") >= 2)
-    eventually(lambda: client.metrics().get(cancelled, 0) > before, 5, "the call's end")
+        eventually(lambda: client.metric("tensor_wasm_http_requests_in_flight") >= 2, what="the call")
+    eventually(lambda: client.metrics().get(cancelled, 0) > before, what="the call's end")
 
 
 GROW = '(module (memory (export "memory") 1) (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0))))'

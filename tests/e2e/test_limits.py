@@ -37,7 +37,7 @@ def tenant(own):
     yield client
     limit(own.client, **{name: "default" for name in EVERY})
     clear(client)
-    eventually(lambda: not any(in_use(own.client).values()), 30, f"nothing in use: {in_use(own.client)}")
+    eventually(lambda: not any(in_use(own.client).values()), what=f"nothing in use: {in_use(own.client)}")
 
 
 def limit(client, tenant=TENANT, **limits):
@@ -92,14 +92,14 @@ def test_no_number_of_connections_passes_what_a_tenant_may_hold(own, tenant, exp
     admin, before = own.client, use(own.client, name)["refused"]
     limit(admin, **{name: most + (5 * PAGE if name == "cpu_memory_bytes" else 0)})  # the others' first pages
     with calls_that_stay(own.port, 8, export, args) as calls:
-        eventually(lambda: use(admin, name)["refused"] - before >= 5, 60, f"five refusals: {use(admin, name)}")
+        eventually(lambda: use(admin, name)["refused"] - before >= 5, what=f"five refusals: {use(admin, name)}")
         now = use(admin, name)
         assert most <= now["now"] <= most + 5 * PAGE and now["now"] // each == 3, now
         eventually(lambda: shown(admin, name) == use(admin, name)["now"] >= most, what=f"{name} in the metrics")
         assert shown(admin, "functions") == 1 and shown(admin, "stored_bytes") == len(GUEST)
         assert Client(own.port, tenant=OTHER).get("/functions").status == 200
         calls[0].close()
-    eventually(lambda: in_use(admin)["concurrent_invocations"] == 0, 30, "the calls' end")
+    eventually(lambda: in_use(admin)["concurrent_invocations"] == 0, what="the calls' end")
     told = use(admin, name)
     assert told["refused"] - before == 5 and told["peak"] <= admin.get(f"/tenants/{TENANT}").json()["limits"][name]
     assert admin.metrics()[f'tensor_wasm_tenant_refusals_total{{tenant="7",limit="{name}"}}'] == told["refused"]
@@ -136,8 +136,8 @@ def test_launches_beyond_the_limit_wait_for_their_turn(own, tenant):
     after = use(own.client, "launches_in_flight")
     assert (after["now"], after["peak"], after["refused"]) == (0, 1, before["refused"])
     with calls_that_stay(own.port, 1, "launch", ["1000000000000", 1]):  # until the caller goes away
-        eventually(lambda: shown(own.client, "launches_in_flight") == use(own.client, "launches_in_flight")["now"] == 1, 30, "a launch in flight")
-    eventually(lambda: use(own.client, "launches_in_flight")["now"] == 0, 30, "its end")
+        eventually(lambda: shown(own.client, "launches_in_flight") == use(own.client, "launches_in_flight")["now"] == 1, what="a launch in flight")
+    eventually(lambda: use(own.client, "launches_in_flight")["now"] == 0, what="its end")
     limit(own.client, launches_in_flight=0)  # would wait for ever
     assert tenant.result("g", "launch", ["1", 1]) == -6
     assert use(own.client, "launches_in_flight")["refused"] == before["refused"] + 1
@@ -177,7 +177,7 @@ def spin(tenant, ms):
 def test_a_guests_own_computing_counts_and_its_sleep_does_not(own, tenant):
     total = lambda: use(own.client, "cpu_ms_per_minute")["total_ms"]
     before = total()
-    eventually(lambda: spin(tenant, 200 * SLOW) or total() - before >= 100, 60, "100 ms of computing")
+    eventually(lambda: spin(tenant, 200 * SLOW) or total() - before >= 100, what="100 ms of computing")
     before = total()
     assert tenant.call("g", "sleep", headers={"X-TensorWasm-Deadline-Ms": "2000"}).kind == "invoke_timeout"
     assert total() - before < 1000
@@ -185,7 +185,7 @@ def test_a_guests_own_computing_counts_and_its_sleep_does_not(own, tenant):
 
 def test_who_has_overdrawn_waits_and_others_do_not(own, tenant):
     limit(own.client, cpu_ms_per_minute=20)
-    eventually(lambda: tenant.call("g", "spin", headers={"X-TensorWasm-Deadline-Ms": str(300 * SLOW)}).status == 429, 60, "a refusal")
+    eventually(lambda: tenant.call("g", "spin", headers={"X-TensorWasm-Deadline-Ms": str(300 * SLOW)}).status == 429, what="a refusal")
     refused = tenant.call("g", "add", [1, 1])
     assert (refused.status, refused.kind) == (429, "rate_limited") and int(refused.headers["retry-after"]) >= 1
     assert Client(own.port, tenant=OTHER).get("/functions").status == 200
@@ -265,11 +265,11 @@ def test_after_any_mix_nothing_is_in_use(own, tenant):
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         for _ in pool.map(lambda number: work(own, number), range(6)):
             pass
-    eventually(tenant.forget_jobs, 60, "the jobs' end")
-    eventually(lambda: in_use(own.client)["concurrent_invocations"] == 0, 60, "the last call's end")
+    eventually(tenant.forget_jobs, what="the jobs' end")
+    eventually(lambda: in_use(own.client)["concurrent_invocations"] == 0, what="the last call's end")
     for instance in tenant.get("/instances").json()["instances"]:  # of whose callers some have gone
         tenant.request("DELETE", f"/instances/{instance['id']}")
     assert tenant.result("g", "add", [20, 22]) == 42
     clear(tenant)
-    eventually(lambda: in_use(own.client) == dict.fromkeys(HELD, 0), 30, f"nothing in use: {in_use(own.client)}")
+    eventually(lambda: in_use(own.client) == dict.fromkeys(HELD, 0), what=f"nothing in use: {in_use(own.client)}")
     assert {name: shown(own.client, name) for name in HELD} == dict.fromkeys(HELD, 0)

@@ -60,7 +60,7 @@ def test_a_reader_that_hangs_costs_lines_and_no_request(tmp_path):
         assert server.client.result("f", "f") == 7
         lost = server.client.metrics()["tensor_wasm_log_lines_lost_total"]
         server.read_on()
-        eventually(lambda: b"log lines were lost" in server.text, 60, "the line that says so")
+        eventually(lambda: b"log lines were lost" in server.text, what="the line that says so")
         counted = int(re.search(rb"log lines were lost.*count=(\d+)", server.text).group(1))
         assert counted >= lost and server.client.result("f", "f") == 7
         server.process.send_signal(signal.SIGTERM)

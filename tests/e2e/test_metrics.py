@@ -13,7 +13,7 @@ import pytest
 
 from twtest.build import big_module, example, guest, wat
 from twtest.client import Client
-from twtest.paths import ROOT
+from twtest.paths import ROOT, SLOW
 from twtest.server import Server, eventually
 
 
@@ -64,9 +64,10 @@ def test_calls_and_instances(busy):
     assert change(client, "tensor_wasm_invokes_total", call, 'result="ok"') == 1
     assert change(client, "tensor_wasm_invoke_phase_seconds_count", call, 'phase="run"') == 1
     assert change(client, "tensor_wasm_pool_draws_total", call) == 1
+    # These are counted when an answer has gone out, which its client may have seen by then. It were three calls that ended well.
     route = 'route="/functions/:id/invoke",method="POST",status="200"'
-    assert change(client, "tensor_wasm_http_requests_total", call, route) == 1
-    assert change(client, "tensor_wasm_http_request_duration_seconds_count", call, route) == 1
+    for name in ("tensor_wasm_http_requests_total", "tensor_wasm_http_request_duration_seconds_count"):
+        eventually(lambda: sum(v for k, v in client.metrics().items() if k.split("{")[0] == name and route in k) == 3, what=name)
     assert client.metric("tensor_wasm_instance_spawns_total") >= 1
     assert client.metric("tensor_wasm_active_instances") >= client.metric("tensor_wasm_pool_warm_instances") >= 1
     assert client.metrics()['tensor_wasm_cpu_memory_bytes_per_tenant{tenant_id="0"}'] >= 65536
@@ -86,8 +87,7 @@ def test_instances_that_end_are_counted(busy):
     before = client.metric(ended)
     assert memory() == 3 * 65536  # the warm instance, reset after the call
     client.request("DELETE", "/functions/short")
-    eventually(lambda: client.metric(ended) > before, 5, "the warm instance's end")
-    assert memory() == 0
+    eventually(lambda: client.metric(ended) > before and memory() == 0, what="the warm instance's end")
 
 
 def test_streamed_chunks(busy):
@@ -120,21 +120,23 @@ def test_permits_and_device_memory_while_a_kernel_runs(busy):
     assert at_rest["tensor_wasm_backpressure_permits_used"] == 0
     thread = threading.Thread(target=lambda: client.raw("cuda", LOOP.encode(), "run"))
     thread.start()
-    running = eventually(lambda: (lambda m: m if m["tensor_wasm_backpressure_permits_used"] else None)(client.metrics()), 5)
+    running = eventually(lambda: (lambda m: m if m["tensor_wasm_backpressure_permits_used"] else None)(client.metrics()))
     assert running["tensor_wasm_backpressure_permits_available"] == at_rest["tensor_wasm_backpressure_permits_available"] - 1
     assert running["tensor_wasm_gpu_memory_used_bytes"] >= 256
     assert running['tensor_wasm_gpu_memory_bytes_per_tenant{tenant_id="3"}'] >= 256
     thread.join()
-    assert client.metric("tensor_wasm_backpressure_permits_used") == 0
+    eventually(lambda: client.metric("tensor_wasm_backpressure_permits_used") == 0, what="no permit in use")
 
 
 def test_refusals_are_counted_by_reason(busy):
     def nonsense():
-        with socket.create_connection(("127.0.0.1", busy.port), timeout=10) as s, contextlib.suppress(ConnectionError):
+        with socket.create_connection(("127.0.0.1", busy.port), timeout=60 * SLOW) as s, contextlib.suppress(ConnectionError):
             s.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
             while s.recv(4096):
                 pass
-    assert change(busy.client, "tensor_wasm_http_rejected_total", nonsense) >= 1
+    before = busy.client.metric("tensor_wasm_http_rejected_total")
+    nonsense()
+    eventually(lambda: busy.client.metric("tensor_wasm_http_rejected_total") > before, what="the count")
 
 
 def test_compilers_that_are_replaced_are_counted(busy):
@@ -151,8 +153,8 @@ def test_compilers_that_are_replaced_are_counted(busy):
                 os.kill(pid, signal.SIGKILL)
         compiles()  # it finds its compiler gone; one that was killed while it started was not there to be replaced
         return client.metric("tensor_wasm_compiler_restarts_total") > before
-    eventually(compiles, 20, "a compiler that has started")
-    eventually(is_counted, 20, "a compiler that was replaced")
+    eventually(compiles, what="a compiler that has started")
+    eventually(is_counted, what="a compiler that was replaced")
 
 
 def test_tenants_and_labels_are_bounded(busy):
@@ -173,5 +175,5 @@ def test_long_calls_are_found_and_then_foreseen(busy):
         reply = client.call("spin", headers={"X-TensorWasm-Deadline-Ms": "300"})
         assert reply.kind == "invoke_timeout", reply
         return client.metrics().get(f'tensor_wasm_long_calls_total{{begin="{begin}"}}', 0) >= 1
-    eventually(lambda: is_counted("found"), 60, "a call that is found to be long")
-    eventually(lambda: is_counted("foreseen"), 60, "a call that begins as a long one")
+    eventually(lambda: is_counted("found"), what="a call that is found to be long")
+    eventually(lambda: is_counted("foreseen"), what="a call that begins as a long one")

@@ -45,7 +45,7 @@ def test_a_queue_that_stands_refuses_its_own_tenant_and_no_other(strict):
             pool.submit(flood, client, stop, replies)
         try:
             quiet = [Client(strict.port, QUIET).call("f", "f", timeout=600) for _ in range(5)]
-            eventually(lambda: sum(r.status != 200 for r in replies) >= 20, 120, "twenty refusals")
+            eventually(lambda: sum(r.status != 200 for r in replies) >= 20, what="twenty refusals")
             quiet += [Client(strict.port, QUIET).call("f", "f", timeout=600) for _ in range(5)]
         finally:
             stop.set()
@@ -72,7 +72,7 @@ def test_jobs_wait_instead_of_being_refused(strict):
 
     def states():
         return [client.get(f"/jobs/{j.json()['job_id']}").json()["state"] for j in jobs]
-    eventually(lambda: not {"queued", "running"} & set(states()), 120, "the jobs' end")
+    eventually(lambda: not {"queued", "running"} & set(states()), what="the jobs' end")
     assert states() == ["done"] * 10
 
 

@@ -19,7 +19,7 @@ def test_warm_instances_are_drawn_and_let_go_when_nobody_calls(server):
     hits = client.metrics().get(HITS, 0)
     assert [client.result("f", "f") for _ in range(5)] == [1] * 5
     assert client.metrics()[HITS] >= hits + 1
-    eventually(lambda: client.metric(WARM) == 0 == client.metric("tensor_wasm_active_instances"), 20, "all of them going")
+    eventually(lambda: client.metric(WARM) == 0 == client.metric("tensor_wasm_active_instances"), what="all of them going")
     misses = client.metrics().get(MISSES, 0)
     assert client.result("f", "f") == 1
     assert client.metrics()[MISSES] == misses + 1
@@ -59,15 +59,17 @@ def test_memory_is_put_back_by_madvise_too(server):
 
 
 def test_calls_beyond_the_threads_for_long_ones_wait(server, name):
-    server.options += ["--max-long-calls", "1", "--threads", "1"]
+    server.options += ["--max-long-calls", "1", "--threads", "1", "--invoke-timeout-ms", "600000"]
     server.start()
     one, two = Client(server.port, tenant=1), Client(server.port, tenant=2)
     one.deploy(name, wat('(module (func (export "spin") (loop (br 0))))'))
     two.deploy(name, COUNT)
-    assert one.post_json(f"/functions/{name}/invoke-async", {"export": "spin", "args": []}, {"X-TensorWasm-Deadline-Ms": "3000"}).status == 202
+    spin = one.post_json(f"/functions/{name}/invoke-async", {"export": "spin", "args": []})
+    assert spin.status == 202
     short = lambda: two.call(name, "f", headers={"X-TensorWasm-Deadline-Ms": "300"})
-    eventually(lambda: short().kind == "invoke_timeout", 20, "the one thread being taken")
-    eventually(lambda: short().status == 200, 20, "the thread being free again")
+    eventually(lambda: short().kind == "invoke_timeout", what="the one thread being taken")
+    assert one.request("DELETE", f"/jobs/{spin.json()['job_id']}").status == 204
+    eventually(lambda: short().status == 200, what="the thread being free again")
 
 
 def test_the_same_bytes_share_code_between_tenants(server):

@@ -209,7 +209,7 @@ def test_kernels_survive_kill_9(tmp_path):
     told = [publish(server.client, "kept", version, ptx(int(version))).json() for version in ("1", "2", "3")]
     assert server.client.request("DELETE", "/kernels/kept/3").status == 204
     server.kill()
-    server.restart()
+    server.start()
     assert server.client.get("/kernels").json()["kernels"] == told[:2]
     assert run(server.client, "kept", "1") == plus(1) and run(server.client, "kept", "") == plus(2)
     assert server.client.metric("tensor_wasm_kernels") == 2

@@ -78,10 +78,10 @@ def test_a_busy_kernel_is_compiled_again_and_stays_so_over_a_restart(host):
     server = host()
     assert server.words(BUSY) == wanted
     assert server.compiled()[0] == 1
-    eventually(lambda: server.words(BUSY) == wanted and server.compiled()[:2] == [1, 1], 60 * SLOW, "the full version")
+    eventually(lambda: server.words(BUSY) == wanted and server.compiled()[:2] == [1, 1], what="the full version")
     assert server.words(BUSY) == wanted
     artifacts = lambda: len(list(server.data.glob("artifacts/*/*.sig")))
-    eventually(lambda: artifacts() >= 3, 20 * SLOW, "the guest's code and both versions in the cache")
+    eventually(lambda: artifacts() >= 3, what="the guest's code and both versions in the cache")
     server.stop()
     again = host()
     assert again.words(BUSY) == wanted

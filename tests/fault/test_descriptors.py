@@ -39,16 +39,15 @@ def test_without_descriptors_the_open_connections_go_on_and_it_passes(room, tmp_
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_files(pid) + room, limits[1]))
         crowd = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(60)]
-        before = cpu_seconds(pid)
-        start = time.monotonic()
+        before, start = cpu_seconds(pid), time.monotonic()
         while time.monotonic() - start < 1:
             assert answers(kept)
             time.sleep(0.05)
-        assert cpu_seconds(pid) - before < 0.8  # a loop that spins takes all of the second
+        assert cpu_seconds(pid) - before < 0.8 * (time.monotonic() - start)  # a loop that spins takes all the time there is
         assert not server.has_ended
         for s in crowd:
             s.close()
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
-        eventually(lambda: server.client.get("/healthz").status == 200, 20)
+        eventually(lambda: server.client.get("/healthz").status == 200)
         assert server.client.metric("tensor_wasm_http_rejected_total") > 0  # how many it got to before they went is the machine's
         assert answers(kept)

@@ -43,7 +43,7 @@ def job(client):
     def ended():
         told = attempt(lambda: client.get(path))
         return told if told is not None and told.status < 400 and told.json()["state"] not in ("queued", "running") else None
-    return eventually(ended, 30, "the job's end")
+    return eventually(ended, what="the job's end")
 
 
 def instance(client):
@@ -69,7 +69,7 @@ def clear(client):
             attempt(lambda: client.request("DELETE", f"/functions/{name}"))
         told = attempt(lambda: client.get("/tenants/0"))
         return told is not None and told.status == 200 and not any(u.get("now") for u in told.json()["use"].values())
-    eventually(is_empty, 30, "nothing in use")
+    eventually(is_empty, what="nothing in use")
 
 
 STEPS_OF_USE = {
@@ -107,7 +107,7 @@ def test_a_failing_call_harms_one_request_or_stops_the_start(kind, tmp_path):
     for n in STEPS:
         server = Server(tmp_path / str(n), env={"TW_FAULT": f"{kind}:{n}"})
         server.spawn()
-        eventually(lambda: server.port or server.has_ended, 20, f"{kind}:{n}: the start or its end")
+        eventually(lambda: server.port or server.has_ended, what=f"{kind}:{n}: the start or its end")
         if server.has_ended:
             assert server.process.returncode == 1, f"{kind}:{n}: ended with {server.process.returncode}\n{server.log[-3000:]}"
             lines = [line for line in server.log.splitlines() if line.startswith("tensor-wasm: ")]
@@ -129,7 +129,7 @@ def test_what_a_fault_left_behind_does_not_spoil_the_next_start(tmp_path):
     for n in range(1, 40, 3):
         server = Server(tmp_path, env={"TW_FAULT": f"io:{n}"})
         server.spawn()
-        eventually(lambda: server.port or server.has_ended, 20)
+        eventually(lambda: server.port or server.has_ended)
         if not server.has_ended:
             use(server, "io")
             server.stop()

@@ -32,7 +32,7 @@ class Client:
     def __init__(self, port, tenant=None, token=None):
         self.port, self.tenant, self.token = port, tenant, token
 
-    def request(self, method, path, body=None, headers=(), timeout=30):
+    def request(self, method, path, body=None, headers=(), timeout=100):
         sent = dict(headers)
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"
@@ -55,13 +55,13 @@ class Client:
     def deploy(self, name, wasm, config=None, method="POST"):
         """Deploys bytes; with settings as JSON, else bare."""
         if config is None and method == "POST":
-            return self.request("POST", f"/functions?name={name}", wasm, {"Content-Type": "application/wasm"}, timeout=60)
+            return self.request("POST", f"/functions?name={name}", wasm, {"Content-Type": "application/wasm"}, timeout=200)
         import base64
         body = {"name": name, "wasm_b64": base64.b64encode(wasm).decode()}
         if config is not None:
             body["config"] = config
         path = "/functions" if method == "POST" else f"/functions/{name}"
-        return self.request(method, path, json.dumps(body), {"Content-Type": "application/json"}, timeout=60)
+        return self.request(method, path, json.dumps(body), {"Content-Type": "application/json"}, timeout=200)
 
     def call(self, name, export=None, args=None, headers=(), **more):
         """Invokes by JSON."""

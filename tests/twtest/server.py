@@ -11,8 +11,8 @@ from .client import Client
 from .paths import PROGRAM, SLOW
 
 
-def eventually(condition, seconds=10, what="the condition"):
-    """Waits until condition() is true and returns its value."""
+def eventually(condition, seconds=60, what="the condition"):
+    """Waits until condition() is true and returns its value. Generous: the machine may do other things."""
     end = time.monotonic() + seconds * SLOW
     while True:
         value = condition()
@@ -82,10 +82,10 @@ class Server:
     def start(self):
         """Starts the process and waits until /readyz says yes."""
         self.spawn()
-        eventually(lambda: self.port or self.has_ended, 20, "the server's start")
+        eventually(lambda: self.port or self.has_ended, what="the server's start")
         assert not self.has_ended, f"the server ended at its start:\n{self.log}"
         self.client = Client(self.port)
-        eventually(lambda: self.client.get("/readyz").status == 200, 20, "/readyz")
+        eventually(lambda: self.client.get("/readyz").status == 200, what="/readyz")
         return self
 
     @property
@@ -126,7 +126,7 @@ class Server:
         if not self.has_ended:
             self.process.send_signal(signal.SIGTERM)
         try:
-            status = self.process.wait(40 * SLOW)
+            status = self.process.wait(120 * SLOW)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"the server did not end after SIGTERM:\n{self.log[-3000:]}") from None

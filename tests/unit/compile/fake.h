@@ -32,7 +32,7 @@
 [[maybe_unused]] static struct tw_compiler *compiler_new(const char *cache, unsigned processes) {
     struct tw_error err = {};
     struct tw_compiler_options options = {
-        .program = TW_TEST_FAKE_COMPILER, .cache_dir = cache, .processes = processes, .wall_ms = 20'000};
+        .program = TW_TEST_FAKE_COMPILER, .cache_dir = cache, .processes = processes, .wall_ms = 90'000};
     struct tw_compiler *compiler = tw_compiler_new(&options, &err);
     tw_assert_ok(compiler, &err);
     return compiler;

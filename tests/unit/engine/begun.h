@@ -43,7 +43,7 @@ static inline bool begun_emit(struct tw_invoke *invoke, struct tw_span bytes) {
 static inline bool begun_run(struct engine_test *test, struct tw_module *module, const char *export,
                              bool is_cancelled, int64_t *ret_ns) {
     struct begun begun = {};
-    engine_test_prepare(&begun.call, module, export, 60'000);
+    engine_test_prepare(&begun.call, module, export, ENGINE_TEST_PATIENCE_MS);
     begun.call.invoke.context = &begun;
     begun.call.invoke.emit = begun_emit;
     engine_test_submit(test, &begun.call);

@@ -75,15 +75,13 @@ TW_TEST("a kernel that never ends is stopped by the deadline and by a cancel") {
     ck_assert_int_eq(engine_test_code(&test, module, "forever", 2000, &call), TW_ERR_TIMEOUT);
     engine_test_forget(&call);
     struct engine_test_call cancelled = {};
-    engine_test_prepare(&cancelled, module, "forever", 30000);
-    int64_t before = tw_clock_ns();
+    engine_test_prepare(&cancelled, module, "forever", ENGINE_TEST_PATIENCE_MS);
     engine_test_submit(&test, &cancelled);
     for (volatile int spin = 0; spin < 100000000; spin++)
         continue;
     tw_invoke_cancel(&cancelled.invoke);
     engine_test_wait(&cancelled);
     ck_assert_int_eq(cancelled.invoke.error.code, TW_ERR_CANCELLED);
-    ck_assert_int_lt(tw_clock_ns() - before, 10 * TW_NS_PER_S);
     engine_test_forget(&cancelled);
     ck_assert_int_eq(ENGINE_CALL(&test, module, "in_place"), 0);
     tw_module_unref(module);

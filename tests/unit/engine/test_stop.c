@@ -191,24 +191,25 @@ TW_TEST("a call that waited until its deadline is not begun, and a full queue re
     struct tw_module *module =
         engine_test_module(&test, "(module (func (export \"run\") (loop $l (br $l)))" GOOD ")");
     struct engine_test_call running = {}, late = {}, next = {}, refused = {};
-    engine_test_prepare(&running, module, "run", 200);
+    engine_test_prepare(&running, module, "run", ENGINE_TEST_PATIENCE_MS);
     engine_test_submit(&test, &running);
     struct tw_engine_stats stats;
     do
         tw_engine_stats(test.engine, &stats);
     while (stats.running == 0 || stats.queued > 0);
     engine_test_prepare(&late, module, "good", 50);
-    engine_test_prepare(&next, module, "good", 5000);
-    engine_test_prepare(&refused, module, "good", 5000);
+    engine_test_prepare(&next, module, "good", ENGINE_TEST_PATIENCE_MS);
+    engine_test_prepare(&refused, module, "good", ENGINE_TEST_PATIENCE_MS);
     engine_test_submit(&test, &late);
     engine_test_submit(&test, &next);
     struct tw_error err = {};
     ck_assert(!tw_engine_submit(test.engine, &refused.invoke, &err));
     ck_assert_int_eq(err.code, TW_ERR_CAPACITY);
+    engine_test_wait(&late); // while the other runs
+    tw_invoke_cancel(&running.invoke);
     engine_test_wait(&running);
-    engine_test_wait(&late);
     engine_test_wait(&next);
-    ck_assert_int_eq(running.invoke.error.code, TW_ERR_TIMEOUT);
+    ck_assert_int_eq(running.invoke.error.code, TW_ERR_CANCELLED);
     ck_assert_int_eq(late.invoke.error.code, TW_ERR_TIMEOUT);
     ck_assert_int_eq(next.invoke.error.code, TW_OK);
     engine_test_forget(&running);

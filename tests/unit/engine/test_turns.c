@@ -233,17 +233,25 @@ static double share_of_one(enum tw_interrupt interrupt, uint32_t weight) {
     return ms[1] / ms[0];
 }
 
+// On a busy machine the guests may have a few turns only: then it is looked at again.
+static void check_share(enum tw_interrupt interrupt, uint32_t weight, double least) {
+    enum { LOOKS = 5 };
+    double share = 0;
+    for (int i = 0; i < LOOKS && share <= least; i++)
+        share = share_of_one(interrupt, weight);
+    ck_assert_double_gt(share, least);
+}
+
 TW_TEST("computing guests of two tenants share a core evenly, however many one has") {
-    // Without shares it would be 1 to 6.
-    ck_assert_double_gt(share_of_one(TW_INTERRUPT_POLL, 1), 0.4);
+    check_share(TW_INTERRUPT_POLL, 1, 0.4); // without shares it would be 1 to 6
 }
 
 TW_TEST("with epochs too") {
-    ck_assert_double_gt(share_of_one(TW_INTERRUPT_EPOCH, 1), 0.4);
+    check_share(TW_INTERRUPT_EPOCH, 1, 0.4);
 }
 
 TW_TEST("a tenant of weight eight gets more") {
-    ck_assert_double_gt(share_of_one(TW_INTERRUPT_POLL, 8), 1.4);
+    check_share(TW_INTERRUPT_POLL, 8, 1.4);
 }
 
 static unsigned paused_now(struct engine_test *test) {

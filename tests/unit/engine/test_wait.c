@@ -30,51 +30,59 @@ static int thread_count(void) {
     return count;
 }
 
-// As many as ThreadSanitizer leaves address space for.
-TW_TEST("hundreds of sleepers hold no threads") {
-    enum { SLEEPERS = 400 };
-    struct engine_test test;
-    struct tw_engine_options options = {.workers = 2, .warm_per_function = 4};
-    engine_test_open(&test, &options);
-    struct tw_module *module = engine_test_module(&test, sleeper);
+enum { SLEEPERS = 400 }; // as many as ThreadSanitizer leaves address space for
+
+// Whether another call got through before any of them woke: two workers, and all of them sleep. All of them wake in any case.
+static bool sleep_beside(struct engine_test *test, struct tw_module *module, int ms) {
     struct engine_test_call *calls = calloc(SLEEPERS, sizeof(*calls));
     int threads = thread_count();
-    int64_t before = tw_clock_ns();
+    int64_t before_ns = tw_clock_ns();
     for (int i = 0; i < SLEEPERS; i++) {
-        engine_test_prepare(&calls[i], module, "sleep", 20000);
-        engine_test_put_args(&calls[i], 1, (int[]){1500});
-        engine_test_submit(&test, &calls[i]);
+        engine_test_prepare(&calls[i], module, "sleep", ENGINE_TEST_PATIENCE_MS);
+        engine_test_put_args(&calls[i], 1, (int[]){ms});
+        engine_test_submit(test, &calls[i]);
     }
-    // Two workers, and all of them sleep: another call gets through before any wakes.
-    ck_assert_int_eq(ENGINE_CALL(&test, module, "good"), 7);
-    ck_assert_int_lt(tw_clock_ns() - before, 1500 * TW_NS_PER_MS);
-    ck_assert_int_le(thread_count(),
-                     threads + 2); // a worker that was held up making an instance has a deputy
+    ck_assert_int_eq(ENGINE_CALL(test, module, "good"), 7);
+    bool is_beside = tw_clock_ns() - before_ns < ms * TW_NS_PER_MS;
+    // A worker that was held up making an instance has a deputy.
+    ck_assert_int_lt(thread_count(), threads + SLEEPERS / 10);
     for (int i = 0; i < SLEEPERS; i++) {
         engine_test_wait(&calls[i]);
         if (calls[i].invoke.error.code)
             ck_abort_msg("sleeper %d: %s", i, calls[i].invoke.error.message);
         ck_assert_int_eq(calls[i].invoke.results[0].of.i32, 1);
         ck_assert_int_ge(calls[i].invoke.times.ended_ns - calls[i].invoke.times.running_ns,
-                         1500 * TW_NS_PER_MS);
+                         ms * TW_NS_PER_MS);
         engine_test_forget(&calls[i]);
     }
-    ck_assert_int_lt(tw_clock_ns() - before, 10 * TW_NS_PER_S);
     free(calls);
+    return is_beside;
+}
+
+TW_TEST("hundreds of sleepers hold no threads") {
+    struct engine_test test;
+    struct tw_engine_options options = {.workers = 2, .warm_per_function = 4};
+    engine_test_open(&test, &options);
+    struct tw_module *module = engine_test_module(&test, sleeper);
+    int ms = 1500;
+    while (!sleep_beside(&test, module, ms)) {
+        ms *= 2; // the machine was too slow to have all of them asleep by then
+        ck_assert_int_lt(ms, 60'000);
+    }
     tw_module_unref(module);
     engine_test_close(&test);
 }
 
 TW_TEST("a sleeper is ended by its deadline and by a cancel") {
+    enum { HOUR_MS = 3'600'000 };
     struct engine_test test;
     engine_test_open(&test, NULL);
     struct tw_module *module = engine_test_module(&test, sleeper);
     struct engine_test_call timed = {}, cancelled = {};
-    int64_t before = tw_clock_ns();
     engine_test_prepare(&timed, module, "sleep", 100);
-    engine_test_prepare(&cancelled, module, "sleep", 50000);
-    engine_test_put_args(&timed, 1, (int[]){20000});
-    engine_test_put_args(&cancelled, 1, (int[]){20000});
+    engine_test_prepare(&cancelled, module, "sleep", 2 * HOUR_MS);
+    engine_test_put_args(&timed, 1, (int[]){HOUR_MS});
+    engine_test_put_args(&cancelled, 1, (int[]){HOUR_MS});
     engine_test_submit(&test, &timed);
     engine_test_submit(&test, &cancelled);
     engine_test_wait(&timed);
@@ -82,7 +90,6 @@ TW_TEST("a sleeper is ended by its deadline and by a cancel") {
     tw_invoke_cancel(&cancelled.invoke);
     engine_test_wait(&cancelled);
     ck_assert_int_eq(cancelled.invoke.error.code, TW_ERR_CANCELLED);
-    ck_assert_int_lt(tw_clock_ns() - before, 5 * TW_NS_PER_S);
     engine_test_forget(&timed);
     engine_test_forget(&cancelled);
     ck_assert_int_eq(ENGINE_CALL(&test, module, "sleep", 1), 1);
@@ -106,6 +113,20 @@ TW_TEST("a call on the calling thread sleeps too, and so does start code") {
     engine_test_close(&test);
 }
 
+// What the guest that yields until it is told so was told. On a busy machine it may have no processor between that and its deadline.
+static int told_that_the_end_is_near(struct engine_test *test, struct tw_module *module) {
+    for (;;) {
+        struct engine_test_call call = {};
+        engine_test_put_args(&call, 1, (int[]){1});
+        enum tw_code code = engine_test_code(test, module, "until", 300, &call);
+        engine_test_forget(&call);
+        if (code == TW_ERR_TIMEOUT)
+            continue;
+        ck_assert_int_eq(code, TW_OK);
+        return call.invoke.results[0].of.i32;
+    }
+}
+
 TW_TEST("yield lets a queued call go first, and tells how the deadline is") {
     struct engine_test test;
     struct tw_engine_options options = {.workers = 1, .warm_per_function = 4};
@@ -119,19 +140,22 @@ TW_TEST("yield lets a queued call go first, and tells how the deadline is") {
                "(func (export \"left\") (result i32) (call $left))"
                "(func (export \"good\") (result i32) (i32.const 7)))");
     struct engine_test_call spinning = {};
-    engine_test_prepare(&spinning, module, "until", 600);
+    engine_test_prepare(&spinning, module, "until", 3'600'000);
     engine_test_put_args(&spinning, 1, (int[]){1});
     engine_test_submit(&test, &spinning);
-    int64_t before = tw_clock_ns();
     for (int i = 0; i < 5; i++)
         ck_assert_int_eq(ENGINE_CALL(&test, module, "good"), 7); // one worker: only if the other gave way
-    ck_assert_int_lt(tw_clock_ns() - before, 500 * TW_NS_PER_MS);
+    ck_assert_uint_eq(tw_state_get(&spinning.over), 0);
+    tw_invoke_cancel(&spinning.invoke);
     engine_test_wait(&spinning);
-    ck_assert_int_eq(spinning.invoke.error.code, TW_OK);
-    ck_assert_int_eq(spinning.invoke.results[0].of.i32, 1);
+    enum tw_code code = spinning.invoke.error.code; // stopped, or told to stop before that
+    ck_assert(code == TW_ERR_CANCELLED || (code == TW_OK && spinning.invoke.results[0].of.i32 == 2));
     engine_test_forget(&spinning);
-    int left = ENGINE_CALL(&test, module, "left"); // of 10,000
-    ck_assert(left > 8000 && left <= 10000);
+    ck_assert_int_eq(told_that_the_end_is_near(&test, module), 1);
+    int64_t before_ns = tw_clock_ns();
+    int left = ENGINE_CALL(&test, module, "left");
+    ck_assert_int_le(left, ENGINE_TEST_PATIENCE_MS);
+    ck_assert_int_ge(left + (tw_clock_ns() - before_ns) / TW_NS_PER_MS + 1, ENGINE_TEST_PATIENCE_MS);
     tw_module_unref(module);
     engine_test_close(&test);
 }

@@ -220,11 +220,11 @@ TW_TEST("a launch that finds no permit waits until its deadline and fails with q
     ck_assert_ptr_nonnull(strstr((const char *)text.data, "tensor_wasm_backpressure_permits_available 0\n"));
     tw_buf_done(&text);
     int64_t began_ns = tw_clock_ns();
-    launch.deadline_ns = began_ns + 30 * TW_NS_PER_MS;
+    launch.deadline_ns = began_ns + 300 * TW_NS_PER_MS;
     ck_assert_int_eq(tw_gpu_launch(fixture.context, &launch, NULL, &fixture.err), TW_GPU_FAILED);
     ck_assert_int_eq(fixture.err.code, TW_ERR_CUDA_QUOTA);
     ck_assert_ptr_nonnull(strstr(fixture.err.message, "deadline passed while the launch waited"));
-    ck_assert_int_ge(tw_clock_ns() - began_ns, 30 * TW_NS_PER_MS);
+    ck_assert_int_ge(tw_clock_ns() - began_ns, 300 * TW_NS_PER_MS);
     // With the permit back everything goes on.
     *(volatile uint64_t *)(fixture.arena->base +
                            ((struct gpu_buffer *)gpu_handle_find(&fixture.context->buffers, cell))->address) =
@@ -237,7 +237,6 @@ TW_TEST("a launch that finds no permit waits until its deadline and fails with q
 
 struct other {
     struct fixture *fixture;
-    int64_t took_ns;
     enum tw_gpu_progress progress;
 };
 
@@ -249,10 +248,8 @@ static void launch_beside(void *argument) {
         tw_gpu_context_new(tw_gpu_device_default(other->fixture->gpu), arena, 8, NULL, &err);
     int64_t kernel = load_kernel(context, "KERNEL(k) { return 0; }", 0, 0);
     struct tw_gpu_launch launch = make_launch(kernel, 100'000, 64, NULL);
-    int64_t began_ns = tw_clock_ns();
     other->progress =
         tw_gpu_launch_async(context, &launch, &err) ? tw_gpu_sync(context, -1, NULL, &err) : TW_GPU_FAILED;
-    other->took_ns = tw_clock_ns() - began_ns;
     tw_gpu_context_free(context);
     tw_gpu_arena_give(other->fixture->gpu, arena);
 }
@@ -261,7 +258,7 @@ TW_TEST("a tenant whose kernels loop on every thread does not starve another") {
     if (!can_stop_kernels())
         return;
     struct tw_gpu_options options = {
-        .device = "cpu", .cpu_threads = 2, .kernel_timeout_ms = 3000, .max_arenas = 8};
+        .device = "cpu", .cpu_threads = 2, .kernel_timeout_ms = 3'600'000, .max_arenas = 8};
     struct fixture fixture;
     fixture_open(&fixture, &options);
     int64_t spin = load_kernel(fixture.context, "KERNEL(k) { for (;;) __asm__ volatile(\"\"); }", 0, 0);
@@ -276,8 +273,7 @@ TW_TEST("a tenant whose kernels loop on every thread does not starve another") {
     pthread_t thread;
     tw_assert_ok(tw_thread_start(&thread, "other", launch_beside, &other, &fixture.err), &fixture.err);
     tw_thread_join(thread);
-    ck_assert_int_eq(other.progress, TW_GPU_DONE);
-    ck_assert_int_lt(other.took_ns, 2000 * TW_NS_PER_MS); // it did not wait for the others' time limit
+    ck_assert_int_eq(other.progress, TW_GPU_DONE); // it did not wait for the others, which spin on
     fixture_close(&fixture);
 }
 

@@ -5,7 +5,7 @@
 
 #include "fake_service.h"
 
-enum { OUTPUT_MAX = 256 << 20, WAIT_S = 10 };
+enum { OUTPUT_MAX = 256 << 20, WAIT_S = 100 };
 
 // What a call needs; in call->state.
 struct fake_call {

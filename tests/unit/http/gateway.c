@@ -44,7 +44,7 @@ int client_connect(const struct gateway *gateway) {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons(tw_http_port(gateway->http)),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct timeval limit = {.tv_sec = 10};
+    struct timeval limit = {.tv_sec = 100}; // never met but by what is wrong
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);

@@ -136,7 +136,7 @@ static void receive(struct h2_client *client, int wait_ms) {
 }
 
 bool h2_until(struct h2_client *client, const bool *flag) {
-    int64_t deadline_ns = tw_clock_ns() + 10 * TW_NS_PER_S;
+    int64_t deadline_ns = tw_clock_ns() + 100 * TW_NS_PER_S;
     h2_flush(client);
     while (!*flag && !client->is_closed && tw_clock_ns() < deadline_ns)
         receive(client, 100);

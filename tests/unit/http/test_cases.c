@@ -61,7 +61,7 @@ static const char *check_end(int fd, enum end end) {
     case WAITS:
         return client_is_quiet(fd, 50) ? NULL : "it did not wait for the rest";
     case CLOSED:
-        return client_is_closed(fd, 5000) ? NULL : "the connection was not closed, or more was answered";
+        return client_is_closed(fd, 100000) ? NULL : "the connection was not closed, or more was answered";
     case OPEN:
         break;
     }

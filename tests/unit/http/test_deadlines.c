@@ -27,8 +27,8 @@ TW_TEST("a client that takes nothing is cut off") {
     gateway_start(&gateway, &(struct tw_http_options){.write_stall_ms = 300}, NULL);
     int fd = client_connect(&gateway);
     client_text(fd, "POST /functions/size/invoke?export=90000000 HTTP/1.1\r\n" H "\r\n");
-    ck_assert(!client_is_quiet(fd, 10000)); // the answer has begun
-    for (int i = 0; i < 1000 && connections() > 0; i++)
+    ck_assert(!client_is_quiet(fd, 100000)); // the answer has begun
+    for (int i = 0; i < 10000 && connections() > 0; i++)
         usleep(10000); // this client's whole behaviour: it does not read
     struct answer answer;
     ck_assert(client_read(fd, false, &answer));
@@ -41,8 +41,8 @@ TW_TEST("a client that takes nothing is cut off") {
 TW_TEST("a header section that drips in is cut at its deadline, whole requests are not") {
     struct gateway gateway;
     gateway_start(&gateway, &(struct tw_http_options){.header_timeout_ms = 500}, NULL);
-    int fd = client_connect(&gateway), silent = client_connect(&gateway);
     int64_t start_ns = tw_clock_ns();
+    int fd = client_connect(&gateway), silent = client_connect(&gateway);
     client_text(fd, "GET /healthz HTTP/1.1\r\n");
     while (client_is_quiet(fd, 100) && client_try_send(fd, "A: b\r\n", 6)) {
     }
@@ -51,8 +51,8 @@ TW_TEST("a header section that drips in is cut at its deadline, whole requests a
     ck_assert(client_read(fd, false, &answer));
     ck_assert_int_eq(answer.status, 408);
     ck_assert_int_ge(elapsed_ms, 450);
-    ck_assert(client_is_closed(fd, 5000));
-    ck_assert(client_is_closed(silent, 5000)); // nothing was sent: closed without a word
+    ck_assert(client_is_closed(fd, 100000));
+    ck_assert(client_is_closed(silent, 100000)); // nothing was sent: closed without a word
     answer_done(&answer);
     close(fd);
     close(silent);
@@ -63,11 +63,11 @@ TW_TEST("a body that drips in is cut after the grace, one that comes fast enough
     struct gateway gateway;
     struct answer answer;
     gateway_start(&gateway, &(struct tw_http_options){.body_min_rate = 1000}, NULL);
-    int slow = client_connect(&gateway), fast = client_connect(&gateway);
-    static const char bytes[500] = {};
-    client_text(slow, INVOKE("echo") "Content-Length: 100000\r\n\r\n");
-    client_text(fast, INVOKE("echo") "Content-Length: 1000000\r\n\r\n");
     int64_t start_ns = tw_clock_ns();
+    int slow = client_connect(&gateway), fast = client_connect(&gateway);
+    static const char bytes[5000] = {};
+    client_text(slow, INVOKE("echo") "Content-Length: 100000\r\n\r\n");
+    client_text(fast, INVOKE("echo") "Content-Length: 10000000\r\n\r\n");
     while (client_is_quiet(slow, 100) && client_try_send(slow, "x", 1))
         client_send(fast, bytes, sizeof bytes);
     int64_t elapsed_ms = (tw_clock_ns() - start_ns) / TW_NS_PER_MS;
@@ -91,7 +91,7 @@ TW_TEST("an idle connection is closed, one whose call runs is not") {
     client_text(idle, "GET /healthz HTTP/1.1\r\n" H "\r\n");
     ck_assert(client_read(idle, false, &answer));
     answer_done(&answer);
-    ck_assert(client_is_closed(idle, 5000));
+    ck_assert(client_is_closed(idle, 100000));
     ck_assert(client_is_quiet(busy, 300));
     fake_release(gateway.service);
     ck_assert(client_read(busy, false, &answer));
@@ -138,7 +138,7 @@ TW_TEST("an early answer reaches a client that sends its whole body first") {
             client_send(fd, bytes, WHOLE);
         ck_assert_msg(client_read(fd, false, &answer), "case %zu: the answer was lost", i);
         ck_assert_int_eq(answer.status, cases[i].status);
-        ck_assert(!answer.is_cut && client_is_closed(fd, 10000));
+        ck_assert(!answer.is_cut && client_is_closed(fd, 100000));
         answer_done(&answer);
         close(fd);
     }
@@ -151,7 +151,7 @@ TW_TEST("who was answered early and then sends nothing is let go") {
     gateway_start(&gateway, NULL, NULL);
     int fd = client_connect(&gateway);
     client_text(fd, "POST /nothing HTTP/1.1\r\n" H "Content-Length: 25165824\r\n\r\n");
-    ck_assert(!client_is_quiet(fd, 10000)); // the answer is there
+    ck_assert(!client_is_quiet(fd, 100000)); // the answer is there
     int64_t start_ns = tw_clock_ns();
     while (connections() > 0)
         usleep(10000); // this client's whole behaviour: it does not send, and does not close
@@ -165,7 +165,7 @@ TW_TEST("a drain waits for no client that was answered and goes on sending") {
     gateway_start(&gateway, NULL, NULL);
     int fd = client_connect(&gateway);
     client_text(fd, "POST /nothing HTTP/1.1\r\n" H "Content-Length: 25165824\r\n\r\n");
-    ck_assert(!client_is_quiet(fd, 10000));
+    ck_assert(!client_is_quiet(fd, 100000));
     tw_http_drain(gateway.http);
     int64_t start_ns = tw_clock_ns();
     while (client_try_send(fd, "x", 1))
@@ -195,11 +195,11 @@ TW_TEST("connections above the cap are told so at once") {
     ck_assert(!answer.is_cut);
     ck_assert_ptr_nonnull(strstr((char *)answer.body.data, "\"kind\":\"capacity_exhausted\""));
     answer_done(&answer);
-    ck_assert(client_is_closed(fd, 5000));
+    ck_assert(client_is_closed(fd, 100000));
     close(fd);
     close(fds[0]);
     int status = 0; // the place becomes free when the server has seen the close
-    for (int i = 0; i < 1000 && status != 200; i++)
+    for (int i = 0; i < 100000 && status != 200; i++)
         status = client_status(&gateway, "GET /healthz HTTP/1.1\r\n" H "\r\n");
     ck_assert_int_eq(status, 200);
     close(fds[1]);

@@ -245,7 +245,7 @@ TW_TEST("at the drain's deadline streams are told, those whose answers have begu
         h2_request(&client, "POST", "/functions/tail/invoke-stream?export=1", NULL, 0, -1);
     h2_flush(&client);
     ck_assert(fake_wait_running(gateway.service, 2));
-    for (int i = 0; i < 1000 && begun->body.len == 0; i++)
+    for (int i = 0; i < 5000 && begun->body.len == 0; i++)
         h2_pump(&client, 20);
     tw_http_drain(gateway.http);
     tw_http_close(gateway.http);

@@ -48,7 +48,7 @@ TW_TEST("a streamed answer comes in chunks, as events where they are asked for, 
 }
 
 static bool wait_ended(const struct gateway *gateway) {
-    for (int i = 0; i < 10000 && fake_running(gateway->service); i++)
+    for (int i = 0; i < 100000 && fake_running(gateway->service); i++)
         usleep(1000);
     return fake_running(gateway->service) == 0;
 }
@@ -97,7 +97,7 @@ TW_TEST("a client for which too much would be held loses its stream") {
     gateway_start(&gateway, NULL, NULL);
     int fd = client_connect(&gateway);
     client_text(fd, "POST /functions/rude/invoke-stream?export=500000 HTTP/1.1\r\n" H "\r\n");
-    ck_assert(!client_is_quiet(fd, 10000));
+    ck_assert(!client_is_quiet(fd, 100000));
     ck_assert(wait_ended(&gateway)); // 500 MB were not to be held
     ck_assert(client_read(fd, false, &answer));
     ck_assert(answer.is_cut);
@@ -123,7 +123,7 @@ TW_TEST("a client that goes away after its call has ended leaves nothing behind"
     gateway_start(&gateway, NULL, NULL);
     int fd = client_connect(&gateway);
     client_text(fd, "POST /functions/tail/invoke-stream?export=20000 HTTP/1.1\r\n" H "\r\n");
-    ck_assert(!client_is_quiet(fd, 10000));
+    ck_assert(!client_is_quiet(fd, 100000));
     usleep(300 * 1000); // the socket is full: what the end of the call finds
     fake_release(gateway.service);
     ck_assert(wait_ended(&gateway));
