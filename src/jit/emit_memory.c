@@ -358,6 +358,16 @@ static void store_scatter(struct jit_emit *e, const struct access *a) {
     }
 }
 
+// Four bytes of a lane that begin `at` bytes into its copy: those beyond its source size are zeros.
+static LLVMValueRef cut(struct jit_emit *e, LLVMValueRef value, LLVMValueRef size, uint32_t at) {
+    LLVMTypeRef type = LLVMTypeOf(value);
+    LLVMValueRef left = LLVMBuildSub(e->b, size, jit_const(type, at), ""), three = jit_const(type, 3),
+                 shift = LLVMBuildShl(e->b, LLVMBuildAnd(e->b, left, three, ""), three, ""),
+                 some = LLVMBuildNot(e->b, LLVMBuildShl(e->b, LLVMConstAllOnes(type), shift, ""), ""),
+                 whole = LLVMBuildICmp(e->b, LLVMIntUGT, left, three, "");
+    return LLVMBuildAnd(e->b, value, LLVMBuildSelect(e->b, whole, LLVMConstAllOnes(type), some, ""), "");
+}
+
 // Four bytes after four, at once; those beyond the source size are zeros.
 static bool copy_async(struct jit_emit *e, const struct tw_kir_inst *inst) {
     LLVMValueRef to = jit_pointer(e, jit_read(e, &inst->src[0], 64, true));
@@ -371,6 +381,8 @@ static bool copy_async(struct jit_emit *e, const struct tw_kir_inst *inst) {
                                   LLVMBuildICmp(e->b, LLVMIntUGT, size, jit_const(type, at), ""), "");
         LLVMValueRef load[3] = {step(e, from, at), wanted, LLVMConstNull(type)};
         LLVMValueRef value = masked_call(e, "llvm.masked.gather", overloads, load, 3, 0);
+        if (size)
+            value = cut(e, value, size, at);
         LLVMValueRef store[3] = {value, step(e, to, at), e->active};
         (void)masked_call(e, "llvm.masked.scatter", overloads, store, 3, 1);
     }

@@ -25,7 +25,7 @@ static bool check_vector(struct ptx_parser *parser, const struct ptx_inst *inst,
 
 static void set_order(const struct ptx_inst *inst, struct tw_kir_inst *to) {
     uint8_t order = ptx_has(inst, PTX_G_ORDER) ? inst->values[PTX_G_ORDER] : TW_KIR_WEAK;
-    if (order == PTX_VOLATILE)
+    if (order == PTX_VOLATILE || inst->values[PTX_G_CACHE] == PTX_UNCACHED)
         to->mods |= TW_KIR_VOLATILE;
     else
         to->order = order;
@@ -338,11 +338,24 @@ static bool fence(struct ptx_parser *parser, uint8_t order, uint8_t scope) {
     return true;
 }
 
+// fence.proxy.alias: between addresses that are the same memory, which is a fence like others here.
+static bool proxy_fence(struct ptx_parser *parser, const struct ptx_inst *inst) {
+    if (!ptx_has(inst, PTX_G_FORM) || inst->values[PTX_G_KIND] != PTX_PROXY_ALIAS ||
+        inst->has & (PTX_BIT(LEVEL) | PTX_BIT(ORDER) | PTX_BIT(SCOPE)))
+        return ptx_fail(parser, &inst->token, "'%.*s' is no fence: .proxy.alias stands alone",
+                        TW_STR_ARG(inst->name));
+    return fence(parser, TW_KIR_SC, TW_KIR_SYS);
+}
+
 bool ptx_lower_membar(struct ptx_parser *parser, struct ptx_inst *inst) {
+    if (inst->has & (PTX_BIT(FORM) | PTX_BIT(KIND)))
+        return proxy_fence(parser, inst);
     return fence(parser, TW_KIR_SC, inst->values[PTX_G_LEVEL]);
 }
 
 bool ptx_lower_fence(struct ptx_parser *parser, struct ptx_inst *inst) {
+    if (inst->has & (PTX_BIT(FORM) | PTX_BIT(KIND)))
+        return proxy_fence(parser, inst);
     uint8_t order = ptx_has(inst, PTX_G_ORDER) ? inst->values[PTX_G_ORDER] : TW_KIR_ACQ_REL;
     if (order == PTX_VOLATILE || order < TW_KIR_ACQUIRE)
         return ptx_fail(parser, &inst->token, "'%.*s' needs .sc, .acq_rel, .acquire or .release",
@@ -363,14 +376,23 @@ bool ptx_lower_cache_hint(struct ptx_parser *parser, [[maybe_unused]] struct ptx
            ptx_integer(parser, 128, 128, "the size", &size);
 }
 
+// , [a], primary-size, total-size
+static bool policy_range(struct ptx_parser *parser) {
+    struct ptx_address address;
+    struct ptx_operand size;
+    return ptx_address(parser, &address) && ptx_expect(parser, ',') && ptx_operand(parser, &size) &&
+           ptx_expect(parser, ',') && ptx_operand(parser, &size);
+}
+
 // A policy is a number that hints carry; hints vanish, so it is 0. createpolicy.fractional d [, fraction];
-// createpolicy.cvt d, a
+// createpolicy.range d, [a], primary-size, total-size; createpolicy.cvt d, a
 bool ptx_lower_createpolicy(struct ptx_parser *parser, struct ptx_inst *inst) {
     struct ptx_operand unused;
     uint32_t target;
-    bool more;
+    bool more, has_range = inst->values[PTX_G_FRACTIONAL] == PTX_POLICY_RANGE;
     if (!ptx_operand(parser, &inst->dst[0]) || !ptx_accept(parser, ',', &more) ||
-        (more && !ptx_operand(parser, &unused)) ||
+        (has_range && !more && !ptx_expect(parser, ',')) ||
+        (more && !(has_range ? policy_range(parser) : ptx_operand(parser, &unused))) ||
         !ptx_target(parser, &inst->dst[0].items[0], TW_KIR_B64, &target))
         return false;
     struct tw_kir_inst *to = ptx_emit(parser, TW_KIR_MOV, TW_KIR_B64, 1, 1);

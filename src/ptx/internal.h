@@ -115,6 +115,8 @@ enum { PTX_LO, PTX_HI, PTX_WIDE };
 enum { PTX_BAR_SYNC, PTX_BAR_ARRIVE, PTX_BAR_RED };
 enum { PTX_COMMIT_GROUP, PTX_WAIT_GROUP, PTX_WAIT_ALL, PTX_COPIES_ARRIVE };
 enum { PTX_VOLATILE = TW_KIR_SC + 1 };
+enum { PTX_UNCACHED = 2 };     // .mmio, beside cache hints
+enum { PTX_POLICY_RANGE = 2 }; // createpolicy.range, as a value of its group
 enum { PTX_WMMA_LOAD, PTX_WMMA_MMA, PTX_WMMA_STORE };
 enum {
     PTX_MBARRIER_INIT = PTX_WMMA_STORE + 1,
@@ -123,7 +125,8 @@ enum {
     PTX_MBARRIER_DROP,
     PTX_MBARRIER_TEST,
     PTX_MBARRIER_TRY,
-    PTX_MBARRIER_PENDING
+    PTX_MBARRIER_PENDING,
+    PTX_PROXY_ALIAS // fence.proxy.alias
 };
 enum { PTX_FRAGMENT_A, PTX_FRAGMENT_B, PTX_FRAGMENT_C, PTX_FRAGMENT_D };
 enum { PTX_M16N16K16 = TW_KIR_MMA_COUNT, PTX_M32N8K16, PTX_M8N32K16, PTX_M16N16K8 }; // shapes of wmma alone

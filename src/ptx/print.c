@@ -179,19 +179,42 @@ static bool words(struct ptx_printer *p, const struct tw_kir_variable *variable)
         next += is_address;
     }
     return next == variable->reloc_count ||
-           ptx_print_fail(p, "variable %s holds addresses out of order or not at multiples of eight bytes",
-                          variable->name);
+           ptx_print_fail(p, "variable %s holds addresses out of order", variable->name);
 }
 
-// Up to the last byte that is not zero.
-static bool bytes(struct ptx_printer *p, const struct tw_kir_variable *variable) {
-    uint64_t count = variable->size;
-    while (count > 1 && variable->init[count - 1] == 0)
-        count--;
-    for (uint64_t i = 0; i < count; i++)
-        if (!tw_buf_printf(&p->body, i ? ", %u" : "%u", variable->init[i]))
+// 0xFF(x), 0xFF00(x), …: an address where words cannot stand.
+static bool relocation_bytes(struct ptx_printer *p, const struct tw_kir_reloc *reloc) {
+    for (unsigned i = 0; i < 8; i++) {
+        if (!tw_buf_printf(&p->body, i ? ", 0xFF%0*u(" : "0xFF(", 2 * (int)i, 0))
             return ptx_print_full(p);
+        if (!relocation(p, reloc) || !ptx_put(p, ")"))
+            return false;
+    }
     return true;
+}
+
+// Up to the last byte that is not zero, or the last address.
+static bool bytes(struct ptx_printer *p, const struct tw_kir_variable *variable) {
+    uint32_t next = 0, relocs = variable->reloc_count;
+    uint64_t count = variable->size, least = relocs ? variable->relocs[relocs - 1].at + 8 : 1;
+    while (count > least && variable->init[count - 1] == 0)
+        count--;
+    for (uint64_t i = 0; i < count; i++) {
+        bool is_address = next < relocs && variable->relocs[next].at == i;
+        if (!ptx_put(p, i ? ", " : "") || (is_address ? !relocation_bytes(p, &variable->relocs[next])
+                                                      : !tw_buf_printf(&p->body, "%u", variable->init[i])))
+            return is_address ? false : ptx_print_full(p);
+        next += is_address;
+        i += is_address ? 7 : 0;
+    }
+    return next == relocs || ptx_print_fail(p, "variable %s holds addresses out of order", variable->name);
+}
+
+static bool fits_words(const struct tw_kir_variable *variable) {
+    bool fits = variable->reloc_count != 0 && variable->size % 8 == 0;
+    for (uint32_t i = 0; i < variable->reloc_count; i++)
+        fits &= variable->relocs[i].at % 8 == 0;
+    return fits;
 }
 
 bool ptx_variable_text(struct ptx_printer *p, uint32_t index) {
@@ -204,12 +227,12 @@ bool ptx_variable_text(struct ptx_printer *p, uint32_t index) {
     if (variable->space == TW_KIR_SHARED && variable->size == 0)
         return tw_buf_printf(&p->body, ".extern .shared .align %u .b8 %s[];\n", variable->align, name) ||
                ptx_print_full(p);
-    bool is_words = variable->reloc_count != 0;
-    if (is_words && variable->size % 8)
-        return ptx_print_fail(p, "variable %s holds addresses and %" PRIu64 " bytes, no multiple of eight",
-                              variable->name, variable->size);
+    bool is_words = fits_words(variable);
     if (!tw_buf_printf(&p->body, ".%s .align %u .%s %s[%" PRIu64 "]", space, variable->align,
-                       is_words ? "u64" : "b8", name, is_words ? variable->size / 8 : variable->size))
+                       is_words                ? "u64"
+                       : variable->reloc_count ? "u8"
+                                               : "b8",
+                       name, is_words ? variable->size / 8 : variable->size))
         return ptx_print_full(p);
     if (!variable->init || variable->size == 0)
         return ptx_put(p, ";\n");

@@ -234,8 +234,9 @@ static bool add_reloc(struct ptx_parser *parser, struct declaration *d, struct t
     return true;
 }
 
-static bool init_function(struct ptx_parser *parser, struct declaration *d, uint32_t function) {
-    uint64_t address, bytes = tw_kir_type_bits(d->type) / 8;
+static bool init_function(struct ptx_parser *parser, struct declaration *d, uint32_t function,
+                          uint64_t bytes) {
+    uint64_t address;
     if (!ptx_function_address(parser, function, &address))
         return false;
     uint8_t *room = init_room(parser, d, bytes);
@@ -244,8 +245,15 @@ static bool init_function(struct ptx_parser *parser, struct declaration *d, uint
     return room != NULL;
 }
 
-// An address of another variable, or of a function.
-static bool init_address(struct ptx_parser *parser, struct declaration *d) {
+// What an initialiser takes the address of.
+struct target {
+    struct ptx_token name;
+    const struct ptx_symbol *symbol;
+    int64_t addend;
+};
+
+// target = (name | "generic" "(" name ")") [["+"] number]
+static bool read_target(struct ptx_parser *parser, struct target *ret_target) {
     struct ptx_token name = parser->token;
     bool generic = ptx_text_is(name.text, "generic");
     if (!ptx_next(parser))
@@ -261,22 +269,67 @@ static bool init_address(struct ptx_parser *parser, struct declaration *d) {
     if (!symbol || (symbol->kind != PTX_SYM_VARIABLE && symbol->kind != PTX_SYM_FUNCTION))
         return ptx_fail(parser, &name, "'%.*s' is no variable or function whose address could stand here",
                         TW_STR_ARG(name.text));
-    if (symbol->kind == PTX_SYM_FUNCTION)
-        return init_function(parser, d, symbol->index);
-    if (tw_kir_type_bits(d->type) != 64)
-        return ptx_fail(parser, &name, "an address needs 64 bits, elements of %s have %u", d->variable.name,
-                        tw_kir_type_bits(d->type));
     struct ptx_scalar addend = {};
-    if ((ptx_is(parser, '+') && !ptx_next(parser)) ||
-        ((parser->token.kind == PTX_NUMBER || ptx_is(parser, '-')) && !ptx_constant(parser, &addend)))
+    bool is_variable = symbol->kind == PTX_SYM_VARIABLE;
+    if (is_variable &&
+        ((ptx_is(parser, '+') && !ptx_next(parser)) ||
+         ((parser->token.kind == PTX_NUMBER || ptx_is(parser, '-')) && !ptx_constant(parser, &addend))))
         return false;
-    struct tw_kir_reloc reloc = {.at = d->at, .variable = symbol->index, .addend = (int64_t)addend.bits};
+    *ret_target = (struct target){name, symbol, (int64_t)addend.bits};
+    return true;
+}
+
+static bool put_target(struct ptx_parser *parser, struct declaration *d, const struct target *target) {
+    struct tw_kir_reloc reloc = {.at = d->at, .variable = target->symbol->index, .addend = target->addend};
     return init_room(parser, d, 8) && add_reloc(parser, d, reloc);
+}
+
+// An address of another variable, or of a function.
+static bool init_address(struct ptx_parser *parser, struct declaration *d) {
+    struct target target;
+    unsigned bits = tw_kir_type_bits(d->type);
+    if (!read_target(parser, &target))
+        return false;
+    if (target.symbol->kind == PTX_SYM_FUNCTION)
+        return init_function(parser, d, target.symbol->index, bits / 8);
+    if (bits != 64)
+        return ptx_fail(parser, &target.name, "an address needs 64 bits, elements of %s have %u",
+                        d->variable.name, bits);
+    return put_target(parser, d, &target);
+}
+
+// 0xFF(x), 0xFF00(x), … 0xFF00000000000000(x): an address in a structure without alignment, byte by byte. All eight
+// stand one after the other, since what is kept of an address is where the whole of it lies.
+static bool init_address_bytes(struct ptx_parser *parser, struct declaration *d) {
+    struct target first = {}, target;
+    for (unsigned byte = 0; byte < 8; byte++) {
+        struct ptx_token mask = parser->token;
+        if (byte && !ptx_expect(parser, ','))
+            return false;
+        if (byte)
+            mask = parser->token;
+        if (mask.kind != PTX_NUMBER || mask.value != UINT64_C(0xff) << 8 * byte || d->type == TW_KIR_PRED ||
+            tw_kir_type_bits(d->type) != 8)
+            return ptx_fail(
+                parser, &mask,
+                "an address byte by byte is the eight bytes 0xFF(x), 0xFF00(x) … of an array of .b8");
+        if (!ptx_next(parser) || !ptx_expect(parser, '(') || !read_target(parser, &target) ||
+            !ptx_expect(parser, ')'))
+            return false;
+        if (byte == 0)
+            first = target;
+        if (target.symbol != first.symbol || target.addend != first.addend)
+            return ptx_fail(parser, &target.name, "the bytes of an address are not all of the same one");
+    }
+    return first.symbol->kind == PTX_SYM_FUNCTION ? init_function(parser, d, first.symbol->index, 8)
+                                                  : put_target(parser, d, &first);
 }
 
 static bool initialiser(struct ptx_parser *parser, struct declaration *d, unsigned depth) {
     if (!ptx_is(parser, '{')) {
         bool address = parser->token.kind == PTX_WORD && !ptx_text_is(parser->token.text, "WARP_SZ");
+        if (parser->token.kind == PTX_NUMBER && parser->cursor < parser->end && *parser->cursor == '(')
+            return init_address_bytes(parser, d);
         return address ? init_address(parser, d) : init_number(parser, d);
     }
     if (depth == PTX_MAX_INIT_DEPTH)

@@ -416,22 +416,25 @@ TW_TEST("a block may be one vector only where all its threads come to each barri
     ck_assert_uint_eq(whole_lanes_of("mov.u32 %r3, %tid.y;\nsetp.lt.u32 %p1, %r4, %r3;\n"), 0);
 }
 
-TW_TEST("asynchronous copies bring their bytes and zeros beyond the source") {
+TW_TEST("asynchronous copies bring as many bytes as they are told, whole words or not, and zeros beyond") {
     static const char text[] =
         HEAD ".visible .entry k(.param .u64 out, .param .u32 n) {\n.shared .align 16 .b8 s[512];\n" REGS
              "ld.param.u64 %rd1, [out];\nmov.u32 %r1, %tid.x;\n"
              "mul.wide.u32 %rd2, %r1, 16;\nadd.u64 %rd3, %rd1, %rd2;\nmov.u64 %rd4, s;\nadd.u64 %rd4, %rd4, "
-             "%rd2;\nadd.u32 %r2, %r1, 5;\nst.global.v4.u32 [%rd3], {%r2, %r2, %r2, %r2};\n"
-             "and.b32 %r3, %r1, 3;\nmul.lo.u32 %r3, %r3, 4;\ncvt.u32.u64 %r4, "
+             "%rd2;\nmad.lo.u32 %r2, %r1, 0x01020304, 0x05a0b0c0;\nst.global.v4.u32 [%rd3], {%r2, %r2, %r2, "
+             "%r2};\nand.b32 %r3, %r1, 31;\nmin.u32 %r3, %r3, 16;\ncvt.u32.u64 %r4, "
              "%rd4;\ncp.async.cg.shared.global [%r4], [%rd3], 16, %r3;\ncp.async.wait_all;\n"
              "ld.shared.v4.u32 {%r5, %r6, %r7, %r8}, [%rd4];\nst.global.v4.u32 [%rd3+2048], {%r5, %r6, %r7, "
              "%r8};\nret;\n}\n";
     struct rig rig;
     rig_init(&rig);
     const uint32_t *got = run_text(&rig, text, 32, 32, 1, 32, 0, TW_KERNEL_OK);
-    for (uint32_t i = 0; i < 32; i++)
-        for (uint32_t k = 0; k < 4; k++)
-            ck_assert_uint_eq(got[512 + 4 * i + k], k < (i & 3) ? i + 5 : 0);
+    for (uint32_t i = 0; i < 32; i++) {
+        uint32_t word = i * 0x01020304 + 0x05a0b0c0;
+        for (uint32_t k = 0; k < 16; k++) // byte by byte
+            ck_assert_uint_eq(got[512 + 4 * i + k / 4] >> 8 * (k % 4) & 255,
+                              k < i ? word >> 8 * (k % 4) & 255 : 0);
+    }
 }
 
 // What thread t of 64 writes at 128 + 16 × (t / 8) + t % 8.

@@ -171,7 +171,9 @@ static const struct form runs[] = {
      BITS INT F3264, 80},
     {"ld.global.L1::evict_last.u32 %r0, [%rd1]; ld.global.L1::no_allocate.L2::128B.v4.u32 {%r0, %r1, %r2, "
      "%r3}, [%rd1]; "
-     "createpolicy.fractional.L2::evict_last.b64 %rd2, 1.0; ld.global.L2::cache_hint.u32 %r0, [%rd1], %rd2; "
+     "createpolicy.fractional.L2::evict_last.b64 %rd2, 1.0; "
+     "createpolicy.range.global.L2::evict_last.L2::evict_unchanged.b64 %rd2, [%rd1], 4096, 8192; "
+     "ld.global.L2::cache_hint.u32 %r0, [%rd1], %rd2; "
      "st.global.L1::evict_first.L2::cache_hint.u32 [%rd1], %r0, %rd2;",
      NULL, 80},
     {"prefetch{,.global,.local}.{L1,L2} [%rd1]; prefetchu.L1 [%rd1]; prefetch.global.L2::evict_{last,normal} "
@@ -195,7 +197,10 @@ static const struct form runs[] = {
      "cp.async.ca.shared.global.L2::128B [%r0], [%rd1], 8; cp.async.commit_group; cp.async.wait_group 1; "
      "cp.async.wait_all; cp.async.mbarrier.arrive{,.noinc}{,.shared}.b64 [%rd1];",
      NULL, 80},
-    {"membar.{cta,gl,sys}; fence.{sc,acq_rel}.{cta,gpu,sys};", NULL, 80},
+    {"membar.{cta,gl,sys}; fence.{sc,acq_rel}.{cta,gpu,sys}; membar.proxy.alias; fence.proxy.alias;", NULL,
+     80},
+    {"ld.mmio.relaxed.sys{,.global}.T R0, [%rd1]; st.mmio.relaxed.sys{,.global}.T [%rd1], R0;", BITS F3264,
+     80},
     // threads
     {"bar.sync 0; bar.sync 1, 64; bar.sync %r1, %r2; bar.arrive 1, 64; bar.red.popc.u32 %r0, 2, %p1; "
      "bar.red.{and,or}.pred "

@@ -99,6 +99,20 @@ TW_TEST("fences") {
         {"membar.cta;", "fence.sc"},
         {"fence.acq_rel.gpu;", "fence.acq_rel.gpu"},
         {"fence.sc.sys;", "fence.sc.sys"},
+        {"fence.proxy.alias;", "fence.sc.sys"},
+        {"membar.proxy.alias;", "fence.sc.sys"},
+    };
+    SNIPPET_CHECK(cases);
+}
+
+TW_TEST("hints vanish, and policies are zero") {
+    static const struct snippet_case cases[] = {
+        {"createpolicy.fractional.L2::evict_last.L2::evict_unchanged.b64 %rd1, 0.5;", "%rd1 = mov.b64 0"},
+        {"createpolicy.range.global.L2::evict_last.L2::evict_first.b64 %rd1, [%rd2], 4096, %r1;",
+         "%rd1 = mov.b64 0"},
+        {"createpolicy.cvt.L2.b64 %rd1, 20;", "%rd1 = mov.b64 0"},
+        {"ld.mmio.relaxed.sys.global.u32 %r1, [%rd1];", "%r1 = ld.u32.global.sys.volatile [%rd1]"},
+        {"st.mmio.relaxed.sys.global.u32 [%rd1], %r1;", "st.u32.global.sys.volatile [%rd1], %r1"},
     };
     SNIPPET_CHECK(cases);
 }

@@ -46,6 +46,38 @@ TW_TEST("initialisers become bytes, addresses become relocations") {
     tw_arena_done(&s.arena);
 }
 
+TW_TEST("addresses stand byte by byte where structures have no alignment") {
+    tw_assert_ok(
+        snippet_parse(&s,
+                      HEAD ".global .b32 one;\n.global .align 1 .b8 packed[18] = {7, 0xFF(one), 0xFF00(one), "
+                           "0xFF0000(one), 0xFF000000(one), 0xFF00000000(one), 0xFF0000000000(one), "
+                           "0xFF000000000000(one), 0xFF00000000000000(one), 0xFF(generic(one)+4), "
+                           "0xFF00(generic(one)+4), 0xFF0000(generic(one)+4), 0xFF000000(generic(one)+4), "
+                           "0xFF00000000(generic(one)+4), 0xFF0000000000(generic(one)+4), "
+                           "0xFF000000000000(generic(one)+4), 0xFF00000000000000(generic(one)+4), 9};\n"),
+        &s.err);
+    const struct tw_kir_variable *v = variable("packed");
+    ck_assert_uint_eq(v->reloc_count, 2);
+    ck_assert_uint_eq(v->relocs[0].at, 1);
+    ck_assert_int_eq(v->relocs[0].addend, 0);
+    ck_assert_uint_eq(v->relocs[1].at, 9);
+    ck_assert_int_eq(v->relocs[1].addend, 4);
+    ck_assert_str_eq(s.module->variables[v->relocs[1].variable].name, "one");
+    ck_assert_mem_eq(v->init, ((uint8_t[18]){7, [17] = 9}), 18);
+    tw_arena_done(&s.arena);
+    static const char *const wrong[] = {
+        "{0xFF(one), 0xFF00(one)}",      "{0xFF00(one)}", "{0xFF(one), 0xFF(one)}",
+        "{0xFF(one), 0xFF00(one+1), 0}", "{0xFF(none)}",
+    };
+    for (size_t i = 0; i < TW_COUNT(wrong); i++) {
+        char text[256];
+        snprintf(text, sizeof text, HEAD ".global .b32 one;\n.global .b8 x[16] = %s;\n", wrong[i]);
+        ck_assert_msg(!snippet_parse(&s, text), "%s", wrong[i]);
+        ck_assert_int_eq(s.err.code, TW_ERR_CUDA_MALFORMED_PTX);
+        tw_arena_done(&s.arena);
+    }
+}
+
 TW_TEST("kernel parameters lie at aligned offsets, arrays are bytes, pointers are marked") {
     tw_assert_ok(snippet_parse(&s, HEAD ".entry k(.param .u8 a, .param .align 16 .b8 b[20], .param .f64 c,\n"
                                         ".param .u64 .ptr .global .align 4 d, .param .v2 .f32 e)\n"

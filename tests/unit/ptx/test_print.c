@@ -243,6 +243,32 @@ TW_TEST("generic addresses of shared, local and const memory pass the fence by")
                    "selp.b64 %rd10, %rd5, %rd9, %p3;\nld.f32 %r0, [%rd10];\nret;\n");
 }
 
+TW_TEST("addresses where words cannot stand are printed byte by byte, and read back") {
+    static struct snippet s, again;
+    static const char head[] = ".version 7.8\n.target sm_80\n.address_size 64\n";
+    char ptx[1024], wanted[512] = ".global .align 1 .u8 packed[10] = {3, ";
+    for (unsigned i = 0; i < 8; i++)
+        snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "0xFF%.*s(generic(one)+0x4), ",
+                 2 * (int)i, "00000000000000");
+    snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "9};\n");
+    snprintf(ptx, sizeof ptx,
+             "%s.global .align 4 .b8 one[8];\n%s.visible .entry k(.param .u64 a)\n{\n.reg .b64 %%d;\n.reg "
+             ".b32 %%r;\n"
+             "ld.global.u8 %%r, [packed+9];\nld.param.u64 %%d, [a];\nst.global.u32 [%%d], %%r;\nret;\n}\n",
+             head, wanted);
+    tw_assert_ok(snippet_parse(&s, ptx), &s.err);
+    char *text = printed(s.module, &plain, &s.err);
+    ck_assert_ptr_nonnull(text);
+    ck_assert_msg(strstr(text, wanted), "%s", text);
+    tw_assert_ok(snippet_parse(&again, text), &again.err);
+    char *second = printed(again.module, &plain, &again.err);
+    ck_assert_str_eq(text, second);
+    free(second);
+    free(text);
+    tw_arena_done(&again.arena);
+    tw_arena_done(&s.arena);
+}
+
 // ---- refused ----
 
 TW_TEST("what cannot be told is refused by name") {
