@@ -59,14 +59,20 @@ void tw_thread_go_first(void);
 // CPU time that a thread, which runs, has used, in ns.
 int64_t tw_thread_cpu_ns(pthread_t thread);
 
-// A pool of threads for blocking work (store, compiler, deploys). Guarded by its own lock.
+// A pool of threads for blocking work (store, compiler, deploys). Guarded by its own lock. Tenants share it by their
+// weights: none holds more than half of the threads, or has the others' tasks refused.
+struct tw_account;
 struct tw_pool;
 struct tw_task {
     void (*run)(struct tw_task *task); // embed the task in what it works on
     struct tw_task *next;              // the pool's
+    uint64_t tenant;                   // whose it is
+    uint32_t weight;                   // the tenant's; 0: it is the server's own, and goes before all others
 };
+void tw_task_set_account(struct tw_task *task, const struct tw_account *account); // NULL: the server's own
 [[nodiscard]] struct tw_pool *tw_pool_new(const char *name, unsigned threads, size_t max_queued,
                                           struct tw_error *err);
 void tw_pool_free(struct tw_pool *pool); // runs what is queued, then joins
-// Queues; the task must live until it ran. CAPACITY when the queue is full.
+// Queues; the task must live until it ran. CAPACITY when the queue is full, QUOTA when the tenant has more in it than is
+// left for all.
 [[nodiscard]] bool tw_pool_submit(struct tw_pool *pool, struct tw_task *task, struct tw_error *err);

@@ -157,6 +157,7 @@ static wasm_trap_t *load_elsewhere(struct engine_instance *instance, wasmtime_va
     struct tw_error err = {};
     call->wait.error = (struct tw_error){};
     call->wait.task = (struct tw_task){.run = run};
+    tw_task_set_account(&call->wait.task, call->invoke->account);
     engine_call_arm(call, finish_load);
     if (tw_pool_submit(instance->module->engine->blocking, &call->wait.task, &err))
         return NULL;

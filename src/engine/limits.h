@@ -30,7 +30,7 @@ enum {
     // Top part of a fiber stack that stays resident while the stack waits for its next instance.
     ENGINE_STACK_KEEP_BYTES = 32 << 10,
     ENGINE_STACKS_KEPT_MAX = 1'024,
-    ENGINE_BLOCKING_THREADS = 4,      // kernels that are being compiled for guests at once
+    ENGINE_BLOCKING_THREADS = 8, // kernels that are being compiled for guests at once, four of one tenant
     ENGINE_SUBSCRIPTIONS_MAX = 1'024, // of one poll_oneoff: each is a clock
     ENGINE_KEPT_WAITING_MAX = 64,     // calls that wait for one kept instance: each holds its request's body
     ENGINE_KEEPER_PERIOD_NS = 250'000'000, // how often idle things are looked for

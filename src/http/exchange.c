@@ -324,10 +324,12 @@ static void run_task(struct tw_task *task) {
     tw_log_trace_set(NULL);
 }
 
+// What anybody may ask for, such as whether the server is ready, is the server's own.
 static bool submit(struct http_exchange *x, void (*work)(struct http_exchange *x), struct tw_error *err) {
+    bool is_tenants = x->route && x->route->access == HTTP_TOKEN;
     x->work = work;
     x->task = (struct tw_task){.run = run_task};
-    return tw_pool_submit(tw_service_pool(x->loop->http->options.service), &x->task, err);
+    return tw_service_submit(http_service(x), is_tenants ? &x->caller : NULL, &x->task, err);
 }
 
 // ---- answering ----

@@ -286,6 +286,7 @@ static bool begin(struct call_state *state, struct tw_error *err) {
     if (tw_flag_is_raised(&state->function->is_open))
         return hand_over(state, state->call->executor, err);
     state->open_task.run = open_then_hand_over;
+    tw_task_set_account(&state->open_task, state->lease.account);
     return tw_pool_submit(state->service->pool, &state->open_task, err);
 }
 

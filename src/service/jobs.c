@@ -169,8 +169,8 @@ static void on_done(struct tw_service_call *call) {
     struct service_job *job = call->context;
     struct tw_error err = {};
     job->finish_task.run = finish;
-    if (!tw_pool_submit(job->service->pool, &job->finish_task, &err))
-        finish(&job->finish_task); // the pool is full: this worker waits for the disk itself
+    if (!tw_service_submit(job->service, &job->caller, &job->finish_task, &err))
+        finish(&job->finish_task); // no room there: this worker waits for the disk itself
 }
 
 static bool begin_call(struct service_job *job, const struct tw_job_request *request, struct tw_error *err) {

@@ -175,8 +175,11 @@ void tw_service_free(struct tw_service *service) {
     free(service);
 }
 
-struct tw_pool *tw_service_pool(struct tw_service *service) {
-    return service->pool;
+bool tw_service_submit(struct tw_service *service, const struct tw_caller *caller, struct tw_task *task,
+                       struct tw_error *err) {
+    task->tenant = caller ? caller->tenant : 0;
+    task->weight = caller ? tw_quota_weight(service->quotas, caller->tenant) : 0;
+    return tw_pool_submit(service->pool, task, err);
 }
 
 const char *tw_service_path(const struct tw_service *service) {

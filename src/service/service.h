@@ -4,7 +4,7 @@
 // translate.
 //
 //     struct tw_service *service = tw_service_new(&options, &err);
-//     tw_service_deploy(service, &caller, &request, &out, &err); // blocks: call it on tw_service_pool
+//     tw_service_deploy(service, &caller, &request, &out, &err); // blocks: in a task (tw_service_submit)
 //     tw_service_invoke(service, &caller, &call, &err);          // returns at once; call.done runs on a worker
 //
 // Answers are JSON text in a tw_buf, in the wire's format. Another tenant's things are NOT_FOUND. Any thread.
@@ -50,7 +50,10 @@ bool tw_service_drain(struct tw_service *service, int64_t until_ns);
 void tw_service_cancel_jobs(struct tw_service *service); // those that have not ended
 // Reads the file of trusted keys again; the old ones stay when that fails. Blocks.
 [[nodiscard]] bool tw_service_reload(struct tw_service *service, struct tw_error *err);
-struct tw_pool *tw_service_pool(struct tw_service *service);   // for blocking calls. Borrowed
+// Queues a task for the threads that may block, which tenants share by their weights; as tw_pool_submit. `caller`: on
+// whose behalf; NULL: the server's own.
+[[nodiscard]] bool tw_service_submit(struct tw_service *service, const struct tw_caller *caller,
+                                     struct tw_task *task, struct tw_error *err);
 const char *tw_service_path(const struct tw_service *service); // the data folder. Borrowed
 
 // Ready to serve: store writable (checked at most once a second), device healthy, not draining. Blocks.

@@ -130,6 +130,12 @@ bool tw_quota_settle(struct tw_quotas *quotas, uint64_t id, enum tw_resource res
     return true;
 }
 
+uint32_t tw_quota_weight(struct tw_quotas *quotas, uint64_t id) {
+    TW_LOCK_SCOPE(&quotas->lock);
+    const struct tenant_entry *tenant = tenant_find_locked(quotas, id);
+    return tenant ? tw_account_weight(tenant->account) : 1;
+}
+
 struct tw_account_use tw_quota_use(struct tw_quotas *quotas, uint64_t id, enum tw_limit limit) {
     TW_LOCK_SCOPE(&quotas->lock);
     const struct tenant_entry *tenant = tenant_find_locked(quotas, id);

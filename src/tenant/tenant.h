@@ -100,6 +100,7 @@ void tw_quota_give(struct tw_lease *lease);
 // (may be NULL) back. CAPACITY when the table is full and the tenant not in it.
 [[nodiscard]] bool tw_quota_settle(struct tw_quotas *quotas, uint64_t tenant, enum tw_resource resource,
                                    int64_t delta, struct tw_lease *lease, struct tw_error *err);
+uint32_t tw_quota_weight(struct tw_quotas *quotas, uint64_t tenant); // its share against others'
 // Of what is spent (rate, CPU time) `now` is 0.
 struct tw_account_use tw_quota_use(struct tw_quotas *quotas, uint64_t tenant, enum tw_limit limit);
 // {"id","name","weight","limits":{…},"own":[…],"use":{…}}. A tenant without a record has the defaults.

@@ -367,8 +367,9 @@ bool tw_service_call_detail(const struct tw_service_call *call, struct tw_buf *o
 
 // ---- the rest: enough to see what the gateway passed on ----
 
-struct tw_pool *tw_service_pool(struct tw_service *service) {
-    return service->pool;
+bool tw_service_submit(struct tw_service *service, [[maybe_unused]] const struct tw_caller *caller,
+                       struct tw_task *task, struct tw_error *err) {
+    return tw_pool_submit(service->pool, task, err);
 }
 
 const char *tw_service_path([[maybe_unused]] const struct tw_service *service) {
