@@ -55,9 +55,18 @@ def stop(server):
 
 
 def timed(connection, method, path, body, kind="application/json"):
+    """The ms from the request's first byte to the answer's last; made and read by hand, so that they are the server's and not a library's."""
+    body = body if isinstance(body, bytes) else body.encode()
+    request = f"{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    answer = b""
     began = time.perf_counter()
-    ask(connection, method, path, body, kind)
-    return (time.perf_counter() - began) * 1e3
+    connection.sock.sendall(request)
+    while not answer or (whole := re.search(rb"(?i)content-length: (\d+).*?\r\n\r\n", answer, re.S)) is None or len(answer) < whole.end() + int(whole.group(1)):
+        answer += connection.sock.recv(65536)
+    taken_ms = (time.perf_counter() - began) * 1e3
+    if not answer.startswith(b"HTTP/1.1 2"):
+        raise SystemExit(f"{method} {path}: {answer[:200]}")
+    return taken_ms
 
 
 def compile_seconds(connection):

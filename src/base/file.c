@@ -201,8 +201,8 @@ static bool may_replace(const char *path, struct tw_error *err) {
            tw_fail(err, TW_ERR_STORE, "%s is no regular file; it would be replaced by one", path);
 }
 
-bool tw_file_begin(struct tw_file_draft *draft, const char *path, struct tw_span data, unsigned mode,
-                   struct tw_error *err) {
+static bool begin(struct tw_file_draft *draft, const char *path, struct tw_span data, unsigned mode,
+                  struct tw_error *err) {
     char folder[PATH_MAX], digits[17];
     _Static_assert(sizeof(draft->temporary) >= PATH_MAX + sizeof("/.tmp-") + sizeof(digits), "");
     if (!folder_of(path, folder, err) || !may_replace(path, err))
@@ -218,6 +218,13 @@ bool tw_file_begin(struct tw_file_draft *draft, const char *path, struct tw_span
     draft->is_open = draft->is_there = true;
     if (!io_write_all(draft->fd, data))
         return fail_write(draft, err);
+    return true;
+}
+
+bool tw_file_begin(struct tw_file_draft *draft, const char *path, struct tw_span data, unsigned mode,
+                   struct tw_error *err) {
+    if (!begin(draft, path, data, mode, err))
+        return false;
     (void)sync_file_range(draft->fd, 0, 0, SYNC_FILE_RANGE_WRITE); // a hint: tw_file_sync waits
     return true;
 }
@@ -258,8 +265,7 @@ bool tw_file_write(const char *path, struct tw_span data, unsigned mode, struct 
 
 bool tw_file_write_loose(const char *path, struct tw_span data, unsigned mode, struct tw_error *err) {
     [[gnu::cleanup(tw_file_drop)]] struct tw_file_draft draft = {};
-    return tw_file_begin(&draft, path, data, mode, err) && close_draft(&draft, err) &&
-           tw_file_place(&draft, err);
+    return begin(&draft, path, data, mode, err) && close_draft(&draft, err) && tw_file_place(&draft, err);
 }
 
 bool tw_file_remove(const char *path, struct tw_error *err) {
@@ -271,11 +277,15 @@ bool tw_file_remove(const char *path, struct tw_error *err) {
     return tw_file_sync_folder_of(path, err);
 }
 
+static bool is_dir(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 bool tw_file_make_dir(const char *path, unsigned mode, bool *ret_made, struct tw_error *err) {
     *ret_made = !struck() && mkdir(path, (mode_t)mode) == 0;
     int error_number = errno;
-    struct stat info;
-    if (*ret_made || (error_number == EEXIST && stat(path, &info) == 0 && S_ISDIR(info.st_mode)))
+    if (*ret_made || (error_number == EEXIST && is_dir(path)))
         return true;
     return tw_fail_errno(err, TW_ERR_STORE, error_number, "folder %s could not be made", path);
 }
@@ -288,6 +298,8 @@ static bool make_dir(const char *path, unsigned mode, struct tw_error *err) {
 bool tw_file_make_dirs(const char *path, unsigned mode, struct tw_error *err) {
     char prefix[PATH_MAX];
     size_t len = strlen(path);
+    if (len > 0 && is_dir(path)) // as it nearly always is
+        return true;
     if (len == 0 || len >= sizeof(prefix))
         return tw_fail(err, TW_ERR_STORE, "a folder path of %zu bytes, it must have 1 to %d", len,
                        PATH_MAX - 1);

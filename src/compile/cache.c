@@ -176,6 +176,13 @@ struct tw_artifact *compile_cache_load(const struct compile_cache *cache, const 
     return NULL;
 }
 
+// Not synced either, unless somebody has removed the cache meanwhile.
+static bool make_folder(const char *path, struct tw_error *err) {
+    bool is_new;
+    struct tw_error ignored = {};
+    return tw_file_make_dir(path, 0700, &is_new, &ignored) || tw_file_make_dirs(path, 0700, err);
+}
+
 bool compile_cache_store(const struct compile_cache *cache, const struct tw_artifact *artifact,
                          struct tw_error *err) {
     char path[PATH_MAX], hex[TW_DIGEST_HEX_SIZE], prefix[3] = "";
@@ -183,7 +190,7 @@ bool compile_cache_store(const struct compile_cache *cache, const struct tw_arti
     struct tw_span bytes = tw_artifact_bytes(artifact);
     tw_digest_hex(&key, hex);
     memcpy(prefix, hex, 2);
-    if (!path_in(cache, path, prefix) || !tw_file_make_dirs(path, 0700, err) ||
+    if (!path_in(cache, path, prefix) || !make_folder(path, err) ||
         !artifact_path(cache, &key, ".tw", path) || !tw_file_write_loose(path, bytes, 0600, err))
         return false;
     // Not synced: what a crash of the machine leaves half written does not verify, and is compiled again.

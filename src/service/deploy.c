@@ -108,8 +108,10 @@ static void set_identity(struct service_function *function, const struct service
     function->created_ns = function->updated_ns;
 }
 
-static bool build(struct tw_service *service, const struct tw_deploy *deploy,
-                  struct service_function *function, struct tw_buf *image, struct tw_error *err) {
+// The module as it was built, for what it says of itself; the caller's.
+static struct tw_module *build(struct tw_service *service, const struct tw_deploy *deploy,
+                               struct service_function *function, struct tw_buf *image,
+                               struct tw_error *err) {
     struct tw_module_limits limits = service_function_limits(service, &function->config);
     struct tw_account *account = tw_quota_account(service->quotas, function->tenant, err);
     struct tw_module *module = NULL;
@@ -117,26 +119,28 @@ static bool build(struct tw_service *service, const struct tw_deploy *deploy,
         module = tw_module_build(service->engine, deploy->wasm, &limits, account, image, err);
     tw_account_unref(account);
     if (!module)
-        return false;
+        return NULL;
     function->exports = exports_json(module, err);
     function->imports = function->exports ? imports_json(module, err) : NULL;
-    // The module that serves calls is opened from the kept image, as it will be after a restart.
+    if (function->imports)
+        return module;
     tw_module_unref(module);
-    return function->imports;
+    return NULL;
 }
 
 static bool keep(struct tw_service *service, const struct tw_deploy *deploy,
                  struct service_function *function, const struct service_function *old,
                  const struct tw_buf *image, struct tw_error *err) {
-    const struct tw_store_blob blobs[] = {{deploy->wasm, tw_sha256(deploy->wasm)},
-                                          {tw_buf_span(image), tw_sha256(tw_buf_span(image))}};
+    const struct tw_store_blob blobs[] = {
+        {.data = deploy->wasm, .digest = tw_sha256(deploy->wasm)},
+        {.data = tw_buf_span(image), .digest = tw_sha256(tw_buf_span(image)), .is_remade = true}};
     function->wasm = blobs[0].digest;
     function->image = blobs[1].digest;
     char key[24 + TW_FUNCTION_NAME_MAX];
     snprintf(key, sizeof key, "%" PRIu64 "/%s", function->tenant, function->name);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
     tw_buf_init(&record, SERVICE_RECORD_MAX);
-    return service_function_encode(function, &record, err) &&
+    return service_function_encode(function, &function->image, &record, err) &&
            tw_store_put_together(service->store, blobs, TW_COUNT(blobs), "function", key,
                                  tw_buf_span(&record), old ? old->record_version : UINT64_MAX,
                                  &function->record_version, err);
@@ -156,14 +160,24 @@ static bool is_same(const struct service_function *old, const struct service_fun
     return tw_digest_equal(&old->wasm, &digest) && strcmp(old->config.text, new->config.text) == 0;
 }
 
+// The disk and the compiler work at the same time.
 static bool make(struct tw_service *service, const struct tw_deploy *deploy,
                  struct service_function *function, const struct service_function *old,
                  struct tw_error *err) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf image;
     tw_buf_init(&image, SIZE_MAX / 2); // bounded by the module's memory limit
     set_identity(function, old);
-    return build(service, deploy, function, &image, err) &&
-           keep(service, deploy, function, old, &image, err) && service_function_open(service, function, err);
+    struct tw_store_ahead ahead = {};
+    if (deploy->wasm.len <= SERVICE_AHEAD_MAX)
+        tw_store_ahead_start(&ahead, service->store, deploy->wasm);
+    struct tw_module *built = build(service, deploy, function, &image, err);
+    tw_store_ahead_done(&ahead);
+    // The module that serves calls is opened from the kept image, as it will be after a restart; while the other one is
+    // there, its code stays mapped.
+    bool ok = built && keep(service, deploy, function, old, &image, err) &&
+              service_function_open(service, function, err);
+    tw_module_unref(built);
+    return ok;
 }
 
 // Takes the room in the tenant's limits first, so that deploys at the same time cannot pass them together.

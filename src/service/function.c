@@ -98,8 +98,8 @@ bool service_function_json(const struct service_function *function, struct tw_bu
            tw_buf_fail(out, err, TW_ERR_INTERNAL, "the answer is larger than %zu bytes", out->max);
 }
 
-bool service_function_encode(const struct service_function *function, struct tw_buf *out,
-                             struct tw_error *err) {
+bool service_function_encode(const struct service_function *function, const struct tw_digest *image,
+                             struct tw_buf *out, struct tw_error *err) {
     struct tw_json_writer writer;
     tw_json_write_init(&writer, out);
     tw_json_write_object(&writer);
@@ -110,7 +110,7 @@ bool service_function_encode(const struct service_function *function, struct tw_
     snprintf(tenant, sizeof tenant, "%" PRIu64, function->tenant); // a u64 does not fit JSON's exact integers
     tw_json_write_str(&writer, tw_str_from(tenant));
     write_common(&writer, function);
-    service_write_digest(&writer, "image", &function->image);
+    service_write_digest(&writer, "image", image);
     tw_json_write_key(&writer, "created_ns");
     tw_json_write_int(&writer, function->created_ns);
     tw_json_write_key(&writer, "updated_ns");
@@ -197,18 +197,108 @@ static struct tw_module *open_module(struct tw_service *service, const struct se
     return module;
 }
 
+static struct tw_module *open_once(struct tw_service *service, struct service_function *function,
+                                   struct tw_error *err) {
+    TW_LOCK_SCOPE(&function->open_lock);
+    if (!function->module)
+        function->module = open_module(service, function, err);
+    if (function->module)
+        tw_flag_raise(&function->is_open);
+    return function->module;
+}
+
+// ---- an image that is not in the store, or damaged there ----
+
+// Not there, or other bytes than its name says; false when it could not be looked at.
+static bool is_image_lost(const struct tw_service *service, const struct service_function *function) {
+    char path[TW_STORE_PATH_MAX];
+    tw_store_blob_path(service->store, &function->image, path);
+    struct tw_mapping image;
+    struct tw_error failure = {};
+    if (!tw_file_map(path, &image, &failure))
+        return failure.code == TW_ERR_NOT_FOUND;
+    struct tw_digest digest = tw_sha256(tw_span_of(image.data, image.len));
+    tw_file_unmap(&image);
+    return !tw_digest_equal(&digest, &function->image);
+}
+
+// The new one takes the place of the old one. Where start code made another one this time, it gets a record that names
+// it, which the index takes up.
+static bool keep_image(struct tw_service *service, const struct service_function *function,
+                       struct tw_span bytes, struct tw_error *err) {
+    char old_path[TW_STORE_PATH_MAX];
+    tw_store_blob_path(service->store, &function->image, old_path);
+    struct tw_digest digest;
+    if (!tw_file_remove(old_path, err) || !tw_store_put_blob(service->store, bytes, &digest, err))
+        return false;
+    if (tw_digest_equal(&digest, &function->image))
+        return true;
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
+    tw_buf_init(&record, SERVICE_RECORD_MAX);
+    char key[24 + TW_FUNCTION_NAME_MAX];
+    snprintf(key, sizeof key, "%" PRIu64 "/%s", function->tenant, function->name);
+    bool ok = service_function_encode(function, &digest, &record, err) &&
+              tw_store_put_record(service->store, "function", key, tw_buf_span(&record),
+                                  function->record_version, NULL, err);
+    service_registry_refresh(service, function->tenant, tw_str_from(function->name));
+    return ok;
+}
+
+// From the module, as when it was deployed.
+static struct tw_module *remake(struct tw_service *service, const struct service_function *function,
+                                struct tw_buf *image, struct tw_error *err) {
+    struct tw_mapping wasm;
+    if (!tw_store_map_blob(service->store, &function->wasm, &wasm, err))
+        return NULL;
+    struct tw_module_limits limits = service_function_limits(service, &function->config);
+    struct tw_account *account = tw_quota_account(service->quotas, function->tenant, err);
+    struct tw_module *module = NULL;
+    if (account && tw_account_may_compute(account, err)) // start code runs
+        module =
+            tw_module_build(service->engine, tw_span_of(wasm.data, wasm.len), &limits, account, image, err);
+    tw_account_unref(account);
+    tw_file_unmap(&wasm);
+    return module;
+}
+
+// The module, with the image made again; another thread may have done the same meanwhile.
+static struct tw_module *open_remade(struct tw_service *service, struct service_function *function,
+                                     struct tw_error *err) {
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf image;
+    tw_buf_init(&image, SIZE_MAX / 2); // bounded by the module's memory limit
+    struct tw_module *module = remake(service, function, &image, err), *unused = module;
+    if (!module)
+        return NULL;
+    struct tw_error failure = {};
+    bool is_kept = keep_image(service, function, tw_buf_span(&image), &failure);
+    tw_log(TW_LOG_WARN, "service", "a function's image was missing or damaged and was made again", "function",
+           function->id, "kept", is_kept ? "yes" : failure.message, NULL);
+    {
+        TW_LOCK_SCOPE(&function->open_lock);
+        if (!function->module) {
+            function->module = module;
+            unused = NULL;
+            tw_flag_raise(&function->is_open);
+        }
+        module = function->module;
+    }
+    tw_module_unref(unused);
+    return module;
+}
+
 struct tw_module *service_function_open(struct tw_service *service, struct service_function *function,
                                         struct tw_error *err) {
     if (tw_flag_is_raised(&function->is_open))
         return function->module;
-    TW_LOCK_SCOPE(&function->open_lock);
-    if (function->module)
-        return function->module;
-    function->module = open_module(service, function, err);
-    if (!function->module) {
-        tw_wrap(err, "opening function '%s'", function->name);
-        return NULL;
+    struct tw_error failure = {};
+    struct tw_module *module = open_once(service, function, &failure);
+    if (!module && failure.code == TW_ERR_STORE && is_image_lost(service, function)) {
+        failure = (struct tw_error){};
+        module = open_remade(service, function, &failure);
     }
-    tw_flag_raise(&function->is_open);
-    return function->module;
+    if (!module && err) {
+        *err = failure;
+        tw_wrap(err, "opening function '%s'", function->name);
+    }
+    return module;
 }

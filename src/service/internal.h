@@ -86,7 +86,9 @@ struct tw_service {
 struct service_function *service_function_new(struct tw_error *err);
 struct service_function *service_function_ref(struct service_function *function);
 void service_function_unref(struct service_function *function);
-[[nodiscard]] bool service_function_encode(const struct service_function *function, struct tw_buf *out,
+// The record, with that image.
+[[nodiscard]] bool service_function_encode(const struct service_function *function,
+                                           const struct tw_digest *image, struct tw_buf *out,
                                            struct tw_error *err);
 [[nodiscard]] struct service_function *service_function_decode(struct tw_span record, struct tw_error *err);
 // {id, name, version, digest, …} as tenants see it.

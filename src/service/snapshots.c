@@ -146,7 +146,8 @@ static bool save_function(struct tw_service *service, const struct tw_caller *ca
                           struct tw_error *err) {
     struct service_function *function = service_registry_get(service, caller->tenant, request->function, err);
     struct tw_mapping image;
-    bool ok = function && tw_store_map_blob(service->store, &function->image, &image, err);
+    bool ok = function && service_function_open(service, function, err) && // its image is there then
+              tw_store_map_blob(service->store, &function->image, &image, err);
     if (ok) {
         ok = save(service, function, (struct tw_str){}, tw_span_of(image.data, image.len), out, err);
         tw_file_unmap(&image);

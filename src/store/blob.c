@@ -53,6 +53,7 @@ static bool begin(const struct tw_store *store, struct store_blob_draft *draft,
 bool store_blobs_begin(const struct tw_store *store, struct store_blob_draft *drafts,
                        const struct tw_store_blob *blobs, size_t count, struct tw_error *err) {
     for (size_t i = 0; i < count; i++) {
+        drafts[i].is_remade = blobs[i].is_remade;
         if (!begin(store, &drafts[i], &blobs[i].digest, &blobs[i].data, 1, err))
             return false;
     }
@@ -67,17 +68,23 @@ bool store_blobs_sync(struct store_blob_draft *drafts, size_t count, struct tw_e
     return true;
 }
 
-bool store_blobs_place(const struct tw_store *store, struct store_blob_draft *drafts, size_t count,
-                       struct tw_error *err) {
+bool store_blobs_name(struct store_blob_draft *drafts, size_t count, bool is_remade, struct tw_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        if (drafts[i].is_new && drafts[i].is_remade == is_remade && !tw_file_place(&drafts[i].file, err))
+            return false;
+    }
+    return true;
+}
+
+bool store_blobs_sync_names(const struct tw_store *store, const struct store_blob_draft *drafts, size_t count,
+                            bool is_remade, struct tw_error *err) {
     bool is_any_folder_new = false;
     for (size_t i = 0; i < count; i++) {
-        if (drafts[i].is_new && !tw_file_place(&drafts[i].file, err))
-            return false;
-        is_any_folder_new |= drafts[i].is_folder_new;
-    }
-    for (size_t i = 0; i < count; i++) {
+        if (drafts[i].is_remade != is_remade)
+            continue;
         if (drafts[i].is_new && !tw_file_sync_folder_of(drafts[i].path, err))
             return false;
+        is_any_folder_new |= drafts[i].is_folder_new;
     }
     char folders[TW_STORE_PATH_MAX];
     return !is_any_folder_new ||
@@ -94,7 +101,7 @@ static bool put_blob(struct tw_store *store, const struct tw_span *parts, size_t
     struct tw_digest digest = tw_sha256_parts(parts, count);
     struct store_blob_draft draft = {};
     bool ok = begin(store, &draft, &digest, parts, count, err) && store_blobs_sync(&draft, 1, err) &&
-              store_blobs_place(store, &draft, 1, err);
+              store_blobs_name(&draft, 1, false, err) && store_blobs_sync_names(store, &draft, 1, false, err);
     store_blobs_drop(&draft, 1);
     if (ok)
         *ret_digest = digest;
@@ -109,6 +116,27 @@ bool tw_store_put_blob(struct tw_store *store, struct tw_span data, struct tw_di
 bool tw_store_put_blob_parts(struct tw_store *store, const struct tw_span *parts, size_t count,
                              struct tw_digest *ret_digest, struct tw_error *err) {
     return store_counted(put_blob(store, parts, count, ret_digest, err), "put_blob", err);
+}
+
+// ---- ahead ----
+
+static void run_ahead(void *context) {
+    const struct tw_store_ahead *ahead = context;
+    struct tw_digest digest;
+    struct tw_error ignored = {}; // whoever needs the blob puts it, and is told
+    (void)put_blob(ahead->store, &ahead->data, 1, &digest, &ignored);
+}
+
+void tw_store_ahead_start(struct tw_store_ahead *ahead, struct tw_store *store, struct tw_span data) {
+    struct tw_error ignored = {};
+    *ahead = (struct tw_store_ahead){.store = store, .data = data};
+    ahead->is_running = tw_thread_start(&ahead->thread, "tw-store", run_ahead, ahead, &ignored);
+}
+
+void tw_store_ahead_done(struct tw_store_ahead *ahead) {
+    if (ahead->is_running)
+        tw_thread_join(ahead->thread);
+    ahead->is_running = false;
 }
 
 static bool map_blob(struct tw_store *store, const struct tw_digest *digest, struct tw_mapping *ret_mapping,

@@ -30,14 +30,17 @@ struct store_blob_draft {
     char path[TW_STORE_PATH_MAX];
     bool is_new;        // it was not there before
     bool is_folder_new; // nor the folder that it lies in
+    bool is_remade;     // as struct tw_store_blob
 };
 // Each takes one step of all of them; what was begun and not placed is removed by store_blobs_drop.
 [[nodiscard]] bool store_blobs_begin(const struct tw_store *store, struct store_blob_draft *drafts,
                                      const struct tw_store_blob *blobs, size_t count, struct tw_error *err);
 [[nodiscard]] bool store_blobs_sync(struct store_blob_draft *drafts, size_t count, struct tw_error *err);
-// Gives them their names, and has these on the disk.
-[[nodiscard]] bool store_blobs_place(const struct tw_store *store, struct store_blob_draft *drafts,
-                                     size_t count, struct tw_error *err);
+// Gives those their names that can, or cannot, be made again; and has these names on the disk.
+[[nodiscard]] bool store_blobs_name(struct store_blob_draft *drafts, size_t count, bool is_remade,
+                                    struct tw_error *err);
+[[nodiscard]] bool store_blobs_sync_names(const struct tw_store *store, const struct store_blob_draft *drafts,
+                                          size_t count, bool is_remade, struct tw_error *err);
 void store_blobs_drop(struct store_blob_draft *drafts, size_t count);
 
 // A path inside the store: path/A/B. False when it would not fit.

@@ -176,22 +176,37 @@ bool tw_store_put_record(struct tw_store *store, const char *kind, const char *k
 
 // ---- a record and its blobs ----
 
-// The last step, under the lock, which others wait for: everything but the record's name is on the disk.
-static bool place(const struct tw_store *store, struct tw_file_draft *record, const char *kind,
-                  const char *key, uint64_t expected_version, struct tw_error *err) {
+// What is on its way into the store together.
+struct together {
+    struct store_blob_draft blobs[TW_STORE_TOGETHER_MAX];
+    size_t count;
+    struct tw_file_draft record;
+};
+
+// The last step, under the lock, which others wait for: only names are missing on the disk.
+static bool place(const struct tw_store *store, struct together *all, const char *kind, const char *key,
+                  uint64_t expected_version, struct tw_error *err) {
     [[gnu::cleanup(close_lock)]] int lock = open_lock(store, kind, err);
     uint64_t version;
-    return lock >= 0 && current_version(record->path, &version, err) &&
-           check_version(kind, key, version, expected_version, err) && tw_file_place(record, err) &&
-           tw_file_sync_folder_of(record->path, err);
+    return lock >= 0 && current_version(all->record.path, &version, err) &&
+           check_version(kind, key, version, expected_version, err) &&
+           store_blobs_name(all->blobs, all->count, true, err) && tw_file_place(&all->record, err) &&
+           store_blobs_sync_names(store, all->blobs, all->count, true, err) &&
+           tw_file_sync_folder_of(all->record.path, err);
 }
 
-static bool put_together(const struct tw_store *store, struct store_blob_draft *drafts,
-                         const struct tw_store_blob *blobs, size_t count, const char *path,
-                         struct tw_span record, struct tw_file_draft *draft, struct tw_error *err) {
-    return store_blobs_begin(store, drafts, blobs, count, err) &&
-           tw_file_begin(draft, path, record, 0644, err) && store_blobs_sync(drafts, count, err) &&
-           tw_file_sync(draft, err) && store_blobs_place(store, drafts, count, err);
+static bool prepare(const struct tw_store *store, struct together *all, const struct tw_store_blob *blobs,
+                    const char *path, struct tw_span record, struct tw_error *err) {
+    return store_blobs_begin(store, all->blobs, blobs, all->count, err) &&
+           tw_file_begin(&all->record, path, record, 0644, err) &&
+           store_blobs_sync(all->blobs, all->count, err) && tw_file_sync(&all->record, err) &&
+           store_blobs_name(all->blobs, all->count, false, err) &&
+           store_blobs_sync_names(store, all->blobs, all->count, false, err);
+}
+
+static void together_done(struct together *all) {
+    store_blobs_drop(all->blobs, all->count);
+    tw_file_drop(&all->record);
 }
 
 bool tw_store_put_together(struct tw_store *store, const struct tw_store_blob *blobs, size_t count,
@@ -199,16 +214,14 @@ bool tw_store_put_together(struct tw_store *store, const struct tw_store_blob *b
                            uint64_t *ret_version, struct tw_error *err) {
     TW_ASSERT(count <= TW_STORE_TOGETHER_MAX && expected_version != TW_STORE_ANY);
     uint64_t version = expected_version == UINT64_MAX ? 1 : expected_version + 1;
-    struct store_blob_draft drafts[TW_STORE_TOGETHER_MAX] = {};
-    [[gnu::cleanup(tw_file_drop)]] struct tw_file_draft draft = {};
+    [[gnu::cleanup(together_done)]] struct together all = {.count = count};
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
     char folder[TW_STORE_PATH_MAX], path[TW_STORE_PATH_MAX];
     bool ok = record_path(store, kind, key, path, err) &&
               store_path(store, folder, err, "records/%s", kind) && tw_file_make_dirs(folder, 0755, err) &&
               encode(&file, key, data, version, err) &&
-              put_together(store, drafts, blobs, count, path, tw_buf_span(&file), &draft, err) &&
-              place(store, &draft, kind, key, expected_version, err);
-    store_blobs_drop(drafts, count);
+              prepare(store, &all, blobs, path, tw_buf_span(&file), err) &&
+              place(store, &all, kind, key, expected_version, err);
     if (ok)
         *ret_version = version;
     return store_counted(ok, "put_record", err);

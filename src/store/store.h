@@ -45,18 +45,32 @@ enum { TW_STORE_ANY = 0 };
 [[nodiscard]] bool tw_store_put_record(struct tw_store *store, const char *kind, const char *key,
                                        struct tw_span data, uint64_t expected_version, uint64_t *ret_version,
                                        struct tw_error *err);
-// As tw_store_put_record, with blobs that it names: they are there before it is, and it is durable before this returns.
-// The disk is waited for three times in all: for the bytes of everything, for the blobs' names, for the record's.
+// As tw_store_put_record, with blobs that it names: they are there before it is, and all is durable before this returns.
+// The disk is waited for three times at most: for the bytes of everything, for the names of new blobs, for the record's.
 // `expected_version` is one.
 enum { TW_STORE_TOGETHER_MAX = 2 };
 struct tw_store_blob {
     struct tw_span data;
     struct tw_digest digest; // of data
+    // It can be made again: its name waits for the disk together with the record's. A machine that fails in that moment
+    // may leave the record, which nobody was told of, without this blob.
+    bool is_remade;
 };
 [[nodiscard]] bool tw_store_put_together(struct tw_store *store, const struct tw_store_blob *blobs,
                                          size_t count, const char *kind, const char *key, struct tw_span data,
                                          uint64_t expected_version, uint64_t *ret_version,
                                          struct tw_error *err);
+// Begins to bring a blob to the disk, on a thread of its own, while the caller does what takes long. That may come to
+// nothing: whoever names the blob puts it all the same, and then finds it there. Until `done` the bytes stay, and
+// `ahead` is the store's. `{}` is one that was not started.
+struct tw_store_ahead {
+    struct tw_store *store;
+    struct tw_span data;
+    pthread_t thread;
+    bool is_running;
+};
+void tw_store_ahead_start(struct tw_store_ahead *ahead, struct tw_store *store, struct tw_span data);
+void tw_store_ahead_done(struct tw_store_ahead *ahead); // waits for the disk
 [[nodiscard]] bool tw_store_get_record(struct tw_store *store, const char *kind, const char *key,
                                        struct tw_buf *out, uint64_t *ret_version,
                                        struct tw_error *err); // NOT_FOUND

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -90,6 +91,49 @@ def test_a_damaged_artifact_is_not_run(server):
     with server:
         assert server.client.result("f", "answer") == 5
         assert compilations(server.client) == 1
+
+
+def image_of(data, name):
+    """Where the image lies that the function's record names."""
+    for record in (data / "records" / "function").iterdir():
+        found = re.search(rb'"image":"([0-9a-f]{64})"', record.read_bytes()) if f'"{name}"'.encode() in record.read_bytes() else None
+        if found:
+            digest = found.group(1).decode()
+            return data / "blobs" / digest[:2] / digest
+    raise AssertionError(name)
+
+
+def test_an_image_that_is_lost_or_damaged_is_made_again(server):
+    """What a machine that fails in the midst of a deploy may leave, and a disk that forgets."""
+    seeded = wat('''(module (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32))) (memory (export "memory") 1)
+        (func $begin (drop (call $random (i32.const 0) (i32.const 8)))) (start $begin)
+        (func (export "seed") (result i64) (i64.load (i32.const 0))))''')
+    with server:
+        for name, wasm in (("plain", answer(5)), ("seeded", seeded)):
+            assert server.client.deploy(name, wasm).status == 201
+        before = server.client.get("/functions/seeded").json()
+        seed = server.client.result("seeded", "seed")
+        assert server.client.result("seeded", "seed") == seed
+    plain, damaged = image_of(server.data, "plain"), image_of(server.data, "seeded")
+    whole = plain.read_bytes()
+    plain.unlink()
+    data = bytearray(damaged.read_bytes())
+    data[4096] ^= 0xFF
+    damaged.chmod(0o600)
+    damaged.write_bytes(data)
+    with server:
+        told = "image was missing or damaged and was made again"
+        assert server.client.result("plain", "answer") == 5
+        assert plain.read_bytes() == whole
+        again = server.client.result("seeded", "seed")  # start code ran once more, and never again
+        assert again != seed and server.client.result("seeded", "seed") == again
+        assert image_of(server.data, "seeded") != damaged and server.client.get("/functions/seeded").json() == before
+        eventually(lambda: server.log.count(told) == 2, 20, "the warnings")
+    with server:
+        assert server.client.result("seeded", "seed") == again and server.client.result("plain", "answer") == 5
+        assert server.client.deploy("seeded", answer(6), method="PUT").status == 200
+        assert server.client.result("seeded", "answer") == 6
+        assert server.client.get("/functions/seeded").json()["version"] == 2
 
 
 def deploy_until_it_dies(client, worker, first, sent, acknowledged):

@@ -84,7 +84,9 @@ static const struct tw_span parts[] = {{(const uint8_t *)"the module", 10},
                                        {(const uint8_t *)"its image", 9}};
 
 static bool put_together(struct tw_store *store, const char *text, uint64_t expected) {
-    const struct tw_store_blob blobs[] = {{parts[0], tw_sha256(parts[0])}, {parts[1], tw_sha256(parts[1])}};
+    const struct tw_store_blob blobs[] = {
+        {.data = parts[0], .digest = tw_sha256(parts[0])},
+        {.data = parts[1], .digest = tw_sha256(parts[1]), .is_remade = true}};
     uint64_t version = 0;
     bool ok = tw_store_put_together(store, blobs, TW_COUNT(blobs), "test", "a",
                                     tw_span_of(text, strlen(text)), expected, &version, &err);
@@ -139,6 +141,36 @@ TW_TEST("whichever I/O call fails, a record is old or new, what it names is ther
         ck_assert(strcmp(text, "old") == 0 || (is_there(store, parts[0]) && is_there(store, parts[1])));
         snprintf(command, sizeof command, "test -z \"$(find %s -name '.tmp-*')\"", folder);
         ck_assert_int_eq(system(command), 0);
+        tw_store_close(store);
+        remove_folder();
+    }
+}
+
+static ino_t inode_of(struct tw_store *store, struct tw_span bytes) {
+    struct tw_digest digest = tw_sha256(bytes);
+    char path[TW_STORE_PATH_MAX];
+    struct stat status;
+    tw_store_blob_path(store, &digest, path);
+    ck_assert_int_eq(stat(path, &status), 0);
+    return status.st_ino;
+}
+
+TW_TEST(
+    "a blob that is stored ahead is there, and who names it finds it; one that could not be is stored then") {
+    struct tw_store_ahead ahead = {};
+    tw_store_ahead_done(&ahead); // not started
+    for (unsigned n = 0; n < 2; n++) {
+        struct tw_store *store = open_store();
+        if (n == 1)
+            tw_fault_configure("io:1");
+        tw_store_ahead_start(&ahead, store, parts[0]);
+        tw_store_ahead_done(&ahead);
+        tw_fault_configure(NULL);
+        ck_assert(is_there(store, parts[0]) == (n == 0) && !is_there(store, parts[1]));
+        ino_t before = n == 0 ? inode_of(store, parts[0]) : 0;
+        tw_assert_ok(put_together(store, "first", UINT64_MAX), &err);
+        ck_assert(is_there(store, parts[0]) && is_there(store, parts[1]));
+        ck_assert(n == 1 || inode_of(store, parts[0]) == before);
         tw_store_close(store);
         remove_folder();
     }
