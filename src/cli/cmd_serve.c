@@ -223,17 +223,21 @@ static bool start_http(struct server *server, const struct config *config, struc
     return server->http;
 }
 
+// The audit log comes first, so that it tells of a start that fails. It may lie in the data folder, which the service makes
+// when it is not there yet: then it has to wait for that.
 static bool open_server(struct server *server, const struct config *config, struct tw_error *err) {
     struct tw_service_options service = service_options(config);
+    struct tw_error no_folder = {};
     int64_t since_ns = tw_clock_ns();
+    server->audit = tw_audit_new(config->texts[CONFIG_AUDIT], &no_folder);
     server->tracer = open_tracer(config, err);
     if (err->code == TW_OK)
         server->service = tw_service_new(&service, err);
-    if (server->service)
-        server->tenants = open_tenants(config, server->service, err);
-    if (server->tenants)
+    if (server->service && !server->audit)
         server->audit = tw_audit_new(config->texts[CONFIG_AUDIT], err);
-    bool ok = server->audit && start_http(server, config, err);
+    if (server->service && server->audit)
+        server->tenants = open_tenants(config, server->service, err);
+    bool ok = server->tenants && start_http(server, config, err);
     audit(server, "serve", "start", err->code, since_ns);
     return ok;
 }

@@ -4,8 +4,11 @@ import concurrent.futures
 import http.client
 import json
 import os
+import pathlib
 import re
 import subprocess
+
+import pytest
 
 from twtest.build import wat
 from twtest.client import Client
@@ -72,6 +75,27 @@ def test_a_start_that_fails_is_in_the_log(tmp_path):
                                 "--audit-log", f"file:{log}"], capture_output=True, text=True, timeout=60 * SLOW, env=clean_environment({}))
     assert other.returncode != 0 and str(server.port) in other.stderr
     assert [(e["actor"], e["action"], e["outcome"] == "ok") for e in lines_of(log)] == [("serve", "start", False)]
+
+
+@pytest.mark.parametrize("option, content, outcome", [("--tokens-file", "not a digest", "invalid_request"), ("--tokens-file", None, "invalid_request"),
+                                                      ("--kernel-keys-file", "not a key", "invalid_request"), ("--otlp-endpoint", "ftp://x", "invalid_request")])
+def test_settings_that_stop_a_start_are_in_the_log(tmp_path, option, content, outcome):
+    log, file = tmp_path / "data" / "audit", tmp_path / "file"
+    if content is not None:
+        file.write_text(content)
+    (tmp_path / "data").mkdir()
+    done = subprocess.run([str(PROGRAM), "serve", "--addr", "127.0.0.1:0", "--data-dir", tmp_path / "data", option, content if option.startswith("--otlp") else file,
+                           "--audit-log", f"file:{log}"], capture_output=True, text=True, timeout=60 * SLOW, env=clean_environment({}))
+    assert done.returncode in (1, 2), done.stderr
+    assert [(e["actor"], e["action"], e["outcome"]) for e in lines_of(log)] == [("serve", "start", outcome)], done.stderr
+    assert verify(log).returncode == 0
+
+
+def test_the_log_may_lie_in_a_data_folder_that_is_not_there_yet(tmp_path):
+    with Server(tmp_path, ["--audit-log", f"file:{tmp_path}/data/audit"]) as server:
+        assert pathlib.Path(server.data) == tmp_path / "data"
+        server.stop()
+        assert [e["action"] for e in lines_of(tmp_path / "data/audit")] == ["start", "stop"]
 
 
 def test_a_pipe_that_nobody_reads_stops_no_request(tmp_path):
