@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from twtest.paths import PROGRAM
-from twtest.server import Server
+from twtest.server import Server, sanitizer_report
 
 numbers = itertools.count()
 
@@ -43,6 +43,13 @@ def still_alive(request):
         status, log = shared.process.returncode, shared.log
         shared.restart()
         pytest.fail(f"the server died with {status}:\n{log[-4000:]}")
+
+
+@pytest.fixture(autouse=True)
+def no_sanitizer_report():
+    """What a server had to say fails the test, whether the server ended well, was killed, or goes on."""
+    yield
+    assert (report := sanitizer_report()) is None, report
 
 
 @pytest.fixture
