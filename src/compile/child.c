@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 static bool write_all(int fd, struct tw_span bytes) {
@@ -75,7 +74,7 @@ void compile_child_run(const struct compile_job *job, const int fds[COMPILE_JOB_
                        const struct compile_sandbox *sandbox, const struct tw_compile_handlers *handlers) {
     struct tw_compile_request request;
     if (job->background)
-        (void)setpriority(PRIO_PROCESS, 0, COMPILE_BACKGROUND_NICE); // it works without
+        (void)!nice(COMPILE_BACKGROUND_NICE); // more than the server itself is; it works without
     if (!make_request(job, fds[0], &request) || !keep_descriptors(fds, complaints) ||
         !compile_sandbox_enter(sandbox, job))
         _exit(COMPILE_EXIT_SETUP);

@@ -152,7 +152,10 @@ TW_TEST("what nobody waits for runs behind others, and is given up at its limit"
     while (!is_seen_behind(&call, fork_server))
         continue; // it was over before we looked
     ck_assert_uint_eq(call.error.code, TW_ERR_COMPILE_FAILED);
-    ck_assert_msg(strstr(call.error.message, "longer than 1 s of CPU") != NULL, "%s", call.error.message);
+    // The second where others leave it no processor.
+    ck_assert_msg(strstr(call.error.message, "longer than 1 s of CPU") ||
+                      strstr(call.error.message, "longer than 120.0 s"),
+                  "%s", call.error.message);
     tw_compiler_free(call.compiler);
 }
 
