@@ -2,7 +2,7 @@
 //
 // The compiler processes and who may use one: a request takes an idle process or waits for one, starts it if
 // it is not running, and gives it back. A process that died (not its child: that is an ordinary end of a
-// request) is started again for the same request, once.
+// request) is started again for the same request, once; so is one that dies while it starts.
 
 #include "compile/internal.h"
 #include "telemetry/telemetry.h"
@@ -64,6 +64,34 @@ void compile_crew_stop(struct tw_compiler *compiler) {
         compile_process_stop(&compiler->processes[i]);
 }
 
+// ---- counting ----
+
+static void count_end(struct tw_compiler *compiler, enum compile_end end) {
+    const char *reason = NULL;
+    TW_LOCK_SCOPE(&compiler->lock);
+    switch (end) {
+    case COMPILE_END_MADE:
+    case COMPILE_END_REFUSED:
+    case COMPILE_END_LOCAL:
+        return;
+    case COMPILE_END_CRASH:
+    case COMPILE_END_LOST:
+        compiler->stats.crashes++;
+        reason = "crash";
+        break;
+    case COMPILE_END_MEMORY:
+        compiler->stats.crashes++;
+        reason = "memory";
+        break;
+    case COMPILE_END_TIMEOUT:
+        compiler->stats.timeouts++;
+        reason = "timeout";
+        break;
+    }
+    compiler->stats.restarts++;
+    tw_metric_add(TW_METRIC_COMPILER_RESTARTS, (struct tw_labels){.values = {reason}}, 1);
+}
+
 // ---- starting ----
 
 static void learn_identity(struct tw_compiler *compiler, const struct compile_identity *identity) {
@@ -96,6 +124,20 @@ static bool check_identity(struct tw_compiler *compiler, const struct compile_he
     return true;
 }
 
+// One that dies while it starts (killed by the system for want of memory, or by somebody) gets another chance: no request
+// was in it yet.
+static bool start(struct tw_compiler *compiler, struct compile_process *process, struct compile_hello *hello,
+                  struct tw_error *err) {
+    bool has_died;
+    struct tw_error first = {};
+    if (compile_process_start(process, compiler->program_fd, hello, &has_died, &first))
+        return true;
+    if (!has_died)
+        return tw_fail(err, first.code, "%s", first.message);
+    count_end(compiler, COMPILE_END_LOST);
+    return compile_process_start(process, compiler->program_fd, hello, &has_died, err);
+}
+
 // The process is the caller's (busy).
 static bool ensure_alive(struct tw_compiler *compiler, struct compile_process *process,
                          struct tw_error *err) {
@@ -103,7 +145,7 @@ static bool ensure_alive(struct tw_compiler *compiler, struct compile_process *p
         return true;
     struct compile_process started = {.busy = true};
     struct compile_hello hello;
-    if (!compile_process_start(&started, compiler->program_fd, &hello, err))
+    if (!start(compiler, &started, &hello, err))
         return false;
     if (!check_identity(compiler, &hello, err)) {
         compile_process_stop(&started);
@@ -174,32 +216,6 @@ bool compile_crew_identity(struct tw_compiler *compiler, int64_t deadline_ns,
 }
 
 // ---- one request ----
-
-static void count_end(struct tw_compiler *compiler, enum compile_end end) {
-    const char *reason = NULL;
-    TW_LOCK_SCOPE(&compiler->lock);
-    switch (end) {
-    case COMPILE_END_MADE:
-    case COMPILE_END_REFUSED:
-    case COMPILE_END_LOCAL:
-        return;
-    case COMPILE_END_CRASH:
-    case COMPILE_END_LOST:
-        compiler->stats.crashes++;
-        reason = "crash";
-        break;
-    case COMPILE_END_MEMORY:
-        compiler->stats.crashes++;
-        reason = "memory";
-        break;
-    case COMPILE_END_TIMEOUT:
-        compiler->stats.timeouts++;
-        reason = "timeout";
-        break;
-    }
-    compiler->stats.restarts++;
-    tw_metric_add(TW_METRIC_COMPILER_RESTARTS, (struct tw_labels){.values = {reason}}, 1);
-}
 
 static void count_time(struct tw_compiler *compiler, const struct tw_compile_request *request, int64_t ns) {
     const char *kind = request->kind == TW_COMPILE_WASM ? "wasm" : "ptx";

@@ -172,9 +172,11 @@ struct compile_outcome {
     struct tw_error error;
 };
 
-// Starts the program behind `program_fd` and waits for its hello. INTERNAL when it cannot be run.
+// Starts the program behind `program_fd` and waits for its hello. INTERNAL when it cannot be run. *ret_died: it ran, and
+// ended without a word.
 [[nodiscard]] bool compile_process_start(struct compile_process *process, int program_fd,
-                                         struct compile_hello *ret_hello, struct tw_error *err);
+                                         struct compile_hello *ret_hello, bool *ret_died,
+                                         struct tw_error *err);
 void compile_process_stop(struct compile_process *process); // kills and reaps; harmless when it is not alive
 // One request. `job` needs everything but magic and id. After LOST the process is not alive.
 void compile_process_run(struct compile_process *process, const struct compile_job *job, struct tw_span input,

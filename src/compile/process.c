@@ -96,7 +96,8 @@ static bool check_hello(enum compile_received got, struct compile_hello *hello, 
 }
 
 bool compile_process_start(struct compile_process *process, int program_fd, struct compile_hello *ret_hello,
-                           struct tw_error *err) {
+                           bool *ret_died, struct tw_error *err) {
+    *ret_died = false;
     int pair[2];
     if (!make_sockets(pair))
         return tw_fail_errno(err, TW_ERR_INTERNAL, errno, "a socket to the compiler could not be made");
@@ -113,6 +114,7 @@ bool compile_process_start(struct compile_process *process, int program_fd, stru
         compile_receive(process->socket, ret_hello, sizeof(*ret_hello), NULL, 0, deadline_ns);
     if (check_hello(got, ret_hello, err))
         return true;
+    *ret_died = got == COMPILE_CLOSED;
     compile_process_stop(process);
     return false;
 }

@@ -115,6 +115,32 @@ TW_TEST("a compiler that crashes, aborts or leaves costs that request an error t
     tw_compiler_free(compiler);
 }
 
+static void tell_to_die(unsigned times) {
+    for (unsigned i = 0; i < times; i++) {
+        char path[64];
+        struct tw_error err = {};
+        snprintf(path, sizeof(path), "/tmp/tw-fake-dies-%d-%u", (int)getpid(), i);
+        tw_assert_ok(tw_file_write(path, (struct tw_span){}, 0600, &err), &err);
+    }
+}
+
+TW_TEST("a compiler process that dies while it starts is started once more, and counted; two say so") {
+    struct tw_compiler *compiler = compiler_new(1, 40'000);
+    tell_to_die(1);
+    assert_works(compiler);
+    struct tw_compiler_stats stats;
+    tw_compiler_stats(compiler, &stats);
+    ck_assert_uint_eq(stats.crashes, 1);
+    ck_assert_uint_eq(stats.failures, 0);
+    ck_assert_int_eq(tw_metric_get(TW_METRIC_COMPILER_RESTARTS, (struct tw_labels){.values = {"crash"}}), 1);
+    tw_compiler_free(compiler);
+
+    compiler = compiler_new(1, 40'000);
+    tell_to_die(2);
+    assert_fails(compiler, "say too late", TW_ERR_INTERNAL, "ended while it started");
+    tw_compiler_free(compiler);
+}
+
 TW_TEST("what a compiler says on standard error is passed on as one harmless line") {
     struct tw_error err = {};
     int file = memfd_create("stderr", 0), before = dup(STDERR_FILENO);
