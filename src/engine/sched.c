@@ -230,33 +230,51 @@ static void work(void *context) {
     engine_runner_part(&runner);
 }
 
-static bool start_worker_locked(struct tw_engine *engine, struct tw_error *err) {
-    struct engine_sched *sched = &engine->sched;
+// Without the lock, in the next slot: `sched->is_starting`, so nobody else does so now, or nobody else is there yet.
+static bool start_worker(struct engine_sched *sched, struct tw_error *err) {
+    struct tw_engine *engine = (struct tw_engine *)((char *)sched - offsetof(struct tw_engine, sched));
     char name[16];
     snprintf(name, sizeof(name), "tw-guest-%u", sched->worker_count % 1000);
-    if (!tw_thread_start(&sched->workers[sched->worker_count], name, work, engine, err))
-        return false;
-    sched->worker_count++;
-    sched->idle++;
-    return true;
+    return tw_thread_start(&sched->workers[sched->worker_count], name, work, engine, err);
 }
 
 void engine_sched_call_worker_locked(struct engine_sched *sched) {
     if (!sched->leaving && (!sched->fair.count || sched->busy >= sched->worker_target))
         return;
-    struct tw_engine *engine = (struct tw_engine *)((char *)sched - offsetof(struct tw_engine, sched));
-    if (sched->idle)
+    if (sched->idle) {
         sched->calls_worker = true;
-    else if (sched->worker_count < sched->worker_max && !sched->stopping)
-        (void)start_worker_locked(engine, NULL); // else one that is busy will look
+    } else if (!sched->is_starting && sched->worker_count < sched->worker_max && !sched->stopping) {
+        sched->starts_worker = true;
+        sched->idle++; // it counts as that from now on
+    }
+}
+
+// Starts one, then takes the lock.
+static void start_called(struct engine_sched *sched) {
+    bool is_started = start_worker(sched, NULL);
+    tw_lock_take(&sched->lock);
+    sched->is_starting = false;
+    sched->worker_count += is_started;
+    if (is_started)
+        engine_sched_call_worker_locked(sched); // for what has come meanwhile
+    else
+        sched->idle--; // one that is busy will look
+    if (sched->stopping)
+        tw_cond_wake_all(&sched->some);
 }
 
 void engine_sched_give(struct engine_sched *sched) {
-    bool wakes = sched->calls_worker;
-    sched->calls_worker = false;
-    tw_lock_give(&sched->lock);
-    if (wakes)
-        tw_cond_wake_one(&sched->some);
+    for (bool starts = true; starts;) {
+        bool wakes = sched->calls_worker;
+        starts = sched->starts_worker;
+        sched->calls_worker = sched->starts_worker = false;
+        sched->is_starting |= starts;
+        tw_lock_give(&sched->lock);
+        if (wakes)
+            tw_cond_wake_one(&sched->some);
+        if (starts)
+            start_called(sched);
+    }
 }
 
 static unsigned default_workers(void) {
@@ -285,17 +303,19 @@ bool engine_sched_init(struct tw_engine *engine, struct tw_error *err) {
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for workers");
     if (!engine_fair_init(&sched->fair, sched->worker_target, err))
         return false;
-    TW_LOCK_SCOPE(&sched->lock);
-    while (sched->worker_count < sched->worker_target)
-        if (!start_worker_locked(engine, err))
+    sched->idle = sched->worker_target; // the first ones may begin before the last one is there
+    for (; sched->worker_count < sched->worker_target; sched->worker_count++)
+        if (!start_worker(sched, err))
             return false;
     return true;
 }
 
 void engine_sched_stop(struct engine_sched *sched) {
     tw_lock_take(&sched->lock);
-    sched->stopping = true; // no worker is started any more
+    sched->stopping = true; // no worker is started any more, but for one that is about to be
     tw_cond_wake_all(&sched->some);
+    while (sched->is_starting)
+        tw_cond_wait(&sched->some, &sched->lock, TW_NO_DEADLINE);
     tw_lock_give(&sched->lock);
     for (unsigned i = 0; i < sched->worker_count; i++)
         tw_thread_join(sched->workers[i]);

@@ -172,6 +172,8 @@ struct engine_sched {
     uint32_t idle, busy;    // workers that wait for calls; that run one which is not managed
     struct tw_counter held; // managed runners
     bool calls_worker;      // one is woken when the lock is given
+    bool starts_worker;     // one is started then, which counts as idle already
+    bool is_starting;       // somebody is about to do so
     bool stopping;
     pthread_t *workers;
     unsigned worker_count, worker_max;
