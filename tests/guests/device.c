@@ -12,7 +12,7 @@
 
 #define EXPORT(name) __attribute__((export_name(#name))) void name(void)
 
-static char text[1 << 20];
+static char text[5 << 20]; // larger than the largest bomb of PTX
 static size_t text_len;
 
 static void read_input(void) {
