@@ -150,6 +150,24 @@ void h2_pump(struct h2_client *client, int wait_ms) {
         receive(client, 10);
 }
 
+void h2_expect(struct h2_client *client, struct h2_stream *stream, int status, const char *body) {
+    ck_assert_msg(h2_until(client, &stream->is_closed), "the stream was not answered");
+    ck_assert_int_eq(stream->status, status);
+    ck_assert_uint_eq(stream->error_code, NGHTTP2_NO_ERROR);
+    if (body)
+        ck_assert_str_eq(stream->body.data ? (char *)stream->body.data : "", body);
+}
+
+void h2_begin(struct h2_client *client, struct gateway *gateway, const struct tw_http_options *options) {
+    gateway_start(gateway, options, NULL);
+    h2_start(client, gateway);
+}
+
+void h2_end(struct h2_client *client, struct gateway *gateway) {
+    h2_stop(client);
+    gateway_stop(gateway);
+}
+
 // ---- raw frames ----
 
 bool h2_raw_frame(int fd, uint8_t type, uint8_t flags, uint32_t stream_id, const void *payload, size_t len) {

@@ -39,6 +39,11 @@ void h2_flush(struct h2_client *client);
 // Sends and receives until `*flag`, the server hangs up, or 10 s; true when the flag was set.
 bool h2_until(struct h2_client *client, const bool *flag);
 void h2_pump(struct h2_client *client, int wait_ms); // takes what comes within that time
+// Waits until the stream was answered in order: with that status and, unless NULL, that body.
+void h2_expect(struct h2_client *client, struct h2_stream *stream, int status, const char *body);
+// A gateway and a client of it.
+void h2_begin(struct h2_client *client, struct gateway *gateway, const struct tw_http_options *options);
+void h2_end(struct h2_client *client, struct gateway *gateway);
 
 // ---- raw frames ----
 int h2_raw_connect(const struct gateway *gateway); // preface and SETTINGS are sent

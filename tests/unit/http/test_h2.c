@@ -12,33 +12,15 @@
 static struct h2_client client;
 static struct gateway gateway;
 
-static void begin(const struct tw_http_options *options) {
-    gateway_start(&gateway, options, NULL);
-    h2_start(&client, &gateway);
-}
-
-static void end(void) {
-    h2_stop(&client);
-    gateway_stop(&gateway);
-}
-
-static void expect(struct h2_stream *stream, int status, const char *body) {
-    ck_assert_msg(h2_until(&client, &stream->is_closed), "the stream was not answered");
-    ck_assert_int_eq(stream->status, status);
-    ck_assert_uint_eq(stream->error_code, NGHTTP2_NO_ERROR);
-    if (body)
-        ck_assert_str_eq(stream->body.data ? (char *)stream->body.data : "", body);
-}
-
 TW_TEST("the same port answers HTTP/2 with prior knowledge") {
-    begin(NULL);
-    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, "{\"status\":\"ok\"}\n");
-    expect(h2_request(&client, "HEAD", "/healthz", NULL, 0, -1), 200, "");
-    expect(h2_request(&client, "GET", "/nothing", NULL, 0, -1), 404, NULL);
-    expect(h2_request(&client, "PUT", "/healthz", "x", 1, 1), 405, NULL);
-    expect(h2_request(&client, "POST", "/functions/echo/invoke", "hello", 5, 5), 200, "hello");
-    expect(h2_request(&client, "DELETE", "/functions/x", NULL, 0, -1), 204, "");
-    end();
+    h2_begin(&client, &gateway, NULL);
+    h2_expect(&client, h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, "{\"status\":\"ok\"}\n");
+    h2_expect(&client, h2_request(&client, "HEAD", "/healthz", NULL, 0, -1), 200, "");
+    h2_expect(&client, h2_request(&client, "GET", "/nothing", NULL, 0, -1), 404, NULL);
+    h2_expect(&client, h2_request(&client, "PUT", "/healthz", "x", 1, 1), 405, NULL);
+    h2_expect(&client, h2_request(&client, "POST", "/functions/echo/invoke", "hello", 5, 5), 200, "hello");
+    h2_expect(&client, h2_request(&client, "DELETE", "/functions/x", NULL, 0, -1), 204, "");
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("the preface may come byte by byte") {
@@ -60,7 +42,7 @@ TW_TEST("the preface may come byte by byte") {
 
 TW_TEST("100 streams at once are answered in whatever order they end") {
     enum { COUNT = 100 };
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     struct h2_stream *held = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
     struct h2_stream *streams[COUNT];
     char bodies[COUNT][32];
@@ -69,58 +51,58 @@ TW_TEST("100 streams at once are answered in whatever order they end") {
         streams[i] = h2_request(&client, "POST", "/functions/echo/invoke", bodies[i], strlen(bodies[i]), -1);
     }
     for (int i = 0; i < COUNT; i++)
-        expect(streams[i], 200, bodies[i]);
+        h2_expect(&client, streams[i], 200, bodies[i]);
     ck_assert(!held->is_closed);
     fake_release(gateway.service);
-    expect(held, 200, NULL);
-    end();
+    h2_expect(&client, held, 200, NULL);
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("10 MiB go up and come back through the windows") {
     enum { LEN = 10 << 20 };
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     uint8_t *bytes = malloc(LEN);
     for (size_t i = 0; i < LEN; i++)
         bytes[i] = (uint8_t)(i * 13 + (i >> 9));
     struct h2_stream *stream = h2_request(&client, "POST", "/functions/echo/invoke", bytes, LEN, LEN);
-    expect(stream, 200, NULL);
+    h2_expect(&client, stream, 200, NULL);
     ck_assert_uint_eq(stream->body.len, LEN);
     ck_assert_mem_eq(stream->body.data, bytes, LEN);
     free(bytes);
-    end();
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("a streamed answer comes whole, and a broken one is reset") {
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     struct h2_stream *stream =
         h2_request(&client, "POST", "/functions/stream/invoke-stream?export=3000", NULL, 0, -1);
-    expect(stream, 200, NULL);
+    h2_expect(&client, stream, 200, NULL);
     ck_assert_uint_eq(stream->body.len, 3000000);
     ck_assert_int_eq(stream->body.data[2999999], 'a' + 2999 % 26);
     stream = h2_request(&client, "POST", "/functions/half/invoke-stream", NULL, 0, -1);
     ck_assert(h2_until(&client, &stream->is_closed));
     ck_assert_uint_ne(stream->error_code, NGHTTP2_NO_ERROR);
-    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
-    end();
+    h2_expect(&client, h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("a refused upload is answered before it has come") {
-    begin(&(struct tw_http_options){.max_body_bytes = 1000});
+    h2_begin(&client, &gateway, &(struct tw_http_options){.max_body_bytes = 1000});
     struct h2_stream *stream = h2_request(&client, "POST", "/functions/echo/invoke", "x", 1, 1001);
     stream->wants_body_held = true;
-    expect(stream, 413, NULL);
+    h2_expect(&client, stream, 413, NULL);
     static uint8_t bytes[100000];
     stream = h2_request(&client, "POST", "/functions/echo/invoke", bytes, sizeof bytes, -1); // not announced
-    expect(stream, 413, NULL);
+    h2_expect(&client, stream, 413, NULL);
     stream = h2_request(&client, "POST", "/nothing", bytes, sizeof bytes, -1);
-    expect(stream, 404, NULL);
-    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
-    end();
+    h2_expect(&client, stream, 404, NULL);
+    h2_expect(&client, h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("refused uploads give their windows back, and streams beside them live") {
     enum { COUNT = 40, LEN = 1 << 20, ROUNDS = 3 }; // 256 KiB each arrive before the refusal: 30 MiB in all
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     uint8_t *bytes = malloc(LEN);
     for (size_t i = 0; i < LEN; i++)
         bytes[i] = (uint8_t)(i * 7 + (i >> 11));
@@ -130,36 +112,36 @@ TW_TEST("refused uploads give their windows back, and streams beside them live")
             refused[i] = h2_request(&client, "POST", "/nothing", bytes, LEN, i % 2 ? LEN : -1);
         struct h2_stream *echo = h2_request(&client, "POST", "/functions/echo/invoke", bytes, LEN, LEN);
         for (int i = 0; i < COUNT; i++)
-            expect(refused[i], 404, NULL);
-        expect(echo, 200, NULL);
+            h2_expect(&client, refused[i], 404, NULL);
+        h2_expect(&client, echo, 200, NULL);
         ck_assert_uint_eq(echo->body.len, LEN);
         ck_assert_mem_eq(echo->body.data, bytes, LEN);
     }
     free(bytes);
-    end();
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("header sections and targets above the limits are refused") {
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     char *path = malloc(20001);
     memset(path, 'x', 20000);
     path[0] = '/';
     path[20000] = '\0';
-    expect(h2_request(&client, "GET", path, NULL, 0, -1), 414, NULL);
+    h2_expect(&client, h2_request(&client, "GET", path, NULL, 0, -1), 414, NULL);
     nghttp2_nv fields[70] = {h2_pair(":method", "GET"), h2_pair(":scheme", "http"),
                              h2_pair(":authority", "a"), h2_pair(":path", "/healthz")};
     path[600] = '\0';
     for (size_t i = 4; i < TW_COUNT(fields); i++)
         fields[i] = h2_pair("a", path);
     int32_t id = nghttp2_submit_request(client.session, NULL, fields, TW_COUNT(fields), NULL, NULL);
-    expect(&client.streams[id / 2], 431, NULL);
-    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
+    h2_expect(&client, &client.streams[id / 2], 431, NULL);
+    h2_expect(&client, h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
     free(path);
-    end();
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("a body that contradicts its content-length never reaches a handler") {
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     struct h2_stream *stream = h2_request(&client, "POST", "/functions/hold/invoke", "abc", 3, 5);
     ck_assert(h2_until(&client, &stream->is_closed));
     ck_assert_uint_eq(stream->error_code, NGHTTP2_PROTOCOL_ERROR);
@@ -167,11 +149,11 @@ TW_TEST("a body that contradicts its content-length never reaches a handler") {
     ck_assert(h2_until(&client, &stream->is_closed));
     ck_assert_uint_eq(stream->error_code, NGHTTP2_PROTOCOL_ERROR);
     ck_assert_uint_eq(fake_running(gateway.service), 0);
-    end();
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("resetting a stream cancels its call, and only its call") {
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     struct h2_stream *a = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
     struct h2_stream *b = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
     h2_flush(&client);
@@ -180,13 +162,13 @@ TW_TEST("resetting a stream cancels its call, and only its call") {
     h2_flush(&client);
     ck_assert(fake_wait_cancelled(gateway.service, 1));
     fake_release(gateway.service);
-    expect(b, 200, NULL);
+    h2_expect(&client, b, 200, NULL);
     ck_assert_uint_eq(fake_cancelled(gateway.service), 1);
-    end();
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("hanging up cancels all calls of the connection") {
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     for (int i = 0; i < 50; i++)
         h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
     h2_flush(&client);
@@ -197,28 +179,28 @@ TW_TEST("hanging up cancels all calls of the connection") {
 }
 
 TW_TEST("a client that gives no window loses its stream, not its connection") {
-    begin(&(struct tw_http_options){.write_stall_ms = 300});
+    h2_begin(&client, &gateway, &(struct tw_http_options){.write_stall_ms = 300});
     nghttp2_settings_entry entry = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0};
     nghttp2_submit_settings(client.session, NGHTTP2_FLAG_NONE, &entry, 1);
     struct h2_stream *stream = h2_request(&client, "POST", "/functions/size/invoke?export=1000", NULL, 0, -1);
     ck_assert(h2_until(&client, &stream->is_closed));
     ck_assert_uint_eq(stream->error_code, NGHTTP2_CANCEL);
-    expect(h2_request(&client, "HEAD", "/healthz", NULL, 0, -1), 200, NULL);
-    end();
+    h2_expect(&client, h2_request(&client, "HEAD", "/healthz", NULL, 0, -1), 200, NULL);
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("an idle connection gets a goodbye and is closed") {
-    begin(&(struct tw_http_options){.idle_timeout_ms = 300});
-    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
+    h2_begin(&client, &gateway, &(struct tw_http_options){.idle_timeout_ms = 300});
+    h2_expect(&client, h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
     bool never = false;
     ck_assert(!h2_until(&client, &never));
     ck_assert(client.is_closed);
     ck_assert_uint_eq(client.goaways, 1);
-    end();
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("a drain says goodbye twice and lets streams end") {
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     struct h2_stream *stream = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
     h2_flush(&client);
     ck_assert(fake_wait_running(gateway.service, 1));
@@ -231,13 +213,13 @@ TW_TEST("a drain says goodbye twice and lets streams end") {
     ck_assert_int_eq(client.last_goaway_id, h2_stream_id(&client, stream));
     ck_assert(!stream->is_closed);
     fake_release(gateway.service);
-    expect(stream, 200, NULL);
+    h2_expect(&client, stream, 200, NULL);
     ck_assert(tw_http_wait(gateway.http, tw_clock_ns() + 20 * TW_NS_PER_S));
-    end();
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("at the drain's deadline streams are told, those whose answers have begun are reset") {
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     struct h2_stream *held = h2_request(&client, "POST", "/functions/hold/invoke", NULL, 0, -1);
     struct h2_stream *up = h2_request(&client, "POST", "/functions/echo/invoke", "x", 1, 2);
     up->wants_body_held = true;
@@ -249,13 +231,13 @@ TW_TEST("at the drain's deadline streams are told, those whose answers have begu
         h2_pump(&client, 20);
     tw_http_drain(gateway.http);
     tw_http_close(gateway.http);
-    expect(held, 503, NULL);
+    h2_expect(&client, held, 503, NULL);
     ck_assert_ptr_nonnull(strstr((char *)held->body.data, "\"kind\":\"draining\""));
-    expect(up, 503, NULL);
+    h2_expect(&client, up, 503, NULL);
     ck_assert(h2_until(&client, &begun->is_closed));
     ck_assert_uint_eq(begun->error_code, NGHTTP2_CANCEL);
     ck_assert_uint_ge(client.goaways, 1);
     ck_assert(fake_wait_cancelled(gateway.service, 1));
     fake_release(gateway.service);
-    end();
+    h2_end(&client, &gateway);
 }

@@ -13,22 +13,6 @@
 static struct h2_client client;
 static struct gateway gateway;
 
-static void begin(const struct tw_http_options *options) {
-    gateway_start(&gateway, options, NULL);
-    h2_start(&client, &gateway);
-}
-
-static void end(void) {
-    h2_stop(&client);
-    gateway_stop(&gateway);
-}
-
-static void expect(struct h2_stream *stream, int status) {
-    ck_assert_msg(h2_until(&client, &stream->is_closed), "the stream was not answered");
-    ck_assert_int_eq(stream->status, status);
-    ck_assert_uint_eq(stream->error_code, NGHTTP2_NO_ERROR);
-}
-
 // An HPACK block: POST, http, /functions/hold/invoke, authority a (indexed names, plain values).
 static const uint8_t request_block[] = "\x83\x86\x04\x16/functions/hold/invoke\x01\x01"
                                        "a";
@@ -151,7 +135,7 @@ static void expect_soon(nghttp2_nv *fields, size_t count, int status) {
 
 TW_TEST("what clients begin and do not end takes a bounded room") {
     enum { FULL = HTTP_EXCHANGES_MAX / HTTP2_STREAMS_MAX };
-    begin(&(struct tw_http_options){.loops = 1, .body_min_rate = 1});
+    h2_begin(&client, &gateway, &(struct tw_http_options){.loops = 1, .body_min_rate = 1});
     nghttp2_nv fields[] = {h2_pair(":method", "GET"), h2_pair(":scheme", "http"), h2_pair(":authority", "a"),
                            h2_pair(":path", "/healthz")};
     int fds[FULL];
@@ -162,12 +146,12 @@ TW_TEST("what clients begin and do not end takes a bounded room") {
     for (size_t i = 0; i < FULL; i++)
         close(fds[i]);
     expect_soon(fields, TW_COUNT(fields), 200);
-    end();
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("large header sections take a bounded room, small ones go on") {
     enum { FULL = HTTP_LARGE_HEADS_MAX / HTTP2_STREAMS_MAX };
-    begin(&(struct tw_http_options){.loops = 1, .body_min_rate = 1});
+    h2_begin(&client, &gateway, &(struct tw_http_options){.loops = 1, .body_min_rate = 1});
     char value[1001] = "";
     memset(value, 'x', sizeof value - 1);
     nghttp2_nv fields[14] = {h2_pair(":method", "GET"), h2_pair(":scheme", "http"),
@@ -179,11 +163,11 @@ TW_TEST("large header sections take a bounded room, small ones go on") {
     for (size_t i = 0; i < FULL; i++)
         fds[i] = begin_uploads(true);
     expect_soon(fields, TW_COUNT(fields), 503);
-    expect(h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200);
+    h2_expect(&client, h2_request(&client, "GET", "/healthz", NULL, 0, -1), 200, NULL);
     for (size_t i = 0; i < FULL; i++)
         close(fds[i]);
     expect_soon(fields, TW_COUNT(fields), 200);
-    end();
+    h2_end(&client, &gateway);
 }
 
 TW_TEST("floods of CONTINUATION, empty CONTINUATION, PING and SETTINGS are closed") {
@@ -256,7 +240,7 @@ TW_TEST("a header block that swells by references is reset") {
 }
 
 TW_TEST("forbidden headers are reset by the framing layer") {
-    begin(NULL);
+    h2_begin(&client, &gateway, NULL);
     static const char *const names[] = {"Upper", "connection", "transfer-encoding", "te"};
     static const char *const values[] = {"x", "close", "chunked", "gzip"};
     for (size_t i = 0; i < TW_COUNT(names); i++) {
@@ -284,5 +268,5 @@ TW_TEST("forbidden headers are reset by the framing layer") {
         close(fd);
     }
     ck_assert_uint_eq(fake_running(gateway.service), 0);
-    end();
+    h2_end(&client, &gateway);
 }
