@@ -5,7 +5,7 @@
 
 #include "cli/internal.h"
 
-static void print_instance(const struct tw_json *instance) {
+void cli_print_instance(const struct tw_json *instance) {
     struct tw_str id = tw_json_str(tw_json_get(instance, "id")),
                   state = tw_json_str(tw_json_get(instance, "state")),
                   function = tw_json_str(tw_json_get(instance, "function")),
@@ -18,7 +18,7 @@ static void print_instance(const struct tw_json *instance) {
 }
 
 static int show_instance(const struct cli *cli, const struct tw_buf *body) {
-    return cli_show(cli, body, print_instance);
+    return cli_show(cli, body, cli_print_instance);
 }
 
 static bool create_body(struct tw_buf *body, const char *function, uint64_t idle_ms) {
@@ -62,7 +62,7 @@ static int list(int (*command)(int, char **), bool wants_tenant, int argc, char 
         return status;
     if (wants_tenant && !cli.tenant)
         return cli_usage("say whose instances: --tenant N");
-    return cli_list(&cli, "/instances", "instances", print_instance);
+    return cli_list(&cli, "/instances", "instances", cli_print_instance);
 }
 
 static int ask(int (*command)(int, char **), const char *method, int argc, char **argv) {

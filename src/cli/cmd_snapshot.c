@@ -21,14 +21,6 @@ static int show_snapshot(const struct cli *cli, const struct tw_buf *body) {
     return cli_show(cli, body, print_snapshot);
 }
 
-static void print_instance(const struct tw_json *instance) {
-    struct tw_str id = tw_json_str(tw_json_get(instance, "id")),
-                  function = tw_json_str(tw_json_get(instance, "function"));
-    printf("%.*s %.*s version %" PRId64 " %" PRId64 " bytes of memory\n", TW_STR_ARG(id),
-           TW_STR_ARG(function), tw_json_int(tw_json_get(instance, "version")),
-           tw_json_int(tw_json_get(instance, "memory_bytes")));
-}
-
 static bool write_text(struct tw_json_writer *writer, const char *key, const char *text) {
     if (text)
         tw_json_write_text(writer, key, tw_str_from(text));
@@ -181,7 +173,7 @@ int cli_snapshot_restore(int argc, char **argv) {
         return CLI_USAGE;
     request.path = (const char *)path.data;
     request.body = tw_buf_span(&body);
-    return cli_call(&cli, &request, &answer, &status) ? cli_show(&cli, &answer, print_instance) : status;
+    return cli_call(&cli, &request, &answer, &status) ? cli_show(&cli, &answer, cli_print_instance) : status;
 }
 
 // ---- without one ----

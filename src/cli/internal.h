@@ -117,6 +117,9 @@ int cli_list(const struct cli *cli, const char *path, const char *member,
 int cli_ask(const struct cli *cli, const char *method, const char *path,
             int (*show)(const struct cli *cli, const struct tw_buf *body));
 
+// ---- cmd_instances.c ----
+void cli_print_instance(const struct tw_json *instance); // a line
+
 // ---- cmd_jobs.c ----
 int cli_show_job(const struct cli *cli, const struct tw_buf *body); // a job's JSON; the exit status
 
