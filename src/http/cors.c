@@ -31,8 +31,10 @@ void http_cors_answer(struct http_exchange *x) {
     if (!x->loop->http->origins.count || x->method == HTTP_OPTIONS_)
         return;
     if (allow_origin(x))
-        http_reply_header(&x->reply, "Access-Control-Expose-Headers",
-                          TW_STR("ETag, Idempotent-Replayed, Retry-After, X-Request-Id, X-Trace-Id"));
+        http_reply_header(
+            &x->reply, "Access-Control-Expose-Headers",
+            TW_STR("Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Retry-After, "
+                   "X-Request-Id, X-Trace-Id"));
 }
 
 void http_options(struct http_exchange *x) {
@@ -41,9 +43,10 @@ void http_options(struct http_exchange *x) {
     if (x->loop->http->origins.count && is_preflight && allow_origin(x)) {
         struct http_reply *reply = &x->reply;
         http_reply_header(reply, "Access-Control-Allow-Methods", TW_STR("GET, HEAD, POST, PUT, DELETE"));
-        http_reply_header(reply, "Access-Control-Allow-Headers",
-                          TW_STR("Authorization, Content-Type, Idempotency-Key, If-None-Match, "
-                                 "X-TensorWasm-Tenant, X-TensorWasm-Deadline-Ms, traceparent, tracestate"));
+        http_reply_header(
+            reply, "Access-Control-Allow-Headers",
+            TW_STR("Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, Range, "
+                   "X-TensorWasm-Tenant, X-TensorWasm-Deadline-Ms, traceparent, tracestate"));
         http_reply_header(reply, "Access-Control-Max-Age", TW_STR("600"));
     }
     http_respond(x);

@@ -6,9 +6,9 @@
 #include "http/internal.h"
 
 // Statuses with a slot of their own; others (a guest may set any) share the classes at the end.
-static const int slots[HTTP_STATUS_SLOTS] = {200, 201, 202, 204, 304, 400, 401, 403, 404,
-                                             405, 408, 409, 413, 414, 417, 429, 431, 500,
-                                             501, 502, 503, 504, 505, 0,   0,   0,   0};
+static const int slots[HTTP_STATUS_SLOTS] = {200, 201, 202, 204, 206, 304, 400, 401, 403,
+                                             404, 405, 408, 409, 413, 414, 416, 417, 421,
+                                             422, 429, 431, 500, 501, 502, 503, 504, 505};
 enum { CLASS_SLOTS = 27 }; // + status / 100 - 1
 static const char *const class_names[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
 

@@ -256,6 +256,8 @@ def test_parts_of_a_file(client, file):
     for text in ("bytes=0-1,5-6", "lines=1-2", "bytes=9-3", "bytes=x-1", "bytes=", "bytes=-", "0-5"):
         assert download(client, digest, Range=text).body == file, text
     assert download(client, digest, Range="bytes=0-1", If_Range=tag).status == 206
+    for status in (206, 416):  # counted as what they are
+        assert client.metrics()[f'tensor_wasm_http_requests_total{{route="/snapshots/:digest",method="GET",status="{status}"}}'] > 0
     for stale in ('"other"', "W/" + tag, "Sat, 21 Nov 2026 00:00:00 GMT"):
         assert download(client, digest, Range="bytes=0-1", If_Range=stale).body == file
     assert download(client, digest, If_None_Match=tag, Range="bytes=0-1").status == 304

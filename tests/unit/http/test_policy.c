@@ -107,6 +107,13 @@ TW_TEST("pages of named origins may read answers, others not, and caches are tol
     expect_header(&gateway, PREFLIGHT("https://a.example"), 204, allow, "https://a.example");
     expect_header(&gateway, PREFLIGHT("https://a.example"), 204, "Access-Control-Max-Age", "600");
     expect_header(&gateway, PREFLIGHT("https://a.example"), 204, "Allow", "OPTIONS, GET, HEAD, POST");
+    expect_header(
+        &gateway, PREFLIGHT("https://a.example"), 204, "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, Range, X-TensorWasm-Tenant, "
+        "X-TensorWasm-Deadline-Ms, traceparent, tracestate");
+    expect_header(&gateway, AT("/version", "Origin: http://b:81\r\n"), 200, "Access-Control-Expose-Headers",
+                  "Content-Disposition, Content-Range, ETag, Idempotent-Replayed, Retry-After, X-Request-Id, "
+                  "X-Trace-Id");
     expect_header(&gateway, PREFLIGHT("https://c.example"), 204, allow, NULL);
     expect_header(&gateway, PREFLIGHT("https://c.example"), 204, "Access-Control-Allow-Methods", NULL);
     gateway_stop(&gateway);
