@@ -9,6 +9,7 @@
 #include "base/json.h"
 
 enum { DEPTH_MAX = 63 }; // one bit of has_member each, bit 0 for the root
+enum { ESCAPE_MAX = 6, BLOCK_BYTES = 128 };
 
 static void put(struct tw_json_writer *writer, const char *text, size_t len) {
     if (!writer->failed && !tw_buf_append(writer->out, text, len))
@@ -55,19 +56,21 @@ void tw_json_write_end(struct tw_json_writer *writer, char bracket) {
     put(writer, &bracket, 1);
 }
 
-// Writes the escape of one ASCII character that may not stand for itself.
-static void put_escape(struct tw_json_writer *writer, char c) {
+// Writes the escape of one ASCII character that may not stand for itself, and returns its length.
+static size_t write_escape(char *out, char c) {
     static const char named[] = "\"\"\\\\\bb\ff\nn\rr\tt"; // pairs: character, letter of its escape
+    static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i + 1 < sizeof(named); i += 2) {
         if (named[i] == c) {
-            const char escape[2] = {'\\', named[i + 1]};
-            put(writer, escape, 2);
-            return;
+            out[0] = '\\';
+            out[1] = named[i + 1];
+            return 2;
         }
     }
-    char escape[8];
-    int len = snprintf(escape, sizeof(escape), "\\u%04x", (unsigned char)c);
-    put(writer, escape, (size_t)len);
+    memcpy(out, "\\u00", 4);
+    out[4] = digits[(unsigned char)c >> 4];
+    out[5] = digits[c & 15];
+    return ESCAPE_MAX;
 }
 
 // Length of the part of `text` that may be copied as it is.
@@ -85,20 +88,35 @@ static size_t plain_length(const char *text, size_t len) {
     return at;
 }
 
+// What comes in short pieces, escapes above all, is gathered in a block: a guest's output may be 64 MiB of nothing else.
 static void put_string(struct tw_json_writer *writer, struct tw_str text) {
-    put(writer, "\"", 1);
+    char block[BLOCK_BYTES];
+    size_t filled = 0;
+    block[filled++] = '"';
     for (size_t at = 0; at < text.len && !writer->failed;) {
         size_t plain = plain_length(text.data + at, text.len - at);
-        put(writer, text.data + at, plain);
+        if (filled + plain + ESCAPE_MAX > BLOCK_BYTES) {
+            put(writer, block, filled);
+            filled = 0;
+        }
+        if (plain + ESCAPE_MAX > BLOCK_BYTES) {
+            put(writer, text.data + at, plain);
+        } else {
+            memcpy(block + filled, text.data + at, plain);
+            filled += plain;
+        }
         at += plain;
         if (at == text.len)
             break;
-        if ((unsigned char)text.data[at] < 0x80)
-            put_escape(writer, text.data[at]);
-        else
-            put(writer, "\xEF\xBF\xBD", 3); // U+FFFD for each byte that is not part of a character
+        if ((unsigned char)text.data[at] < 0x80) {
+            filled += write_escape(block + filled, text.data[at]);
+        } else {
+            memcpy(block + filled, "\xEF\xBF\xBD", 3); // U+FFFD for each byte that is not part of a character
+            filled += 3;
+        }
         at++;
     }
+    put(writer, block, filled);
     put(writer, "\"", 1);
 }
 

@@ -274,6 +274,7 @@ static void end_guest(struct engine_call *call) {
     engine_outcome(call, stopped || late);
     if (!call->invoke->error.code && !call->exited)
         take_results(call);
+    (void)engine_output_count(call, 0); // giving back is never refused
     instance->call = NULL;
 }
 

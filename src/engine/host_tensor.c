@@ -12,6 +12,21 @@ static wasm_trap_t *answer(wasmtime_val_raw_t *args, int value) {
     return NULL;
 }
 
+bool engine_output_count(struct engine_call *call, uint64_t bytes) {
+    uint64_t counted = call->output_counted, wanted = tw_align_up(bytes, ENGINE_SLICE_BYTES);
+    struct tw_account *account = call->invoke->account;
+    if (wanted == counted || (bytes && (bytes <= ENGINE_OUTPUT_FREE || wanted < counted)))
+        return true;
+    if (wanted < counted)
+        tw_account_give(account, TW_RESOURCE_CPU_MEMORY, counted - wanted);
+    else if (!tw_account_take(account, TW_RESOURCE_CPU_MEMORY, wanted - counted, NULL))
+        return false;
+    tw_metric_add(TW_METRIC_CPU_MEMORY_TENANT, tw_labels_tenant(call->invoke->tenant),
+                  (int64_t)(wanted - counted));
+    call->output_counted = wanted;
+    return true;
+}
+
 int engine_emit(struct engine_instance *instance, struct tw_span bytes) {
     struct tw_invoke *invoke = instance->call->invoke;
     uint64_t max = invoke->output_max ? invoke->output_max : ENGINE_OUTPUT_DEFAULT;
@@ -24,7 +39,8 @@ int engine_emit(struct engine_instance *instance, struct tw_span bytes) {
         if (invoke->emit) {
             if (!invoke->emit(invoke, tw_span_of(bytes.data, part)))
                 return TENSOR_GONE;
-        } else if (!tw_buf_append(&invoke->output, bytes.data, part)) {
+        } else if (!engine_output_count(instance->call, invoke->output.len + part) ||
+                   !tw_buf_append(&invoke->output, bytes.data, part)) {
             return TENSOR_INVALID;
         }
         instance->host.emitted += part;

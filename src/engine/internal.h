@@ -297,14 +297,15 @@ struct engine_call {
     struct tw_engine *engine;
     struct tw_invoke *invoke;
     struct engine_instance *instance;
-    int64_t entered_ns; // when it went into the guest last
-    bool begins_long;   // as a managed one
-    bool has_entered;   // the guest
-    bool was_long;      // began as one and has computed for long
-    bool on_caller;     // runs on the thread that asked, not on workers
-    bool exited;        // proc_exit
-    bool yielding;      // waits for nothing: goes to the queue's end
-    bool draining;      // its guest has returned, kernels that print have not
+    int64_t entered_ns;      // when it went into the guest last
+    bool begins_long;        // as a managed one
+    bool has_entered;        // the guest
+    bool was_long;           // began as one and has computed for long
+    bool on_caller;          // runs on the thread that asked, not on workers
+    bool exited;             // proc_exit
+    bool yielding;           // waits for nothing: goes to the queue's end
+    bool draining;           // its guest has returned, kernels that print have not
+    uint64_t output_counted; // bytes of the output in the tenant's account, as memory
     const struct tw_signature *signature;
     wasmtime_call_future_t *future;
     wasm_trap_t *trap;
@@ -399,6 +400,9 @@ bool engine_cuda_drain(struct engine_call *call);
 #undef HOST_CUDA
 // Appends to the response, or hands it to the client: 0, -2 (cap), -3 (client gone).
 int engine_emit(struct engine_instance *instance, struct tw_span bytes);
+// What is gathered is memory that the tenant holds until the call ends, while its guest waits too: counts `bytes` of
+// output, less than ENGINE_OUTPUT_FREE not. False when the tenant has no more.
+[[nodiscard]] bool engine_output_count(struct engine_call *call, uint64_t bytes);
 // Answers `value` in a host function that has emitted: at once, or when a slow client has caught up.
 wasm_trap_t *engine_emitted(struct engine_instance *instance, wasmtime_val_raw_t *args, int value);
 // Appends to the call's stderr_text as far as it fits.

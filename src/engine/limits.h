@@ -10,6 +10,7 @@ enum {
     ENGINE_STDERR_MAX = 64 << 10,  // part of engine.h's contract
     ENGINE_CHUNK_MAX = 64 << 10,   // an emitted chunk, part of the guest ABI
     ENGINE_LOG_LINE_MAX = 4 << 10, // one `log` call
+    ENGINE_OUTPUT_FREE = 64 << 10, // of a call, which is not counted as its tenant's memory: most answers
     ENGINE_SLICE_BYTES =
         1 << 20, // moved by a host function before it looks whether its call is to end: some 0.2 ms
     ENGINE_GPU_ERROR_MAX = 512, // last_error's text, part of the guest ABI

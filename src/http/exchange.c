@@ -334,10 +334,30 @@ static bool submit(struct http_exchange *x, void (*work)(struct http_exchange *x
 
 // ---- answering ----
 
+// A large answer waits for its client as a body does, and takes of the same memory; where there is none left for the
+// tenant it is dropped. What needs no token is never large, and is nobody's.
+static void charge_answer(struct http_exchange *x) {
+    int64_t bytes = (int64_t)x->reply.body.len;
+    struct tw_error err = {};
+    if (bytes <= HTTP_BODY_KEEP || !x->route || x->route->access != HTTP_TOKEN)
+        return;
+    if (http_shares_take(&x->loop->http->bodies, x->caller.tenant, bytes, &err)) {
+        x->body_charged += bytes;
+        return;
+    }
+    tw_wrap(&err, "the answer of %" PRId64 " bytes is dropped", bytes);
+    x->outcome = err.code;
+    http_journal_failure(x, &err);
+    tw_buf_done(&x->reply.body);
+    x->reply = (struct http_reply){}; // its headers were of what was to be sent
+    http_reply_problem(&x->reply, &err, TW_STR(""));
+}
+
 // On the loop: the handler has let go of it.
 static void answer(struct http_exchange *x) {
     tw_counter_add(&x->loop->in_flight, -1);
     x->stage = HTTP_ANSWERING;
+    charge_answer(x);
     http_audit_end(x);
     http_cors_answer(x);
     if (!x->conn || x->stream_id < 0)

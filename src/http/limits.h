@@ -62,7 +62,7 @@ enum {
     HTTP2_GOAWAY_PAUSE_MS = 200, // between the two GOAWAYs: at least a round trip
 };
 
-// Request bodies, and streamed answers that wait for their clients, held in memory by the whole server.
+// Request bodies, and answers that wait for their clients, held in memory by the whole server.
 #define HTTP_BODY_TOTAL_MAX (1LL << 30)
 
 // Request bodies on disk. A full disk is noticed anyway; this leaves room for the store.

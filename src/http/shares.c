@@ -32,7 +32,7 @@ bool http_shares_take(struct http_shares *shares, uint64_t tenant, int64_t bytes
     if (held > left)
         return tw_fail(err, TW_ERR_QUOTA,
                        "the bodies of tenant %" PRIu64 " take %" PRId64 " bytes and would take more than "
-                       "the %" PRId64 " that are left for all; send fewer at once",
+                       "the %" PRId64 " that are left for all; have fewer at once",
                        tenant, held - bytes, left + bytes);
     if (bytes && !tw_map_put(&shares->held, key, (void *)(uintptr_t)held))
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for the request's body; try again later");

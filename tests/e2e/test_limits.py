@@ -12,7 +12,7 @@ import h2.config
 import h2.connection
 import pytest
 
-from twtest.build import guest
+from twtest.build import guest, wat
 from twtest.client import Client
 from twtest.paths import SLOW
 from twtest.server import Server, eventually
@@ -68,13 +68,13 @@ def clear(client):
 
 
 @contextlib.contextmanager
-def calls_that_stay(port, count, export, args):
+def calls_that_stay(port, count, export, args, function="g"):
     """`count` calls of the guest at once, whose answers nobody reads; at the end their callers go away."""
     connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=60 * SLOW) for _ in range(count)]
     body = json.dumps({"export": export, "args": args})
     try:
         for connection in connections:
-            connection.request("POST", "/functions/g/invoke", body,
+            connection.request("POST", f"/functions/{function}/invoke", body,
                                {"Content-Type": "application/json", "X-TensorWasm-Tenant": str(TENANT)})
         yield connections
     finally:
@@ -273,3 +273,40 @@ def test_after_any_mix_nothing_is_in_use(own, tenant):
     clear(tenant)
     eventually(lambda: in_use(own.client) == dict.fromkeys(HELD, 0), what=f"nothing in use: {in_use(own.client)}")
     assert {name: shown(own.client, name) for name in HELD} == dict.fromkeys(HELD, 0)
+
+
+MIB = 1 << 20
+# gather(n) emits n pieces of 64 KiB and answers how many were taken; with a second argument it then waits.
+GATHER = wat('''(module (import "wasi:tensor/host@0.1.0" "emit-chunk" (func $emit (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 2) (data (i32.const 65552) "\\01\\00\\00\\00") (data (i32.const 65560) "\\00\\00\\00\\00\\00\\01\\00\\00")
+    (func (export "gather") (param i32 i32) (result i32) (local $i i32)
+      (block $full (loop $l (br_if $full (i32.ge_u (local.get $i) (local.get 0)))
+        (br_if $full (i32.ne (call $emit (i32.const 0) (i32.const 65536)) (i32.const 0)))
+        (local.set $i (i32.add (local.get $i) (i32.const 1))) (br $l)))
+      (if (local.get 1) (then (drop (call $poll (i32.const 65536) (i32.const 65700) (i32.const 1) (i32.const 65800)))))
+      (local.get $i)))''')
+
+
+def test_output_that_calls_gather_counts_as_memory(own, tenant):
+    admin = own.client
+    tenant.deploy("o", GATHER)
+    assert tenant.result("o", "gather", [64, 0]) == 64
+    with calls_that_stay(own.port, 3, "gather", [32, 1], "o"):  # 2 MiB each, kept while they wait
+        eventually(lambda: use(admin, "cpu_memory_bytes")["now"] >= 6 * MIB, 30, "what three calls gathered")
+        assert shown(admin, "cpu_memory_bytes") == use(admin, "cpu_memory_bytes")["now"]
+        limit(admin, cpu_memory_bytes=10 * MIB)
+        assert 16 <= tenant.result("o", "gather", [200, 0]) < 64  # what fits; the rest is refused to the guest
+        assert tenant.result("o", "gather", [1, 0]) == 1
+    eventually(lambda: use(admin, "cpu_memory_bytes")["now"] < 2 * MIB, 30, "given back")
+    assert tenant.result("o", "gather", [64, 0]) == 64
+
+
+def test_answers_that_nobody_reads_take_no_more_than_the_share_of_bodies(own, tenant):
+    """Eight answers of some 100 MiB each, read by nobody: the server has 1 GiB for bodies, and a tenant at most half of it."""
+    tenant.deploy("o", GATHER)
+    with calls_that_stay(own.port, 8, "gather", [256, 0], "o") as calls:  # 16 MiB of zeros, six characters each in JSON
+        statuses = collections.Counter(call.getresponse().status for call in calls)
+        assert set(statuses) == {200, 429}, statuses
+        assert Client(own.port, tenant=OTHER).get("/functions").status == 200
+    eventually(lambda: tenant.call("o", "gather", [32, 0]).status == 200, 30, "room again")

@@ -57,6 +57,37 @@ TW_TEST("strings are escaped, and bytes that are no UTF-8 become replacement cha
     check_string(TW_STR("\xED\xA0\x80"), "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
 }
 
+// Every piece of a text is short or long, and ends anywhere in the block that short ones are gathered in.
+TW_TEST("strings of plain pieces of any length between escapes come whole") {
+    enum { PIECES = 40, LONGEST = 400 };
+    static char text[PIECES * (LONGEST + 1)], expected[PIECES * (LONGEST + 6) + 3];
+    for (size_t longest = 0; longest < LONGEST; longest++) {
+        size_t len = 0, at = 0;
+        expected[at++] = '"';
+        for (size_t piece = 0; piece < PIECES; piece++) {
+            size_t plain = longest ? (piece * 37 + longest) % (longest + 1) : 0;
+            memset(text + len, 'a' + (int)(piece % 26), plain);
+            memset(expected + at, 'a' + (int)(piece % 26), plain);
+            len += plain;
+            at += plain;
+            text[len++] = piece % 3 == 0 ? '\0' : piece % 3 == 1 ? '\n' : '\xFF';
+            at += (size_t)snprintf(expected + at, 7, "%s",
+                                   piece % 3 == 0   ? "\\u0000"
+                                   : piece % 3 == 1 ? "\\n"
+                                                    : "\xEF\xBF\xBD");
+        }
+        memcpy(expected + at, "\"", 2);
+        struct tw_buf out;
+        struct tw_json_writer w;
+        tw_buf_init(&out, sizeof(expected));
+        tw_json_write_init(&w, &out);
+        tw_json_write_str(&w, tw_str_of(text, len));
+        ck_assert(tw_json_write_done(&w));
+        ck_assert_str_eq((char *)out.data, expected);
+        tw_buf_done(&out);
+    }
+}
+
 static void check_real(double value, const char *expected) {
     struct tw_buf out;
     struct tw_json_writer w;
