@@ -2,8 +2,12 @@
 //
 // The audit log's writer: a bounded queue and one thread, so that a disk that hangs stops nobody. What does
 // not fit the queue or cannot be written is counted in a metric and in the next line's "lost".
+//
+// Several servers may write to one file, as they may share a data folder, and as one that starts meets one that ends:
+// each locks it for a line, and reads the last one again when another has written since.
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,27 +28,27 @@ struct tw_audit {
     bool is_none;                 // frozen
     char *path;                   // frozen; NULL: standard output
     int fd;
+    bool is_regular; // a file of lines, not a pipe
+    off_t end;       // where our last line ended; -1: not known
     uint64_t seq;
     struct tw_digest last; // of the line before
 };
 
 // ---- the file ----
 
-// Goes on where the file ends. A last line that is not whole was cut by a crash: it is taken off and counted.
-static void read_tail(struct tw_audit *audit, off_t size) {
+// Goes on where the file ends. A last line that is not whole was cut by a crash: it is taken off. How many were.
+static uint64_t read_tail(struct tw_audit *audit, off_t size) {
     char tail[TAIL_MAX];
     off_t from = size > TAIL_MAX ? size - TAIL_MAX : 0;
     ssize_t got = pread(audit->fd, tail, sizeof tail, from);
     size_t len = got > 0 ? (size_t)got : 0, whole = len;
     while (whole > 0 && tail[whole - 1] != '\n')
         whole--;
-    if (whole < len) {
-        audit->lost++;
-        if (ftruncate(audit->fd, from + (off_t)whole) != 0)
-            return; // the chain shows it
-    }
+    uint64_t cut = whole < len;
+    if (cut && ftruncate(audit->fd, from + (off_t)whole) != 0)
+        return cut; // the chain shows it
     if (whole == 0)
-        return;
+        return cut;
     size_t start = whole - 1;
     while (start > 0 && tail[start - 1] != '\n')
         start--;
@@ -54,12 +58,34 @@ static void read_tail(struct tw_audit *audit, off_t size) {
     audit->seq = (uint64_t)tw_json_int(tw_json_get(root, "seq"));
     tw_json_free(root);
     audit->last = tw_sha256(line);
+    return cut;
 }
 
 static bool open_file(struct tw_audit *audit, struct tw_error *err) {
+    struct stat info;
     audit->fd = open(audit->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    audit->is_regular = audit->fd >= 0 && fstat(audit->fd, &info) == 0 && S_ISREG(info.st_mode);
+    audit->end = -1;
     return audit->fd >= 0 || tw_fail_errno(err, TW_ERR_INVALID_REQUEST, errno,
                                            "the audit log %s cannot be opened", audit->path);
+}
+
+// The file is ours until end_turn, and we know its last line. Returns how many lines were found cut. Where a file system
+// has no locks, one server writes to the file.
+static uint64_t begin_turn(struct tw_audit *audit) {
+    if (!audit->is_regular)
+        return 0;
+    while (flock(audit->fd, LOCK_EX) != 0 && errno == EINTR)
+        ;
+    off_t size = lseek(audit->fd, 0, SEEK_END);
+    return size == audit->end ? 0 : read_tail(audit, size);
+}
+
+static void end_turn(struct tw_audit *audit) {
+    if (!audit->is_regular || audit->fd < 0)
+        return;
+    audit->end = lseek(audit->fd, 0, SEEK_END);
+    flock(audit->fd, LOCK_UN);
 }
 
 static void close_file(struct tw_audit *audit) {
@@ -88,11 +114,9 @@ static bool write_all(struct tw_audit *audit, struct tw_span data) {
 
 // ---- the thread ----
 
-static bool write_line(struct tw_audit *audit, const char *body, uint64_t lost) {
-    struct tw_error ignored = {};
+// In our turn.
+static bool append_line(struct tw_audit *audit, const char *body, uint64_t lost) {
     char prev[TW_DIGEST_HEX_SIZE], count[40] = "";
-    if (audit->fd < 0 && !open_file(audit, &ignored))
-        return false;
     tw_digest_hex(&audit->last, prev);
     if (lost)
         snprintf(count, sizeof count, ",\"lost\":%" PRIu64, lost);
@@ -106,6 +130,17 @@ static bool write_line(struct tw_audit *audit, const char *body, uint64_t lost) 
     audit->last = tw_sha256(tw_span_of(line.data, line.len - 1));
     tw_metric_add(TW_METRIC_AUDIT_LINES, tw_labels(), 1);
     return true;
+}
+
+// `*lost` grows by what is found to be lost.
+static bool write_line(struct tw_audit *audit, const char *body, uint64_t *lost) {
+    struct tw_error ignored = {};
+    if (audit->fd < 0 && !open_file(audit, &ignored))
+        return false;
+    *lost += begin_turn(audit);
+    bool ok = append_line(audit, body, *lost);
+    end_turn(audit);
+    return ok;
 }
 
 static void count_lost(struct tw_audit *audit, uint64_t lost) {
@@ -142,7 +177,7 @@ static void run(void *context) {
     while (next(audit, &body, &lost, &reopen)) {
         if (reopen && audit->path)
             close_file(audit); // opened again for the next line
-        if (body && !write_line(audit, body, lost)) {
+        if (body && !write_line(audit, body, &lost)) {
             tw_metric_add(TW_METRIC_AUDIT_LOST, tw_labels(), 1);
             count_lost(audit, lost + 1);
         }
@@ -156,15 +191,12 @@ static void run(void *context) {
 // ---- life ----
 
 static bool start(struct tw_audit *audit, const char *target, struct tw_error *err) {
-    struct stat info;
     if (strncmp(target, "file:", 5) == 0 && target[5]) {
         audit->path = tw_str_dup(tw_str_from(target + 5));
         if (!audit->path)
             return tw_fail(err, TW_ERR_CAPACITY, "out of memory");
         if (!open_file(audit, err))
             return false;
-        if (fstat(audit->fd, &info) == 0 && S_ISREG(info.st_mode))
-            read_tail(audit, info.st_size);
     } else if (strcmp(target, "stdout") == 0) {
         audit->fd = STDOUT_FILENO;
     } else if (strcmp(target, "none") != 0) {

@@ -77,6 +77,18 @@ def test_a_start_that_fails_is_in_the_log(tmp_path):
     assert [(e["actor"], e["action"], e["outcome"] == "ok") for e in lines_of(log)] == [("serve", "start", False)]
 
 
+def test_a_start_that_fails_leaves_the_chain_of_the_one_that_runs_whole(tmp_path):
+    log = tmp_path / "audit"
+    with Server(tmp_path / "server", ["--audit-log", f"file:{log}"]) as server:
+        assert server.client.deploy("f", ADD).status == 201
+        subprocess.run([str(PROGRAM), "serve", "--addr", f"127.0.0.1:{server.port}", "--data-dir", ":memory:", "--allow-dev-mode",
+                        "--audit-log", f"file:{log}"], capture_output=True, timeout=60 * SLOW, env=clean_environment({}))
+        assert server.client.request("DELETE", "/functions/f").status == 204
+        server.stop()
+    assert [(e["seq"], e["action"]) for e in lines_of(log)] == [(1, "start"), (2, "POST /functions"), (3, "start"), (4, "DELETE /functions/:id"), (5, "stop")]
+    assert verify(log).returncode == 0
+
+
 @pytest.mark.parametrize("option, content, outcome", [("--tokens-file", "not a digest", "invalid_request"), ("--tokens-file", None, "invalid_request"),
                                                       ("--kernel-keys-file", "not a key", "invalid_request"), ("--otlp-endpoint", "ftp://x", "invalid_request")])
 def test_settings_that_stop_a_start_are_in_the_log(tmp_path, option, content, outcome):

@@ -85,6 +85,24 @@ TW_TEST("every line names the sha256 of the line before, over restarts too") {
     unlink(path);
 }
 
+TW_TEST("several servers write one chain into one file") {
+    enum { SERVERS = 3, LINES = 200 };
+    char path[32];
+    struct tw_audit *audits[SERVERS];
+    temporary(path);
+    for (unsigned i = 0; i < SERVERS; i++)
+        audits[i] = open_log(path);
+    for (unsigned i = 0; i < SERVERS; i++)
+        post(audits[i], LINES); // their threads write while the next one's begins
+    for (unsigned i = 0; i < SERVERS; i++)
+        tw_audit_free(audits[i]);
+    struct tw_audit_report report;
+    ck_assert_msg(verify(path, &report) == TW_OK, "%s", err.message);
+    ck_assert_uint_eq(report.lines, SERVERS * LINES);
+    ck_assert_uint_eq(report.lost, 0);
+    unlink(path);
+}
+
 TW_TEST("a changed byte, a missing line and swapped lines show") {
     char path[32];
     temporary(path);
