@@ -35,7 +35,7 @@ static bool config_json(const struct cli *cli, struct tw_buf *out) {
 
 // NULL when it was told what is wrong.
 static struct tw_json *read_config(const struct cli *cli) {
-    [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf text = {};
     struct tw_error err = {};
     const char *value;
     for (size_t position = 0; (value = cli_next_value(cli, "env", &position));) {

@@ -8,10 +8,20 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from twtest.paths import PROGRAM
+from twtest.paths import PRESET, PROGRAM
 from twtest.server import Server, sanitizer_report
 
 numbers = itertools.count()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "stops_kernels: a kernel of this test would go on for ever")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if PRESET == "tsan" and item.get_closest_marker("stops_kernels"):
+            item.add_marker(pytest.mark.skip(reason="ThreadSanitizer holds a signal back until its thread calls into the C library, which a kernel never does"))
 
 
 @pytest.fixture(scope="session", autouse=True)

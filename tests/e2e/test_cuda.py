@@ -161,6 +161,7 @@ def test_what_a_kernel_prints_is_told_though_nobody_waits_for_it(shared, cuda):
     assert sorted(told["stderr"].split()) == ["<0>", "<1>"], told
 
 
+@pytest.mark.stops_kernels
 def test_a_guest_that_leaves_an_endless_kernel_running_ends_at_its_deadline(shared, cuda):
     endless = PRINTF.replace("    mov.u64 %d1, stack;", "FOREVER: setp.lt.u32 %p1, %r1, 1000;\n    @%p1 bra FOREVER;\n    mov.u64 %d1, stack;")
     reply = shared.client.raw("cuda", endless.encode(), "leave_running", headers={"X-TensorWasm-Deadline-Ms": "300"})
@@ -199,6 +200,7 @@ WAITING = kernel("WAIT:\n    ld.volatile.global.u32 %r5, [%d1];\n    setp.ne.u32
 SLEEPING = kernel("WAIT:\n    nanosleep.u32 100;\n    setp.lt.u32 %p1, %r4, 32;\n    @%p1 bra WAIT;")
 
 
+@pytest.mark.stops_kernels
 @pytest.mark.parametrize("text", [LOOP, WAITING, SLEEPING], ids=["loop", "waiting", "sleeping"])
 def test_a_kernel_that_never_ends_is_stopped(cuda, text):
     start = time.monotonic()
@@ -208,6 +210,7 @@ def test_a_kernel_that_never_ends_is_stopped(cuda, text):
     still_works(cuda)
 
 
+@pytest.mark.stops_kernels
 def test_a_calls_deadline_stops_its_kernel(shared, cuda):
     def seconds():
         start = time.monotonic()

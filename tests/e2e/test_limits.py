@@ -128,6 +128,7 @@ def test_at_the_limit_on_instances_a_tenants_own_warm_ones_make_room(own, tenant
     assert (refused.status, refused.kind) == (429, "tenant_quota_exceeded") and "instances" in refused.message
 
 
+@pytest.mark.stops_kernels
 def test_launches_beyond_the_limit_wait_for_their_turn(own, tenant):
     before = use(own.client, "launches_in_flight")
     limit(own.client, launches_in_flight=1)

@@ -112,6 +112,7 @@ def test_kernels(busy):
     assert client.metric("tensor_wasm_compile_seconds_count") >= 1
 
 
+@pytest.mark.stops_kernels
 def test_permits_and_device_memory_while_a_kernel_runs(busy):
     from test_cuda import LOOP
     client = Client(busy.port, tenant=3)

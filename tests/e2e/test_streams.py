@@ -56,6 +56,7 @@ def permits_used(client):
     return client.metric("tensor_wasm_backpressure_permits_used")
 
 
+@pytest.mark.stops_kernels
 def test_what_a_call_leaves_running_ends_with_it(client, streams):
     for _ in range(3):
         assert streams("left_running") == [0, 0]
@@ -63,6 +64,7 @@ def test_what_a_call_leaves_running_ends_with_it(client, streams):
     eventually(lambda: permits_used(client) == 0, what="the end of what was left")
 
 
+@pytest.mark.stops_kernels
 def test_launches_of_different_instances_overlap(client, streams):
     job = client.post_json("/functions/streams/invoke-async", {"export": "spin"}).json()["job_id"]
     eventually(lambda: permits_used(client) == 1, what="the first instance's kernel")

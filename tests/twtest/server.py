@@ -47,7 +47,8 @@ def sanitizer_report():
             read_of_logs[path] = start + new.rfind(b"\n") + 1
             if found := REPORT.search(new):
                 read_of_logs[path] = start + len(new)
-                return f"{path}:\n{new[found.start():][:6000].decode(errors='replace')}"
+                line = new.rfind(b"\n", 0, found.start()) + 1
+                return f"{path}:\n{new[line:line + 6000].decode(errors='replace')}"
     return None
 
 
