@@ -4,6 +4,14 @@
 
 #include "harness/test.h"
 
+static bool all_are(const uint8_t *memory, size_t size, uint8_t value) {
+    for (size_t i = 0; i < size; i++) {
+        if (memory[i] != value)
+            return false;
+    }
+    return true;
+}
+
 TW_TEST("memory is zeroed, aligned and does not overlap, over many sizes") {
     struct tw_arena arena;
     tw_arena_init(&arena, 64 << 20);
@@ -18,14 +26,11 @@ TW_TEST("memory is zeroed, aligned and does not overlap, over many sizes") {
         made[i].memory = tw_arena_alloc(&arena, made[i].size, align);
         ck_assert_ptr_nonnull(made[i].memory);
         ck_assert_uint_eq((uintptr_t)made[i].memory % align, 0);
-        for (size_t k = 0; k < made[i].size; k++)
-            ck_assert_uint_eq(made[i].memory[k], 0);
+        ck_assert(all_are(made[i].memory, made[i].size, 0));
         memset(made[i].memory, (int)(i & 0xFF), made[i].size);
     }
-    for (size_t i = 0; i < COUNT; i++) {
-        for (size_t k = 0; k < made[i].size; k++)
-            ck_assert_uint_eq(made[i].memory[k], i & 0xFF);
-    }
+    for (size_t i = 0; i < COUNT; i++)
+        ck_assert(all_are(made[i].memory, made[i].size, i & 0xFF));
     tw_arena_done(&arena);
 }
 
