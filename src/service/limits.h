@@ -17,7 +17,7 @@ enum {
     SERVICE_RECORD_MAX = 8 << 20, // bytes of a function's record: imports and exports lists are the bulk
     SERVICE_POOL_THREADS = 8,     // blocking work, four of one tenant: deploys mostly wait for the compiler
     SERVICE_POOL_QUEUE = 1024, // blocking work that waits, at most half of it of one tenant; more is refused
-    // bytes of a module that is stored while it compiles: one that fails lies there for the grace
+    // bytes of a module, or a kernel's text, that is stored while it compiles: one that fails lies there for the grace
     SERVICE_AHEAD_MAX = 1 << 20,
     SERVICE_TIMEOUT_MS_MAX = 3600000,   // an hour: longer calls are jobs
     SERVICE_CALL_LOCKS = 64,            // stripes: a call's lock must outlive the call

@@ -142,10 +142,24 @@ static bool keep(struct tw_service *service, const struct tw_publish *publish, s
     service_kernel_key(key, kernel->tenant, tw_str_from(kernel->name), tw_str_from(kernel->version));
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
     tw_buf_init(&record, SERVICE_RECORD_MAX);
-    return tw_store_put_blob(service->store, tw_span_of(publish->ptx.data, publish->ptx.len), &kernel->digest,
-                             err) &&
-           service_kernel_encode(kernel, &record, err) &&
-           tw_store_put_record(service->store, "kernel", key, tw_buf_span(&record), UINT64_MAX, NULL, err);
+    const struct tw_store_blob text = {.data = tw_span_of(publish->ptx.data, publish->ptx.len),
+                                       .digest = kernel->digest};
+    uint64_t version;
+    return service_kernel_encode(kernel, &record, err) &&
+           tw_store_put_together(service->store, &text, 1, "kernel", key, tw_buf_span(&record), UINT64_MAX,
+                                 &version, err);
+}
+
+// The disk and the compiler work at the same time.
+static bool compile_and_keep(struct tw_service *service, const struct tw_publish *publish,
+                             struct service_kernel *kernel, struct tw_error *err) {
+    struct tw_store_ahead ahead = {};
+    if (publish->ptx.len <= SERVICE_AHEAD_MAX)
+        tw_store_ahead_start(&ahead, service->store, tw_span_of(publish->ptx.data, publish->ptx.len));
+    bool is_compiled =
+        tw_gpu_prepare(service->gpu, publish->ptx, tw_str_from(kernel->entry), TW_NO_DEADLINE, err);
+    tw_store_ahead_done(&ahead);
+    return is_compiled && keep(service, publish, kernel, err);
 }
 
 // Takes the room in the tenant's limits first, so that publishing at the same time cannot pass them together.
@@ -155,8 +169,7 @@ static bool keep_within_limits(struct tw_service *service, const struct tw_publi
     bool ok = tw_quota_take(service->quotas, kernel->tenant, TW_RESOURCE_KERNELS, 1, &leases.kernels, err) &&
               tw_quota_take(service->quotas, kernel->tenant, TW_RESOURCE_STORED, kernel->ptx_bytes,
                             &leases.bytes, err) &&
-              tw_gpu_prepare(service->gpu, publish->ptx, tw_str_from(kernel->entry), TW_NO_DEADLINE, err) &&
-              keep(service, publish, kernel, err) &&
+              compile_and_keep(service, publish, kernel, err) &&
               service_kernels_put(service, service_kernel_ref(kernel), &leases, err);
     tw_quota_give(&leases.kernels);
     tw_quota_give(&leases.bytes);

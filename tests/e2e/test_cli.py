@@ -2,6 +2,7 @@
 """Every command: what it prints where, and its exit code (0 ok, 1 failed, 2 wrong use or input, 3 not offered)."""
 import json
 import os
+import platform
 import re
 import resource
 import subprocess
@@ -335,6 +336,8 @@ def test_doctor(tmp_path):
     assert "0 errors" in out
     findings = json.loads(run("doctor", "--output", "json", "--data-dir", tmp_path)[0])
     assert findings and all(f["level"] in ("ok", "hint", "warning") for f in findings)
+    reset = next(f for f in findings if f["name"] == "instance reset")
+    assert reset["text"].split()[0] in ("pagemap_scan", "madvise") and platform.release() in reset["text"], reset
 
 
 def test_doctor_says_what_is_in_the_way(tmp_path):
