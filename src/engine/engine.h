@@ -89,6 +89,10 @@ struct tw_image_file {
 [[nodiscard]] struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm,
                                                const struct tw_image_file *image,
                                                const struct tw_module_limits *limits, struct tw_error *err);
+// A module that was built, and that nobody has called yet, goes on with its image from where that was kept: it is as
+// tw_module_open would make it. On failure (STORE) it is as it was.
+[[nodiscard]] bool tw_module_settle(struct tw_module *module, const struct tw_image_file *image,
+                                    struct tw_error *err);
 struct tw_module *tw_module_ref(struct tw_module *module);
 void tw_module_unref(struct tw_module *module);
 

@@ -323,6 +323,20 @@ struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm,
     return NULL;
 }
 
+bool tw_module_settle(struct tw_module *module, const struct tw_image_file *image, struct tw_error *err) {
+    struct engine_image built = module->image;
+    bool was_single_use = module->single_use;
+    module->image = (struct engine_image){};
+    if (open_image(module, image, err)) {
+        engine_image_done(&built);
+        return true;
+    }
+    engine_image_done(&module->image);
+    module->image = built;
+    module->single_use = was_single_use;
+    return false;
+}
+
 // ---- looking ----
 
 uint32_t tw_module_export_count(const struct tw_module *module) {

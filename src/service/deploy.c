@@ -172,12 +172,11 @@ static bool make(struct tw_service *service, const struct tw_deploy *deploy,
         tw_store_ahead_start(&ahead, service->store, deploy->wasm);
     struct tw_module *built = build(service, deploy, function, &image, err);
     tw_store_ahead_done(&ahead);
-    // The module that serves calls is opened from the kept image, as it will be after a restart; while the other one is
-    // there, its code stays mapped.
-    bool ok = built && keep(service, deploy, function, old, &image, err) &&
-              service_function_open(service, function, err);
+    if (built && keep(service, deploy, function, old, &image, err) &&
+        service_function_settle(service, function, built, err))
+        return true;
     tw_module_unref(built);
-    return ok;
+    return false;
 }
 
 // Takes the room in the tenant's limits first, so that deploys at the same time cannot pass them together.

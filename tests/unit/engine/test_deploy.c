@@ -176,6 +176,53 @@ TW_TEST("an image that was saved is opened again, without start code running") {
     engine_test_close(&test);
 }
 
+TW_TEST(
+    "a module that was built goes on with the image that was kept, and keeps its own when that is no good") {
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    struct tw_error err = {};
+    struct tw_buf images[2];
+    char path[96];
+    snprintf(path, sizeof(path), "%s/image", test.dir);
+    struct tw_image_file file = {.path = path};
+    struct tw_span wasm = engine_test_wat("(module (import \"wasi_snapshot_preview1\" \"random_get\" (func "
+                                          "$random (param i32 i32) (result i32)))"
+                                          "(memory (export \"memory\") 1) (func $s (drop (call $random "
+                                          "(i32.const 0) (i32.const 4)))) (start $s)"
+                                          "(func (export \"f\") (result i32) (i32.load (i32.const 0)) "
+                                          "(i32.store (i32.const 0) (i32.const 7))))");
+    struct tw_module *modules[2];
+    int seeds[2];
+    for (int i = 0; i < 2; i++) { // start code makes another image each time
+        tw_buf_init(&images[i], 64 << 20);
+        modules[i] = tw_module_build(test.engine, wasm, NULL, NULL, &images[i], &err);
+        tw_assert_ok(modules[i], &err);
+        memcpy(&seeds[i], images[i].data + 4096, sizeof(int)); // where the memory begins
+    }
+    ck_assert_int_ne(seeds[0], seeds[1]);
+    ck_assert_int_eq(ENGINE_CALL(&test, modules[1], "f"), seeds[1]);
+    save(path, &images[1]);
+    tw_assert_ok(tw_module_settle(modules[0], &file, &err), &err);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(ENGINE_CALL(&test, modules[0], "f"), seeds[1]);
+    tw_module_unref(modules[0]);
+
+    modules[0] = tw_module_build(test.engine, wasm, NULL, NULL, &images[0], &err);
+    tw_assert_ok(modules[0], &err);
+    memcpy(&seeds[0], images[0].data + 4096, sizeof(int));
+    images[1].data[4096] ^= 1;
+    save(path, &images[1]);
+    ck_assert(!tw_module_settle(modules[0], &file, &err));
+    ck_assert_int_eq(err.code, TW_ERR_STORE);
+    ck_assert_int_eq(ENGINE_CALL(&test, modules[0], "f"), seeds[0]);
+    for (int i = 0; i < 2; i++) {
+        tw_module_unref(modules[i]);
+        tw_buf_done(&images[i]);
+    }
+    free((void *)(uintptr_t)wasm.data);
+    engine_test_close(&test);
+}
+
 TW_TEST("an image with any byte changed, cut short, or of another module is refused") {
     struct engine_test test;
     engine_test_open(&test, NULL);
