@@ -132,10 +132,8 @@ static bool read_pointer(struct ptx_parser *parser, struct ptx_call *call) {
                     TW_STR_ARG(call->name.text));
 }
 
-// ", label" of a .callprototype or .calltargets that stands before.
+// The label of a .callprototype or .calltargets that stands before.
 static bool read_prototype(struct ptx_parser *parser) {
-    if (!ptx_expect(parser, ','))
-        return false;
     const struct ptx_symbol *symbol =
         parser->token.kind == PTX_WORD ? ptx_symbol_find(parser, parser->token.text) : NULL;
     if (!symbol || symbol->kind != PTX_SYM_TARGETS)
@@ -161,11 +159,15 @@ static bool read_call(struct ptx_parser *parser, struct ptx_call *call) {
             return false;
     } else if (!read_pointer(parser, call))
         return false;
-    if (!ptx_accept(parser, ',', &more) ||
-        (more && !call_list(parser, call->arguments, call->argument_symbols, PTX_MAX_ARGUMENTS,
-                            &call->argument_count)))
+    if (!ptx_accept(parser, ',', &more))
         return false;
-    return call->callee || read_prototype(parser);
+    bool listed = more && (call->callee || ptx_is(parser, '('));
+    if (listed &&
+        !call_list(parser, call->arguments, call->argument_symbols, PTX_MAX_ARGUMENTS, &call->argument_count))
+        return false;
+    if (call->callee)
+        return true;
+    return (more && !listed ? true : ptx_expect(parser, ',')) && read_prototype(parser);
 }
 
 // After the call: a memory result lies in the callee's frame; copy it into the caller's variable.

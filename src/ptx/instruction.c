@@ -8,6 +8,8 @@
 
 #define BIT(type)  (1u << TW_KIR_##type)
 #define PRED       BIT(PRED)
+#define U8         BIT(U8)
+#define S8         BIT(S8)
 #define B16        BIT(B16)
 #define B32        BIT(B32)
 #define B64        BIT(B64)
@@ -259,13 +261,46 @@ static bool take_type(struct ptx_parser *parser, struct ptx_inst *inst, const st
     return true;
 }
 
+// Groups hold more than some of their rows can mean: roundings of conversions, comparisons of floats, and what these
+// operations lack.
+static bool is_meant(const struct ptx_row *row, unsigned group, uint8_t value) {
+    static const struct {
+        uint8_t op, group;
+        uint32_t values; // a bit each
+    } possible[] = {
+        {TW_KIR_LOP3, PTX_G_BOOL, 1u << TW_KIR_COMBINE_AND | 1u << TW_KIR_COMBINE_OR},
+        {TW_KIR_LD, PTX_G_ORDER,
+         1u << TW_KIR_WEAK | 1u << TW_KIR_RELAXED | 1u << TW_KIR_ACQUIRE | 1u << PTX_VOLATILE},
+        {TW_KIR_ST, PTX_G_ORDER,
+         1u << TW_KIR_WEAK | 1u << TW_KIR_RELAXED | 1u << TW_KIR_RELEASE | 1u << PTX_VOLATILE},
+        {TW_KIR_ST, PTX_G_SPACE,
+         1u << TW_KIR_GLOBAL | 1u << TW_KIR_SHARED | 1u << TW_KIR_LOCAL | 1u << TW_KIR_PARAM},
+        {TW_KIR_ATOM, PTX_G_ORDER,
+         1u << TW_KIR_RELAXED | 1u << TW_KIR_ACQUIRE | 1u << TW_KIR_RELEASE | 1u << TW_KIR_ACQ_REL},
+        {TW_KIR_ATOM, PTX_G_SPACE, 1u << TW_KIR_GLOBAL | 1u << TW_KIR_SHARED},
+        {TW_KIR_CPASYNC, PTX_G_CACHE, ~(1u << PTX_UNCACHED)},
+        {TW_KIR_CPASYNC, PTX_G_NOCOMPLETE, 1u << 1},
+        {TW_KIR_MMA, PTX_G_KIND, 1u << PTX_WMMA_LOAD | 1u << PTX_WMMA_MMA | 1u << PTX_WMMA_STORE},
+        {TW_KIR_MBARRIER, PTX_G_ORDER, 1u << TW_KIR_RELAXED | 1u << TW_KIR_ACQUIRE | 1u << TW_KIR_RELEASE},
+        {TW_KIR_MBARRIER, PTX_G_SCOPE, 1u << TW_KIR_CTA | 1u << TW_KIR_GPU},
+        {TW_KIR_FENCE, PTX_G_LEVEL, 1u << TW_KIR_CTA | 1u << TW_KIR_GPU | 1u << TW_KIR_SYS},
+        {TW_KIR_MOV, PTX_G_LEVEL, 1u << PTX_L1 | 1u << PTX_L2},
+    };
+    for (size_t i = 0; i < TW_COUNT(possible); i++)
+        if (possible[i].op == row->op && possible[i].group == group && !(possible[i].values >> value & 1))
+            return false;
+    if (group == PTX_G_ROUND)
+        return value <= TW_KIR_RP || row->op == TW_KIR_CVT;
+    return group != PTX_G_CMP || value <= TW_KIR_GE || (row->types & F32);
+}
+
 static bool take_modifiers(struct ptx_parser *parser, struct ptx_inst *inst, const struct ptx_token *dots,
                            unsigned count) {
     const struct ptx_row *row = inst->row;
     unsigned type_count = 0;
     for (unsigned i = 0; i < count; i++) {
         int found = modifier_find(parser, dots[i].text, (row->groups & ~inst->has) | PTX_BIT(TYPE));
-        if (found < 0)
+        if (found < 0 || !is_meant(row, modifiers[found].group, modifiers[found].value))
             return ptx_refuse(
                 parser, &dots[i], "modifier '.%.*s' is not possible %son '%s'", TW_STR_ARG(dots[i].text),
                 modifier_find(parser, dots[i].text, row->groups) < 0 ? "" : "twice ", row->name);

@@ -115,8 +115,9 @@ enum { PTX_LO, PTX_HI, PTX_WIDE };
 enum { PTX_BAR_SYNC, PTX_BAR_ARRIVE, PTX_BAR_RED };
 enum { PTX_COMMIT_GROUP, PTX_WAIT_GROUP, PTX_WAIT_ALL, PTX_COPIES_ARRIVE };
 enum { PTX_VOLATILE = TW_KIR_SC + 1 };
-enum { PTX_UNCACHED = 2 };     // .mmio, beside cache hints
-enum { PTX_POLICY_RANGE = 2 }; // createpolicy.range, as a value of its group
+enum { PTX_L1 = TW_KIR_SYS + 1, PTX_L2 }; // caches, beside membar's levels
+enum { PTX_UNCACHED = 2 };                // .mmio, beside cache hints
+enum { PTX_POLICY_RANGE = 2 };            // createpolicy.range, as a value of its group
 enum { PTX_WMMA_LOAD, PTX_WMMA_MMA, PTX_WMMA_STORE };
 enum {
     PTX_MBARRIER_INIT = PTX_WMMA_STORE + 1,

@@ -2,377 +2,14 @@
 //
 // The instructions of the PTX manual (8.x) up to sm_80, form by form, each compiled to code of the CPU device; and those
 // that are refused, with the words that say why. What they compute is the business of the other tests. With
-// TW_PTXAS=path every kernel also goes through NVIDIA's assembler, so that the list holds only what is PTX.
-//
-//     in a form:  T the type of this turn · R0 … R9 a register of that type · W0 … one twice as wide · {a,b} turns too
+// TW_PTXAS=path every kernel also goes through NVIDIA's assembler, so that the list holds only what is PTX. And every
+// row, type and modifier of the tables in ptx/ has to be in one of the forms, so that nothing is offered untried.
 
 #include <unistd.h>
 
 #include "harness/test.h"
+#include "isa_forms.h"
 #include "kernel_run.h"
-
-struct form {
-    const char *text;  // statements
-    const char *types; // of T, between blanks; NULL: no T
-    unsigned sm;       // that the assembler is asked for
-};
-
-#define I16   "u16 s16 "
-#define I32   "u32 s32 "
-#define I64   "u64 s64 "
-#define INT   I16 I32 I64
-#define BITS  "b16 b32 b64 "
-#define F3264 "f32 f64"
-
-static const struct form runs[] = {
-    // integers
-    {"add.T R0, R1, R2; sub.T R0, R1, R2; mul.{lo,hi}.T R0, R1, R2; mad.{lo,hi}.T R0, R1, R2, R3;", INT, 80},
-    {"div.T R0, R1, R2; rem.T R0, R1, R2; min.T R0, R1, R2; max.T R0, R1, R2; sad.T R0, R1, R2, R3;", INT,
-     80},
-    {"mul.wide.T W0, R1, R2; mad.wide.T W0, R1, R2, W3;", I16 I32, 80},
-    {"add.sat.s32 %r0, %r1, %r2; sub.sat.s32 %r0, %r1, %r2; mad.hi.sat.s32 %r0, %r1, %r2, %r3;", NULL, 80},
-    {"add.cc.T R0, R1, R2; addc.cc.T R3, R4, R5; addc.T R6, R7, R8; sub.cc.T R0, R1, R2; subc.cc.T R3, R4, "
-     "R5; "
-     "subc.T R6, R7, R8; mad.lo.cc.T R0, R1, R2, R3; madc.{lo,hi}.cc.T R0, R1, R2, R3; madc.{lo,hi}.T R0, "
-     "R1, R2, R3;",
-     I32 I64, 80},
-    {"mul24.{lo,hi}.T R0, R1, R2; mad24.{lo,hi}.T R0, R1, R2, R3;", I32, 80},
-    {"mad24.hi.sat.s32 %r0, %r1, %r2, %r3;", NULL, 80},
-    {"abs.T R0, R1; neg.T R0, R1;", "s16 s32 s64", 80},
-    {"popc.T %r0, R1; clz.T %r0, R1; brev.T R0, R1; bfi.T R0, R1, R2, %r3, %r4;", "b32 b64", 80},
-    {"bfind.T %r0, R1; bfind.shiftamt.T %r0, R1; bfe.T R0, R1, %r2, %r3;", I32 I64, 80},
-    {"fns.b32 %r0, %r1, %r2, %r3; bmsk.{clamp,wrap}.b32 %r0, %r1, %r2; szext.{clamp,wrap}.{u32,s32} %r0, "
-     "%r1, %r2;",
-     NULL, 80},
-    {"dp4a.{u32,s32}.{u32,s32} %r0, %r1, %r2, %r3; dp2a.{lo,hi}.{u32,s32}.{u32,s32} %r0, %r1, %r2, %r3;",
-     NULL, 80},
-    // bits
-    {"and.T R0, R1, R2; or.T R0, R1, R2; xor.T R0, R1, R2; not.T R0, R1; ", "pred " BITS, 80},
-    {"cnot.T R0, R1; shl.T R0, R1, %r2; shr.T R0, R1, 3;", BITS, 80},
-    {"shr.T R0, R1, %r2;", INT, 80},
-    {"lop3.b32 %r0, %r1, %r2, %r3, 0x1b; shf.{l,r}.{clamp,wrap}.b32 %r0, %r1, %r2, %r3;", NULL, 80},
-    {"lop3.{and,or}.b32 %r0|%p0, %r1, %r2, %r3, 0x3f, %p1;", NULL, 80},
-    {"prmt.b32 %r0, %r1, %r2, %r3; prmt.b32.{f4e,b4e,rc8,ecl,ecr,rc16} %r0, %r1, %r2, %r3;", NULL, 80},
-    // floats
-    {"add{,.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, %f1, %f2; sub{,.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, "
-     "%f1, %f2; mul{,.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, %f1, %f2;",
-     NULL, 80},
-    {"fma{.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, %f1, %f2, %f3; mad{.rn,.rz,.rm,.rp}{,.ftz}{,.sat}.f32 %f0, "
-     "%f1, %f2, %f3;",
-     NULL, 80},
-    {"add{,.rn,.rz,.rm,.rp}.f64 %fd0, %fd1, %fd2; sub{,.rn,.rz,.rm,.rp}.f64 %fd0, %fd1, %fd2; "
-     "mul{,.rn,.rz,.rm,.rp}.f64 %fd0, %fd1, %fd2; fma{.rn,.rz,.rm,.rp}.f64 %fd0, %fd1, %fd2, %fd3; "
-     "mad{.rn,.rz,.rm,.rp}.f64 %fd0, %fd1, %fd2, %fd3;",
-     NULL, 80},
-    {"add{,.rn}{,.ftz}{,.sat}.T R0, R1, R2; sub{,.rn}{,.ftz}{,.sat}.T R0, R1, R2; mul{,.rn}{,.ftz}{,.sat}.T "
-     "R0, R1, R2; fma.rn{,.ftz}{,.sat,.relu}.T R0, R1, R2, R3; neg{,.ftz}.T R0, R1; abs{,.ftz}.T R0, R1;",
-     "f16 f16x2", 80},
-    {"fma.rn{,.relu}.T R0, R1, R2, R3; neg.T R0, R1; abs.T R0, R1; min{,.NaN}{,.xorsign.abs}.T R0, R1, R2; "
-     "max{,.NaN}{,.xorsign.abs}.T R0, R1, R2;",
-     "bf16 bf16x2", 86},
-    {"min{,.ftz}{,.NaN}{,.xorsign.abs}.T R0, R1, R2; max{,.ftz}{,.NaN}{,.xorsign.abs}.T R0, R1, R2;",
-     "f16 f16x2 f32", 86},
-    {"min.f64 %fd0, %fd1, %fd2; max.f64 %fd0, %fd1, %fd2; neg.T R0, R1; abs.T R0, R1; copysign.T R0, R1, R2; "
-     "testp.{finite,infinite,number,notanumber,normal,subnormal}.T %p0, R1;",
-     F3264, 80},
-    {"div.{rn,rz,rm,rp,approx,full}{,.ftz}.f32 %f0, %f1, %f2; rcp.{rn,rz,rm,rp,approx}{,.ftz}.f32 %f0, %f1; "
-     "sqrt.{rn,rz,rm,rp,approx}{,.ftz}.f32 %f0, %f1; rsqrt.approx{,.ftz}.f32 %f0, %f1;",
-     NULL, 80},
-    {"div.{rn,rz,rm,rp}.f64 %fd0, %fd1, %fd2; rcp.{rn,rz,rm,rp,approx.ftz}.f64 %fd0, %fd1; "
-     "sqrt.{rn,rz,rm,rp}.f64 %fd0, %fd1; rsqrt.approx{,.ftz}.f64 %fd0, %fd1;",
-     NULL, 80},
-    {"sin.approx{,.ftz}.f32 %f0, %f1; cos.approx{,.ftz}.f32 %f0, %f1; lg2.approx{,.ftz}.f32 %f0, %f1; "
-     "ex2.approx{,.ftz}.f32 %f0, %f1; tanh.approx.f32 %f0, %f1;",
-     NULL, 80},
-    {"ex2.approx.T R0, R1; tanh.approx.T R0, R1;", "f16 f16x2", 80},
-    // comparisons
-    {"setp.{eq,ne,lt,le,gt,ge}.T %p0, R1, R2; setp.{eq,lt}.{and,or,xor}.T %p0|%p1, R1, R2, !%p3; selp.T R0, "
-     "R1, R2, %p0; set.{eq,ge}.{u32,s32}.T %r0, R1, R2; set.{ne,gt}.{and,or,xor}.f32.T %f0, R1, R2, %p1;",
-     INT, 80},
-    {"setp.{eq,ne}.T %p0, R1, R2; set.eq.u32.T %r0, R1, R2; selp.T R0, R1, R2, %p0;", BITS, 80},
-    {"setp.{lo,ls,hi,hs}.T %p0, R1, R2;", "u16 u32 u64", 80},
-    {"setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.T %p0, R1, R2; setp.{lt,nan}.{and,or,xor}.T "
-     "%p0|%p1, R1, R2, !%p3; set.{eq,leu,num}.f32.T R0, R1, R2;",
-     "f32", 80},
-    {"setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}.T %p0, R1, R2; set.{eq,leu}.{u32,s32}.T %r0, "
-     "R1, R2; selp.T R0, R1, R2, %p0;",
-     F3264, 80},
-    {"setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}{,.ftz}.f16 %p0, %h1, %h2; "
-     "setp.{eq,ne,lt,le,gt,ge,equ,neu,ltu,leu,gtu,geu,num,nan}{,.ftz}.f16x2 %p0|%p1, %r1, %r2; "
-     "setp.lt.and.f16x2 %p0|%p1, %r1, %r2, %p2; set.{lt,nan}{,.ftz}.{f16,s16,u16}.f16 %h0, %h1, %h2; "
-     "set.{lt,nan}{,.ftz}.{u32,s32}.f16 %r0, %h1, %h2; set.{lt,nan}{,.ftz}.f16x2.f16x2 %r0, %r1, %r2; "
-     "set.gt.and.f16x2.f16x2 %r0, %r1, %r2, %p1;",
-     NULL, 80},
-    {"slct.T.s32 R0, R1, R2, %r3; slct{,.ftz}.T.f32 R0, R1, R2, %f3;", BITS INT F3264, 80},
-    // moves and conversions
-    {"mov.T R0, R1;", "pred " BITS INT F3264, 80},
-    {"mov.b32 %r0, {%h1, %h2}; mov.b32 {%h1, %h2}, %r0; mov.b64 %rd0, {%r1, %r2}; mov.b64 {%r1, %r2}, %rd0; "
-     "mov.b64 %rd0, {%h1, %h2, %h3, %h4}; mov.b64 {%h1, %h2, %h3, %h4}, %rd0; mov.b64 {%r1, _}, %rd0;",
-     NULL, 80},
-    {"mov.b128 %q0, {%rd1, %rd2}; mov.b128 {%rd1, %rd2}, %q0;", NULL, 90},
-    {"cvt.{u8,s8,u16,s16}.T %h0, R1; cvt.{u32,s32}.T %r0, R1; cvt.{u64,s64}.T %rd0, R1; "
-     "cvt.{rn,rz,rm,rp}.f16.T %h0, R1; cvt.{rn,rz,rm,rp}{,.sat}.f32.T %f0, R1; cvt.{rn,rz,rm,rp}.f64.T %fd0, "
-     "R1;",
-     INT, 80},
-    {"cvt.{rni,rzi,rmi,rpi}{,.ftz}{,.sat}.{u8,s8,u16,s16}.f32 %h0, %f1; "
-     "cvt.{rni,rzi,rmi,rpi}{,.ftz}{,.sat}.{u32,s32}.f32 "
-     "%r0, %f1; cvt.{rni,rzi,rmi,rpi}{,.ftz}{,.sat}.{u64,s64}.f32 %rd0, %f1; "
-     "cvt{.rni,.rzi,.rmi,.rpi}{,.ftz}{,.sat}.f32.f32 %f0, %f1; cvt{,.ftz}.sat.f32.f32 %f0, %f1;",
-     NULL, 80},
-    {"cvt.{rni,rzi,rmi,rpi}{,.sat}.{u8,s8,u16,s16}.T %h0, R1; cvt.{rni,rzi,rmi,rpi}{,.sat}.{u32,s32}.T %r0, "
-     "R1; cvt.{rni,rzi,rmi,rpi}{,.sat}.{u64,s64}.T %rd0, R1; cvt{.rni,.rzi,.rmi,.rpi}{,.sat}.T.T R0, R1;",
-     "f16 f64", 80},
-    {"cvt{,.ftz}{,.sat}.f32.f16 %f0, %h1; cvt{,.sat}.f64.f16 %fd0, %h1; cvt{,.ftz}{,.sat}.f64.f32 %fd0, %f1; "
-     "cvt.{rn,rz,rm,rp}{,.ftz}{,.sat}.f16.f32 %h0, %f1; cvt.{rn,rz,rm,rp}{,.sat}.f16.f64 %h0, %fd1; "
-     "cvt.{rn,rz,rm,rp}{,.ftz}{,.sat}.f32.f64 %f0, %fd1;",
-     NULL, 80},
-    {"cvt.{rn,rz}{,.relu}.bf16.f32 %h0, %f1; cvt.{rn,rz}{,.relu}.bf16x2.f32 %r0, %f1, %f2; "
-     "cvt.{rn,rz}{,.relu}.f16x2.f32 %r0, "
-     "%f1, %f2; cvt.{rn,rz}.relu.f16.f32 %h0, %f1; cvt.rna.tf32.f32 %r0, %f1;",
-     NULL, 80},
-    {"cvt.f32.bf16 %f0, %h1; cvt.{rn,rz,rm,rp}.bf16.T %h0, R1; cvt.{rni,rzi,rmi,rpi}.T.bf16 R0, %h1;", INT,
-     90},
-    {"cvt.{rn,rz,rm,rp}.bf16.f64 %h0, %fd1; cvt.rn.bf16.f16 %h0, %h1; cvt.f64.bf16 %fd0, %h1; "
-     "cvt.{rn,rz}.tf32.f32 %r0, %f1;",
-     NULL, 90},
-    {"cvt.rn.satfinite{,.relu}.{e4m3x2,e5m2x2}.f32 %h0, %f1, %f2; "
-     "cvt.rn.satfinite{,.relu}.{e4m3x2,e5m2x2}.f16x2 %h0, %r1; "
-     "cvt.rn{,.relu}.f16x2.{e4m3x2,e5m2x2} %r0, %h1;",
-     NULL, 90},
-    {"cvt.sat.{u8,s8,u16,s16}.s32 %h0, %r1; cvt.sat.{u8,s8,s16}.u32 %h0, %r1; cvt.sat.u32.s64 %r0, %rd1; "
-     "cvt.sat.s32.{s64,u64} "
-     "%r0, %rd1; cvt.sat.u32.s32 %r0, %r1; cvt.sat.s32.u32 %r0, %r1; cvt.sat.u64.s32 %rd0, %r1;",
-     NULL, 80},
-    {"cvt.pack.sat.{u16,s16}.s32 %r0, %r1, %r2; cvt.pack.sat.{u8,s8}.s32.b32 %r0, %r1, %r2, %r3;", NULL, 80},
-    {"cvta.{global,shared,local,const}.u64 %rd0, %rd1; cvta.to.{global,shared,local,const}.u64 %rd0, %rd1; "
-     "isspacep.{global,shared,local,const} %p0, %rd1;",
-     NULL, 80},
-    {"mov.u32 %r0, %{tid,ntid,ctaid,nctaid}.{x,y,z}; mov.u32 %r0, "
-     "%{laneid,warpid,nwarpid,smid,nsmid,lanemask_eq,lanemask_lt,lanemask_le,lanemask_gt,lanemask_ge,clock,"
-     "clock_hi,"
-     "globaltimer_lo,globaltimer_hi,total_smem_size,dynamic_smem_size,envreg0,envreg31,pm0,pm7,reserved_smem_"
-     "offset_begin,reserved_smem_offset_1}; mov.u64 %rd0, "
-     "%{clock64,globaltimer,gridid,pm0_64,current_graph_exec};",
-     NULL, 80},
-    // memory
-    {"ld{,.volatile,.relaxed.cta,.relaxed.gpu,.relaxed.sys,.acquire.cta,.acquire.gpu,.acquire.sys,.weak}{,."
-     "global,.shared}.T R0, "
-     "[%rd1+8]; st{,.volatile,.relaxed.cta,.release.gpu,.relaxed.sys,.weak}{,.global,.shared}.T [%rd1+8], "
-     "R0;",
-     "b8 u8 s8 " BITS INT F3264, 80},
-    {"ld{,.global,.shared,.local}.v2.T {R0, R1}, [%rd1]; st{,.global,.shared,.local}.v2.T [%rd1], {R0, R1};",
-     "b8 u8 s8 " BITS INT F3264, 80},
-    {"ld{,.global,.shared,.local}.v4.T {R0, R1, R2, R3}, [%rd1]; st{,.global,.shared,.local}.v4.T [%rd1], "
-     "{R0, R1, R2, R3};",
-     "b8 u8 s8 b16 u16 s16 b32 u32 s32 f32", 80},
-    {"ld.{const,local}.T R0, [%rd1]; st.local.T [%rd1], R0; ld.global{,.ca,.cg,.cs,.lu,.cv}.T R0, [%rd1]; "
-     "ld.global{,.ca,.cg,.cs}.nc.T R0, [%rd1]; ldu.global.T R0, [%rd1]; st.global{,.wb,.cg,.cs,.wt}.T "
-     "[%rd1], R0;",
-     BITS INT F3264, 80},
-    {"ld.global.L1::evict_last.u32 %r0, [%rd1]; ld.global.L1::no_allocate.L2::128B.v4.u32 {%r0, %r1, %r2, "
-     "%r3}, [%rd1]; "
-     "createpolicy.fractional.L2::evict_last.b64 %rd2, 1.0; "
-     "createpolicy.range.global.L2::evict_last.L2::evict_unchanged.b64 %rd2, [%rd1], 4096, 8192; "
-     "ld.global.L2::cache_hint.u32 %r0, [%rd1], %rd2; "
-     "st.global.L1::evict_first.L2::cache_hint.u32 [%rd1], %r0, %rd2;",
-     NULL, 80},
-    {"prefetch{,.global,.local}.{L1,L2} [%rd1]; prefetchu.L1 [%rd1]; prefetch.global.L2::evict_{last,normal} "
-     "[%rd1]; applypriority.global.L2::evict_normal [%rd1], 128; discard.global.L2 [%rd1], 128;",
-     NULL, 80},
-    {"atom{,.global,.shared}.add.T R0, [%rd1], R2; red{,.global,.shared}.add.T [%rd1], R2;",
-     "u32 s32 u64 f32 f64", 80},
-    {"atom{,.global,.shared}.{min,max}.T R0, [%rd1], R2; red{,.global,.shared}.{min,max}.T [%rd1], R2;",
-     I32 I64, 80},
-    {"atom{,.relaxed.gpu,.acquire.cta,.release.sys,.acq_rel.gpu}{,.global,.shared}.{and,or,xor,exch}.T R0, "
-     "[%rd1], R2; atom{,.acquire.cta}{,.global,.shared}.cas.T R0, [%rd1], R2, R3; "
-     "red{,.release.gpu}{,.global,.shared}.{and,or,xor}.T [%rd1], R2;",
-     "b32 b64", 80},
-    {"atom{,.global,.shared}.{inc,dec}.u32 %r0, [%rd1], %r2; red{,.global,.shared}.{inc,dec}.u32 [%rd1], "
-     "%r2; "
-     "atom.global.cas.b16 %h0, [%rd1], %h2, %h3; atom{,.global,.shared}.add.noftz.f16 %h0, [%rd1], %h2; "
-     "atom.add.noftz.f16x2 %r0, [%rd1], %r2; red.global.add.noftz.{f16x2} [%rd1], %r2;",
-     NULL, 80},
-    {"atom.add.noftz.bf16 %h0, [%rd1], %h2; atom.add.noftz.bf16x2 %r0, [%rd1], %r2;", NULL, 90},
-    {"cp.async.ca.shared.global [%r0], [%rd1], {4,8,16}; cp.async.cg.shared.global [%r0], [%rd1], 16, %r2; "
-     "cp.async.ca.shared.global.L2::128B [%r0], [%rd1], 8; cp.async.commit_group; cp.async.wait_group 1; "
-     "cp.async.wait_all; cp.async.mbarrier.arrive{,.noinc}{,.shared}.b64 [%rd1];",
-     NULL, 80},
-    {"membar.{cta,gl,sys}; fence.{sc,acq_rel}.{cta,gpu,sys}; membar.proxy.alias; fence.proxy.alias;", NULL,
-     80},
-    {"ld.mmio.relaxed.sys{,.global}.T R0, [%rd1]; st.mmio.relaxed.sys{,.global}.T [%rd1], R0;", BITS F3264,
-     80},
-    // threads
-    {"bar.sync 0; bar.sync 1, 64; bar.sync %r1, %r2; bar.arrive 1, 64; bar.red.popc.u32 %r0, 2, %p1; "
-     "bar.red.{and,or}.pred "
-     "%p0, 3, 64, !%p1; barrier.sync{,.aligned} 0; barrier.arrive{,.aligned} 4, 64; bar.warp.sync %r1; "
-     "barrier.red.popc{,.aligned}.u32 %r0, 2, %p1; bar.cta.sync 0; barrier.cta.sync 0;",
-     NULL, 80},
-    {"shfl.sync.{up,down,bfly,idx}.b32 %r0|%p0, %r1, %r2, %r3, -1; shfl.sync.idx.b32 %r0, %r1, 3, 31, %r4; "
-     "vote.sync.{all,any,uni}.pred %p0, %p1, -1; vote.sync.ballot.b32 %r0, %p1, %r2; match.any.sync.{b32} "
-     "%r0, %r1, %r2; "
-     "match.all.sync.b64 %r0|%p0, %rd1, %r2; activemask.b32 %r0; redux.sync.{add,min,max}.{u32,s32} %r0, "
-     "%r1, -1; redux.sync.{and,or,xor}.b32 %r0, %r1, -1; nanosleep.u32 %r1;",
-     NULL, 80},
-    {"shfl.{up,down,bfly,idx}.b32 %r0|%p0, %r1, %r2, %r3; vote.{all,any,uni}.pred %p0, %p1; vote.ballot.b32 "
-     "%r0, %p1;",
-     NULL, 60},
-    {"elect.sync %r0|%p0, -1;", NULL, 90},
-    {"mbarrier.init{,.shared}.b64 [%rd1], 32; mbarrier.arrive{,.shared}.b64 %rd0, [%rd1]; "
-     "mbarrier.arrive{,_drop}.noComplete{,.shared}.b64 %rd0, [%rd1], 2; mbarrier.arrive_drop{,.shared}.b64 "
-     "%rd0, [%rd1]; "
-     "mbarrier.test_wait{,.shared}.b64 %p0, [%rd1], %rd2; mbarrier.test_wait.parity{,.shared}.b64 %p0, "
-     "[%rd1], %r2; mbarrier.pending_count.b64 %r0, %rd1; mbarrier.inval{,.shared}.b64 [%rd1];",
-     NULL, 80},
-    // video
-    {"{vadd,vsub,vabsdiff,vmin,vmax}.{u32,s32}.{u32,s32}.{u32,s32}{,.sat} %r0, %r1, %r2;", NULL, 80},
-    {"{vadd,vsub,vabsdiff,vmin,vmax}.s32.u32.s32.sat.{add,min,max} %r0, %r1.{b0,b3,h1}, %r2.{h0,b2}, %r3; "
-     "{vadd,vsub,vabsdiff,vmin,vmax}.u32.u32.s32{,.sat} %r0.{b0,b1,b2,b3,h0,h1}, %r1.b1, %r2, %r3;",
-     NULL, 80},
-    {"{vshl,vshr}.{u32,s32}.{u32,s32}.u32{,.sat}.{clamp,wrap} %r0, %r1, %r2; "
-     "{vshl,vshr}.u32.s32.u32.clamp.{add,min,max} %r0, "
-     "%r1.b1, %r2.h0, %r3; {vshl,vshr}.u32.u32.u32.wrap %r0.h1, %r1, %r2, %r3;",
-     NULL, 80},
-    {"vmad.{u32,s32}.{u32,s32}.{u32,s32}{,.sat}{,.shr7,.shr15} %r0, %r1, %r2, %r3; "
-     "vmad.s32.s32.u32{,.sat}{,.shr7} %r0, "
-     "-%r1.h0, %r2.b1, %r3; vmad.s32.u32.u32.shr15 %r0, %r1, %r2.b3, -%r3; "
-     "vmad.u32.u32.u32.po{,.sat}{,.shr7} %r0, %r1, %r2, %r3;",
-     NULL, 80},
-    {"vset.{u32,s32}.{u32,s32}.{eq,ne,lt,le,gt,ge} %r0, %r1.b0, %r2; vset.s32.u32.lt.{add,min,max} %r0, %r1, "
-     "%r2.h1, %r3; vset.u32.u32.ge %r0.b2, %r1, %r2, %r3;",
-     NULL, 80},
-    {"{vadd,vsub,vavrg,vabsdiff,vmin,vmax}{2,4}.{u32,s32}.{u32,s32}.{u32,s32}{,.sat,.add} %r0, %r1, %r2, "
-     "%r3; vset{2,4}.{u32,s32}.u32.{eq,ne,lt,le,gt,ge}{,.add} %r0, %r1, %r2, %r3;",
-     NULL, 80},
-    {"{vadd2,vabsdiff2,vmax2}.s32.u32.s32 %r0.{h0,h1,h10}, %r1.{h10,h32,h01}, %r2.{h32,h13}, %r3; "
-     "{vsub4,vavrg4}.u32.s32.u32 %r0.{b0,b31,b3210}, %r1.{b3210,b7531}, %r2.{b7654,b0123}, %r3; "
-     "vset4.u32.s32.le %r0.b21, %r1, %r2.b0000, %r3;",
-     NULL, 80},
-    {"alloca.u64 %rd0, %rd1; alloca.u32 %r0, %r1, 16; stacksave.u64 %rd2; stackrestore.u64 %rd2; "
-     "stacksave.u32 %r3; stackrestore.u32 %r3;",
-     NULL, 80},
-    {"mma.sync.aligned.m8n8k4.{row,col}.{row,col}.f16.f16.f16.f16 {%r0, %r1, %r2, %r3}, {%r4, %r5}, {%r6, "
-     "%r7}, {%r0, %r1, %r2, %r3};",
-     NULL, 80},
-    // control
-    {"@%p1 bra L; bra.uni L; L: pmevent 3; pmevent.mask 0x8001; @%p2 trap; @%p3 brkpt; @%p4 exit;", NULL, 80},
-};
-
-// The first `{a,b,…}` of a form taken in turn, which is no operand's braces: those have a blank or no comma behind.
-static bool alternatives(const char *form, const char **ret_open, const char **ret_close) {
-    for (const char *open = strchr(form, '{'); open; open = strchr(open + 1, '{')) {
-        const char *close = strchr(open, '}'), *comma = strchr(open, ','), *blank = strchr(open, ' ');
-        bool list = comma && comma < close && (!blank || blank > close);
-        bool alone = open != form && open[-1] == '.' && (!blank || blank > close);
-        if (list || alone) {
-            *ret_open = open;
-            *ret_close = close;
-            return true;
-        }
-    }
-    return false;
-}
-
-static const char *class_of(struct tw_str type, bool wide) {
-    unsigned bits = 0;
-    for (size_t i = 0; i < type.len; i++)
-        if (type.data[i] >= '0' && type.data[i] <= '9')
-            bits = bits * 10 + (unsigned)(type.data[i] - '0');
-        else if (type.data[i] == 'x')
-            break;
-    bool pair = type.len > 2 && type.data[type.len - 2] == 'x';
-    bits *= (pair ? 2u : 1u) * (wide ? 2u : 1u);
-    bool real = type.data[0] == 'f' && !pair && bits >= 32;
-    return type.data[0] == 'p' ? "p" : bits <= 16 ? "h" : bits == 32 ? real ? "f" : "r" : real ? "fd" : "rd";
-}
-
-// Stores register `name` (r3), so that what made it counts.
-static void keep(struct tw_buf *out, const char *name, size_t len) {
-    static const struct {
-        const char *class, *store;
-    } stores[] = {{"p", ""},     {"h", "b16"}, {"rd", "b64"}, {"r", "b32"},
-                  {"fd", "f64"}, {"f", "f32"}, {"q", "b128"}};
-    for (size_t i = 0; i < TW_COUNT(stores); i++) {
-        size_t most = strlen(stores[i].class);
-        if (len != most + 1 || memcmp(name, stores[i].class, most) != 0)
-            continue;
-        if (i == 0)
-            ck_assert(tw_buf_printf(out, "selp.u32 %%r8, 1, 0, %%%.*s; st.global.u32 [%%rd8], %%r8;\n",
-                                    (int)len, name));
-        else
-            ck_assert(tw_buf_printf(out, "st.global.%s [%%rd8], %%%.*s;\n", stores[i].store, (int)len, name));
-    }
-}
-
-// What the statement at `text` writes: the registers before its first comma, or in braces there.
-static void keep_results(struct tw_buf *out, const char *text) {
-    const char *at = text + strcspn(text, " ;"); // behind the name
-    while (*at == ' ')
-        at++;
-    if (*text == '@' || *at == '[')
-        return;
-    const char *end = at + strcspn(at, *at == '{' ? "};" : ",;");
-    for (; at < end; at++)
-        if (*at == '%') {
-            size_t len = strspn(at + 1, "abcdefghijklmnopqrstuvwxyz0123456789");
-            keep(out, at + 1, len);
-        }
-}
-
-// One statement with its type in place.
-static void put_typed(struct tw_buf *out, struct tw_str text, struct tw_str type) {
-    size_t begin = out->len;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.data[i], next = i + 1 < text.len ? text.data[i + 1] : 0;
-        bool digit = next >= '0' && next <= '9',
-             start = i == 0 || !strchr("abcdefghijklmnopqrstuvwxyz_%", text.data[i - 1]);
-        if (c == 'T' && !digit && start && i && text.data[i - 1] == '.')
-            ck_assert(tw_buf_append_str(out, type));
-        else if ((c == 'R' || c == 'W') && digit && start)
-            ck_assert(tw_buf_printf(out, "%%%s", class_of(type, c == 'W')));
-        else
-            ck_assert(tw_buf_append_byte(out, (uint8_t)c));
-    }
-    ck_assert(tw_buf_append_str(out, TW_STR(";\n")));
-    char copy[512];
-    snprintf(copy, sizeof copy, "%.*s", (int)(out->len - begin), (const char *)out->data + begin);
-    keep_results(out, copy);
-}
-
-static void expand(struct tw_buf *out, const char *statement, struct tw_str type) {
-    const char *open, *close;
-    if (!alternatives(statement, &open, &close)) {
-        put_typed(out, tw_str_from(statement), type);
-        return;
-    }
-    struct tw_str rest = tw_str_of(open + 1, (size_t)(close - open - 1));
-    for (bool more = true; more;) {
-        more = memchr(rest.data, ',', rest.len) != NULL;
-        struct tw_str one = tw_str_cut(&rest, ',');
-        char text[512];
-        snprintf(text, sizeof text, "%.*s%.*s%s", (int)(open - statement), statement, (int)one.len, one.data,
-                 close + 1);
-        expand(out, text, type);
-    }
-}
-
-// All statements of a form, one a line.
-static char *spell_out(const struct form *form) {
-    struct tw_buf out;
-    struct tw_str types = tw_str_from(form->types ? form->types : "-");
-    tw_buf_init(&out, 1 << 20);
-    while (types.len) {
-        struct tw_str type = tw_str_cut(&types, ' '), rest = tw_str_from(form->text);
-        while (type.len && rest.len) {
-            struct tw_str one = tw_str_trim(tw_str_cut(&rest, ';'));
-            char text[512];
-            snprintf(text, sizeof text, "%.*s", (int)one.len, one.data);
-            if (one.len)
-                expand(&out, text, type);
-        }
-    }
-    ck_assert(tw_buf_append_byte(&out, 0));
-    return (char *)out.data;
-}
 
 static char *kernel_of(const char *body, unsigned sm) {
     struct tw_buf out;
@@ -414,10 +51,10 @@ static void run_quarter(size_t first) {
     struct rig rig;
     rig_init(&rig);
     unsigned bad = 0;
-    for (size_t i = first; i < TW_COUNT(runs); i += 4) {
+    for (size_t i = first; i < isa_run_count; i += 4) {
         struct tw_error err = {};
-        unsigned sm = runs[i].sm;
-        char *body = spell_out(&runs[i]), *ptx = kernel_of(body, sm);
+        unsigned sm = isa_runs[i].sm ? isa_runs[i].sm : 90;
+        char *body = isa_spell_out(&isa_runs[i]), *ptx = kernel_of(body, sm);
         while (!kernel_try(ptx, "k", 32, 32, &err)) {
             const char *at = strstr(err.message, "line ");
             struct tw_str line = line_of(ptx, at ? (unsigned)strtoul(at + 5, NULL, 10) : 0);
@@ -428,7 +65,7 @@ static void run_quarter(size_t first) {
             memset(ptx + (line.data - ptx), ' ', line.len); // and on with the others
             err = (struct tw_error){};
         }
-        if (!assembles(ptx, sm)) {
+        if (isa_runs[i].sm && !assembles(ptx, sm)) {
             fprintf(stderr, "not PTX: %.200s\n", body);
             bad++;
         }
@@ -455,37 +92,225 @@ TW_TEST("every form of every instruction up to sm_80 runs: the last of four") {
     run_quarter(3);
 }
 
-// What the manual has up to sm_80 and is not offered, or is newer.
-static const struct {
-    const char *text, *why;
-} refused[] = {
-    {"tex.2d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [t, {%f4, %f5}];", "texture unit"},
-    {"tld4.r.2d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [t, {%f4, %f5}];", "texture unit"},
-    {"txq.width.b32 %r0, [t];", "texture unit"},
-    {"suld.b.1d.b32.trap {%r0}, [s, {%r1}];", "surfaces"},
-    {"sust.b.1d.b32.trap [s, {%r1}], {%r0};", "surfaces"},
-    {"mma.sync.aligned.m8n8k4.row.col.f32.bf16.bf16.f32 {%f0}, {%r0}, {%r2}, {%f0};", "no such product"},
-    {"mov.u32 %r0, %clusterid.x;", "'%clusterid.x' is not supported: it needs sm_90"},
-    {"wgmma.fence.sync.aligned;", "sm_90a"},
-    {"mapa.u64 %rd0, %rd1, %r0;", "sm_90"},
-    {"griddepcontrol.wait;", "sm_90"},
-    {"barrier.cluster.arrive;", "'.cluster'"},
-    {"cp.async.bulk.commit_group;", "'.bulk'"},
-    {"min.s16x2 %r0, %r1, %r2;", "'.s16x2'"},
-    {"tcgen05.fence::before_thread_sync;", "sm_100a"},
-};
-
 TW_TEST("what is not offered is refused with its name, its place and the reason") {
     struct rig rig;
     rig_init(&rig);
-    for (size_t i = 0; i < TW_COUNT(refused); i++) {
+    for (size_t i = 0; i < isa_refused_count; i++) {
         struct tw_error err = {};
-        char *ptx = kernel_of(refused[i].text, 90);
-        ck_assert_msg(!kernel_try(ptx, "k", 32, 32, &err), "%s", refused[i].text);
+        char *ptx = kernel_of(isa_refused[i].text, 90);
+        ck_assert_msg(!kernel_try(ptx, "k", 32, 32, &err), "%s", isa_refused[i].text);
         ck_assert_int_eq(err.code, TW_ERR_CUDA_MALFORMED_PTX);
-        ck_assert_msg(strstr(err.message, "line 13") && strstr(err.message, refused[i].why), "%s: %s",
-                      refused[i].text, err.message);
+        ck_assert_msg(strstr(err.message, "line 13") && strstr(err.message, isa_refused[i].why), "%s: %s",
+                      isa_refused[i].text, err.message);
         free(ptx);
     }
     rig_done(&rig);
+}
+
+// ---- the tables against the list ----
+
+static const struct {
+    const char *name, *lower, *types, *groups;
+} rows[] = {
+#define PTX_INST(text, function, op, signature, type_count, type_set, group_set, needs)                      \
+    {text, #function, " " #type_set " ", #group_set},
+#include "ptx/isa.def"
+#undef PTX_INST
+};
+
+static const struct {
+    const char *text, *group, *value;
+} modifiers[] = {
+#define PTX_MODIFIER(name, kind, number) {name, #kind, #number},
+#include "ptx/modifiers.def"
+#undef PTX_MODIFIER
+};
+
+// The names that isa.def has for several types, and those that a type is in.
+static const struct {
+    const char *type, *names;
+} types[] = {
+    {"pred", "PRED"},
+    {"b8", "BYTES"},
+    {"u8", "U8 BYTES"},
+    {"s8", "S8 BYTES"},
+    {"b16", "B16 BITS"},
+    {"b32", "B32 BITS"},
+    {"b64", "B64 BITS"},
+    {"b128", "B128"},
+    {"u16", "U16 INTEGERS"},
+    {"u32", "U32 INTEGERS"},
+    {"u64", "U64 INTEGERS"},
+    {"s16", "S16 INTEGERS"},
+    {"s32", "S32 INTEGERS"},
+    {"s64", "S64 INTEGERS"},
+    {"f16", "F16 FLOATS"},
+    {"f16x2", "F16X2 FLOATS"},
+    {"bf16", "BF16 FLOATS"},
+    {"bf16x2", "BF16X2 FLOATS"},
+    {"tf32", "TF32"},
+    {"f32", "F32 BIG_FLOATS FLOATS"},
+    {"f64", "F64 BIG_FLOATS FLOATS"},
+    {"e4m3x2", "E4M3X2"},
+    {"e5m2x2", "E5M2X2"},
+    {"s4", "SMALL"},
+    {"u4", "SMALL"},
+    {"b1", "SMALL"},
+};
+
+static bool has_type(size_t row, struct tw_str names) {
+    while (names.len) {
+        struct tw_str name = tw_str_cut(&names, ' ');
+        char word[32];
+        snprintf(word, sizeof word, " %.*s ", (int)name.len, name.data);
+        if (strstr(rows[row].types, word))
+            return true;
+    }
+    return false;
+}
+
+// All forms, one statement a line, without guards.
+static char *all_forms(void) {
+    struct tw_buf out;
+    tw_buf_init(&out, 32 << 20);
+    for (size_t i = 0; i < isa_run_count; i++) {
+        char *body = isa_spell_out(&isa_runs[i]);
+        struct tw_str rest = tw_str_from(body);
+        while (rest.len) {
+            struct tw_str line = tw_str_cut(&rest, '\n');
+            if (line.len && line.data[0] == '@')
+                (void)tw_str_cut(&line, ' ');
+            ck_assert(tw_buf_printf(&out, "%.*s\n", (int)line.len, line.data));
+        }
+        free(body);
+    }
+    ck_assert(tw_buf_append_byte(&out, 0));
+    return (char *)out.data;
+}
+
+// Whether `name` stands in a statement with all these modifiers ("" is none), in the row that `type` chooses.
+static bool is_tried(const char *forms, const char *name, const char *modifier, const char *type) {
+    struct tw_str rest = tw_str_from(forms);
+    while (rest.len) {
+        struct tw_str line = tw_str_cut(&rest, '\n'), text = tw_str_of(line.data, strcspn(line.data, " ;\n"));
+        struct tw_str first = tw_str_cut(&text, '.');
+        bool found = !modifier[0], typed = !type[0];
+        if (!tw_str_equal(first, tw_str_from(name)))
+            continue;
+        while (text.len) {
+            struct tw_str part = tw_str_cut(&text, '.');
+            found |= tw_str_equal(part, tw_str_from(modifier));
+            typed |= tw_str_equal(part, tw_str_from(type));
+        }
+        if (found && typed)
+            return true;
+    }
+    return false;
+}
+
+static bool is_refused(const char *name) {
+    for (size_t i = 0; i < isa_refused_count; i++)
+        if (strncmp(isa_refused[i].text, name, strlen(name)) == 0)
+            return true;
+    return false;
+}
+
+TW_TEST("every row of the table of instructions is in the list, in each of its types") {
+    char *forms = all_forms();
+    unsigned missing = 0;
+    for (size_t r = 0; r < TW_COUNT(rows); r++) {
+        bool is_off = strcmp(rows[r].lower, "refused") == 0;
+        if (is_off ? !is_refused(rows[r].name) : !is_tried(forms, rows[r].name, "", "")) {
+            fprintf(stderr, "%s is not in the list\n", rows[r].name);
+            missing++;
+        }
+        for (size_t i = 0; !is_off && i < TW_COUNT(types); i++)
+            if (has_type(r, tw_str_from(types[i].names)) &&
+                !is_tried(forms, rows[r].name, "", types[i].type)) {
+                fprintf(stderr, "%s: .%s is not in the list\n", rows[r].name, types[i].type);
+                missing++;
+            }
+    }
+    free(forms);
+    ck_assert_uint_eq(missing, 0);
+}
+
+static bool takes(size_t row, size_t modifier) {
+    char group[32];
+    snprintf(group, sizeof group, "G(%s)", modifiers[modifier].group);
+    return strstr(rows[row].groups, group) != NULL;
+}
+
+// A statement of this name with another modifier of the same group, which becomes this one.
+static bool exchange(const char *forms, const char *name, size_t modifier, char *ret_text, size_t size) {
+    for (size_t m = 0; m < TW_COUNT(modifiers); m++) {
+        struct tw_str rest = tw_str_from(forms);
+        char old[32];
+        snprintf(old, sizeof old, ".%s", modifiers[m].text);
+        while (strcmp(modifiers[m].group, modifiers[modifier].group) == 0 && rest.len) {
+            struct tw_str line = tw_str_cut(&rest, '\n');
+            char text[512];
+            snprintf(text, sizeof text, "%.*s", (int)line.len, line.data);
+            size_t len = strlen(name), head = strcspn(text, " ;");
+            char *at = strstr(text, old), behind = at ? at[strlen(old)] : 0;
+            if (strncmp(text, name, len) != 0 || text[len] != '.' || !at || at > text + head ||
+                (behind != '.' && behind != ' ' && behind != ';'))
+                continue;
+            snprintf(ret_text, size, "%.*s.%s%s", (int)(at - text), text, modifiers[modifier].text,
+                     at + strlen(old));
+            return true;
+        }
+    }
+    return false;
+}
+
+// This modifier, or one that means the same, stands in a statement of this name.
+static bool is_modifier_tried(const char *forms, const char *name, size_t modifier) {
+    for (size_t m = 0; m < TW_COUNT(modifiers); m++)
+        if (strcmp(modifiers[m].group, modifiers[modifier].group) == 0 &&
+            strcmp(modifiers[m].value, modifiers[modifier].value) == 0 &&
+            is_tried(forms, name, modifiers[m].text, ""))
+            return true;
+    return false;
+}
+
+// A modifier that a row takes is in the list; or, where its group has others for other instructions, it is refused.
+TW_TEST("every modifier of every row is in the list, or is refused there") {
+    struct rig rig;
+    rig_init(&rig);
+    char *forms = all_forms();
+    unsigned missing = 0;
+    for (size_t r = 0; r < TW_COUNT(rows); r++)
+        for (size_t m = 0; m < TW_COUNT(modifiers); m++) {
+            char text[512];
+            struct tw_error err = {};
+            if (!takes(r, m) || is_modifier_tried(forms, rows[r].name, m))
+                continue;
+            bool could = exchange(forms, rows[r].name, m, text, sizeof text);
+            char *ptx = could ? kernel_of(text, 90) : NULL;
+            if (!could || kernel_try(ptx, "k", 32, 32, &err)) {
+                fprintf(stderr, "%s: .%s is taken, and is not in the list (%s)\n", rows[r].name,
+                        modifiers[m].text, could ? text : "");
+                missing++;
+            }
+            free(ptx);
+        }
+    free(forms);
+    ck_assert_uint_eq(missing, 0);
+    rig_done(&rig);
+}
+
+TW_TEST("every special register is in the list") {
+    static const char *const registers[] = {
+#define PTX_SREG(text, number, type) text,
+#include "ptx/sregs.def"
+#undef PTX_SREG
+    };
+    char *forms = all_forms();
+    for (size_t i = 0; i < TW_COUNT(registers); i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%%%s;", registers[i]);
+        ck_assert_msg(strstr(forms, text), "%s is not in the list", registers[i]);
+    }
+    free(forms);
 }
