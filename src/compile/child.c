@@ -96,5 +96,8 @@ void compile_child_run(const struct compile_job *job, const int fds[COMPILE_JOB_
     // output; unmapping anything empties ours. It costs time only when it fails.
     (void)munmap((void *)(uintptr_t)request.input.data, request.input.len);
     bool told = write_all(COMPILE_REPLY_FD, tw_span_of(&reply, sizeof(reply)));
+    // Who waits for the reply is woken on this core, and taking down this process would hold it for a millisecond.
+    if (told)
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = COMPILE_REST_NS}, NULL);
     _exit(told ? COMPILE_EXIT_OK : COMPILE_EXIT_SETUP);
 }

@@ -32,6 +32,8 @@ enum {
     // kernels take less than a second; what takes longer is large enough that its light code will do.
     COMPILE_BACKGROUND_CPU_S = 10,
     COMPILE_BACKGROUND_NICE = 10,
+    // How long a child that has replied sleeps before it ends: what the server does with a reply takes half of that.
+    COMPILE_REST_NS = 500'000,
     // Above the standard streams in every process; our own descriptors move out of the way of those given to
     // a child.
     COMPILE_FD_FLOOR = 16,

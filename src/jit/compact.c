@@ -62,9 +62,7 @@ LLVMValueRef jit_firsts(struct jit_emit *e, const struct tw_kir_operand *operand
     LLVMTypeRef type = jit_int(e, bits);
     if (operand->is_imm)
         return jit_const(count == 1 ? type : LLVMVectorType(type, count), operand->bits);
-    LLVMValueRef slot = jit_reg_slot(e, operand->reg);
-    LLVMValueRef value = LLVMBuildLoad2(e->b, LLVMGetAllocatedType(slot), slot, "");
-    return some_lanes(e, value, e->code->shapes[operand->reg], step, count);
+    return some_lanes(e, jit_reg_get(e, operand->reg), e->code->shapes[operand->reg], step, count);
 }
 
 LLVMValueRef jit_gather_up(struct jit_emit *e, LLVMValueRef lanes, struct jit_shape shape) {
@@ -97,6 +95,6 @@ bool jit_emit_compact(struct jit_emit *e, const struct tw_kir_inst *inst) {
         value = convert(e, inst, shape);
     else if (!(value = jit_emit_int(e, inst, src)))
         value = jit_emit_bits(e, inst, src);
-    LLVMBuildStore(e->b, value, jit_reg_slot(e, inst->dst[0]));
+    jit_reg_set(e, inst->dst[0], value);
     return true;
 }

@@ -104,6 +104,8 @@ struct jit_emit {
 
     LLVMValueRef *regs;     // slots by register; of local ones that of the block's version being emitted
     uint64_t *local;        // registers that live within one block (local.c)
+    uint64_t *once;         // those of them that are written once there: they have no slots, but
+    LLVMValueRef *values;   // what the block's version being emitted wrote to them
     struct jit_hint *hints; // by register
     uint64_t *spill_at, spill_bytes; // by register: its place in a warp's part of the spill area
     uint64_t **changed; // by block: registers whose copies in the spill area may be old at its end
@@ -117,6 +119,8 @@ struct jit_emit {
     struct jit_emit
         *exact; // in the main version: the other one (its places only), NULL when nothing is guessed
     const struct jit_points *points;
+    LLVMBasicBlockRef hand_over;     // in the main version: calls the exact one; NULL: nobody asks for it
+    LLVMValueRef handed_at;          // slot: where that takes the warp up
     LLVMBasicBlockRef *point_blocks; // in the exact version: where warps come in
     LLVMValueRef current_mask;       // slot
     uint64_t mask_at; // place of the masks in a warp's part of the spill area, 8 bytes a block and one more:
@@ -157,6 +161,8 @@ LLVMValueRef jit_read(struct jit_emit *e, const struct tw_kir_operand *operand, 
 LLVMValueRef jit_read_typed(struct jit_emit *e, const struct tw_kir_operand *operand, enum tw_kir_type type,
                             bool vector);
 LLVMValueRef jit_reg_slot(struct jit_emit *e, uint32_t reg);
+LLVMValueRef jit_reg_get(struct jit_emit *e, uint32_t reg); // as it is kept
+void jit_reg_set(struct jit_emit *e, uint32_t reg, LLVMValueRef value);
 bool jit_operand_varies(const struct jit_emit *e, const struct tw_kir_operand *operand); // not even uniform
 // How a register is kept: one value that stands for all lanes, one a group of lanes, one a lane (compact.c).
 enum jit_form { JIT_ONE, JIT_FIRSTS, JIT_LANES };
@@ -275,7 +281,10 @@ bool jit_points_find(const struct jit_code *code, struct jit_points *ret_points,
 uint32_t jit_point_at(const struct jit_emit *e, uint32_t block, uint32_t at); // JIT_NONE: none
 LLVMTypeRef jit_exact_type(struct jit_emit *e);
 [[nodiscard]] bool jit_exact_emit(struct jit_emit *e, const struct jit_code *main_code);
-void jit_exact_call(struct jit_emit *e, LLVMValueRef where); // ends the LLVM block
+// Ends the LLVM block: the exact version takes the warp up at `where`, and the next warp is on. The call itself is
+// emitted once, last.
+void jit_exact_go(struct jit_emit *e, LLVMValueRef where);
+void jit_emit_hand_over(struct jit_emit *e);
 void jit_check_guess(struct jit_emit *e, const struct tw_kir_inst *inst);
 void jit_enter_point(struct jit_emit *e);
 void jit_load_frame(struct jit_emit *e);

@@ -355,6 +355,7 @@ bool jit_emit_kernel(struct jit_emit *e) {
     } else {
         jit_enter(e);
     }
+    jit_emit_hand_over(e);
     (strips ? emit_after_strip_warp : emit_after_warp)(e, &s);
     return true;
 }

@@ -60,8 +60,19 @@ LLVMTypeRef jit_exact_type(struct jit_emit *e) {
     return LLVMFunctionType(jit_int(e, 32), params, 9, false);
 }
 
-// Hands the warp to the exact version at `where`, and goes on to the next warp.
-void jit_exact_call(struct jit_emit *e, LLVMValueRef where) {
+void jit_exact_go(struct jit_emit *e, LLVMValueRef where) {
+    if (!e->hand_over) {
+        e->hand_over = jit_block_new(e, "hand_over");
+        e->handed_at = jit_slot(e, jit_int(e, 32), "handed_at");
+    }
+    LLVMBuildStore(e->b, where, e->handed_at);
+    LLVMBuildBr(e->b, e->hand_over);
+}
+
+void jit_emit_hand_over(struct jit_emit *e) {
+    if (!e->hand_over)
+        return;
+    LLVMPositionBuilderAtEnd(e->b, e->hand_over);
     LLVMTypeRef i32 = jit_int(e, 32);
     LLVMValueRef args[9] = {e->frame};
     for (unsigned i = 0; i < 3; i++) {
@@ -69,7 +80,7 @@ void jit_exact_call(struct jit_emit *e, LLVMValueRef where) {
         args[5 + i] = e->tid_base[i];
     }
     args[4] = LLVMBuildLoad2(e->b, i32, e->warp, "");
-    args[8] = where;
+    args[8] = LLVMBuildLoad2(e->b, i32, e->handed_at, "");
     LLVMTypeRef pointer = LLVMPointerTypeInContext(e->context, 0);
     LLVMValueRef exact = LLVMBuildLoad2(
         e->b, pointer, jit_offset_pointer(e, e->frame, jit_i64(e, offsetof(struct tw_kernel_frame, exact))),
@@ -112,14 +123,14 @@ static void leave_at(struct jit_emit *e, uint32_t point) {
     for (uint32_t r = 0; r < e->code->function->reg_count; r++) {
         if (!jit_bit(p->live, r))
             continue;
-        LLVMValueRef slot = jit_reg_slot(e, r); // in the main version's shape: the other one spreads it out
-        jit_spill_store(e, e->exact, r, LLVMBuildLoad2(e->b, LLVMGetAllocatedType(slot), slot, ""));
+        // In the main version's shape: the other one spreads it out.
+        jit_spill_store(e, e->exact, r, jit_reg_get(e, r));
     }
     store_mask(e, e->code->count, e->mask);
     for (uint32_t x = 0; waits && x < e->code->count; x++)
         if (jit_bit(waits, x) && e->flow.masks[x])
             store_mask(e, x, LLVMBuildLoad2(e->b, jit_vec(e, jit_int(e, 1)), e->flow.masks[x], ""));
-    jit_exact_call(e, jit_i32(e, JIT_STATE_POINT + point));
+    jit_exact_go(e, jit_i32(e, JIT_STATE_POINT + point));
 }
 
 // i1: within some group of lanes of the varying value `v` of shape `s` one that takes part may have wrapped.

@@ -46,10 +46,17 @@ static bool has_wide_access(const struct jit_emit *e, uint32_t block) {
     return false;
 }
 
+// Where masks cost little, blocks outside loops are not worth the time in which a launch waits for light code.
+static bool is_hurried(const struct jit_emit *e, uint32_t block) {
+    return e->avx512 && e->code->variant.opt_level == TW_KERNEL_LIGHT &&
+           e->code->blocks[block].loop == JIT_NONE;
+}
+
 // Blocks that are worth a second version for warps with all lanes there, or that lie in a loop with such a one.
 static bool wants_full_version(const struct jit_emit *e, uint32_t block) {
     const struct jit_code *code = e->code;
-    if (code->exact || jit_is_serial(code, block) || code->blocks[block].count > FULL_VERSION_MAX ||
+    if (is_hurried(e, block) || code->exact || jit_is_serial(code, block) ||
+        code->blocks[block].count > FULL_VERSION_MAX ||
         (!e->flow.masks[block] && LLVMIsConstant(e->start_mask)))
         return false;
     if (has_wide_access(e, block))

@@ -183,6 +183,7 @@ static bool emit_version(struct jit_emit *e) {
 
 static bool emit_module(struct jit_emit *e, enum tw_jit_stage stage, struct tw_buf *out) {
     e->context = LLVMContextCreate();
+    LLVMContextSetDiscardValueNames(e->context, stage == TW_JIT_OBJECT); // nobody reads them
     e->module = LLVMModuleCreateWithNameInContext(e->code->function->name, e->context);
     e->b = LLVMCreateBuilderInContext(e->context);
     jit_set_target(e->module);

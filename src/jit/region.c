@@ -394,5 +394,5 @@ void jit_emit_dispatch(struct jit_emit *e, LLVMBasicBlockRef skip) {
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, state, jit_i32(e, JIT_STATE_ENDED), ""), skip,
                     exact);
     LLVMPositionBuilderAtEnd(e->b, exact);
-    jit_exact_call(e, state);
+    jit_exact_go(e, state);
 }

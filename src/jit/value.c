@@ -145,14 +145,27 @@ LLVMValueRef jit_reg_slot(struct jit_emit *e, uint32_t reg) {
     return e->regs[reg];
 }
 
+LLVMValueRef jit_reg_get(struct jit_emit *e, uint32_t reg) {
+    if (e->values[reg])
+        return e->values[reg];
+    LLVMValueRef slot = jit_reg_slot(e, reg);
+    return LLVMBuildLoad2(e->b, LLVMGetAllocatedType(slot), slot, "");
+}
+
+void jit_reg_set(struct jit_emit *e, uint32_t reg, LLVMValueRef value) {
+    if (jit_bit(e->once, reg))
+        e->values[reg] = value;
+    else
+        LLVMBuildStore(e->b, value, jit_reg_slot(e, reg));
+}
+
 LLVMValueRef jit_read(struct jit_emit *e, const struct tw_kir_operand *operand, unsigned bits, bool vector) {
     if (operand->is_imm) {
         LLVMValueRef c = wide_const(jit_int(e, bits), operand->bits);
         return vector ? jit_splat(e, c) : c;
     }
     struct jit_shape shape = e->code->shapes[operand->reg];
-    LLVMValueRef slot = jit_reg_slot(e, operand->reg);
-    LLVMValueRef value = LLVMBuildLoad2(e->b, LLVMGetAllocatedType(slot), slot, "");
+    LLVMValueRef value = jit_reg_get(e, operand->reg);
     return vector && jit_form_of(e->code, shape) != JIT_LANES ? jit_expand(e, value, shape) : value;
 }
 
@@ -175,7 +188,6 @@ void jit_write(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned inde
     unsigned bits = e->code->function->regs[reg].bits;
     bool vector = e->code->shapes[reg].kind == JIT_VARYING;
     LLVMTypeRef type = jit_reg_type(e, bits, vector), scalar = jit_reg_type(e, bits, false);
-    LLVMValueRef slot = jit_reg_slot(e, reg);
     bool is_vector = shape.kind == JIT_VARYING;
     if (!is_vector && LLVMTypeOf(value) != scalar)
         value = LLVMBuildBitCast(e->b, value, scalar, "");
@@ -184,12 +196,12 @@ void jit_write(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned inde
     if (LLVMTypeOf(value) != type)
         value = LLVMBuildBitCast(e->b, value, type, "");
     if (vector && jit_form_of(e->code, e->code->shapes[reg]) != JIT_LANES) {
-        LLVMBuildStore(e->b, jit_gather_up(e, value, e->code->shapes[reg]), slot);
+        jit_reg_set(e, reg, jit_gather_up(e, value, e->code->shapes[reg]));
         return;
     }
     if (vector && !e->active_full && jit_must_blend(e->code, e->at_block, inst, reg))
-        value = LLVMBuildSelect(e->b, e->active, value, LLVMBuildLoad2(e->b, type, slot, ""), "");
-    LLVMBuildStore(e->b, value, slot);
+        value = LLVMBuildSelect(e->b, e->active, value, jit_reg_get(e, reg), "");
+    jit_reg_set(e, reg, value);
 }
 
 void jit_write_any(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned index, LLVMValueRef value) {

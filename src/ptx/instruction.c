@@ -100,6 +100,14 @@ void ptx_tables_init(struct ptx_parser *parser) {
     fill(parser, parser->rows, TW_COUNT(rows));
     fill(parser, parser->modifiers, TW_COUNT(modifiers));
     fill(parser, parser->sregs, TW_COUNT(sregs));
+    for (size_t i = 0; i < TW_COUNT(modifiers); i++) {
+        unsigned at = parser->modifiers[slot_of(parser, parser->modifiers, tw_str_from(modifiers[i].text))];
+        if (at == i + 1)
+            continue;
+        while (parser->next_modifier[at - 1])
+            at = parser->next_modifier[at - 1];
+        parser->next_modifier[at - 1] = (uint16_t)(i + 1);
+    }
 }
 
 bool ptx_special_find(const struct ptx_parser *parser, struct tw_str name, uint32_t *ret_sreg,
@@ -223,9 +231,9 @@ static int modifier_find(const struct ptx_parser *parser, struct tw_str text, ui
     unsigned found = parser->modifiers[slot_of(parser, parser->modifiers, text)];
     if (!found)
         return -1;
-    for (size_t i = 0; i < TW_COUNT(modifiers); i++)
-        if ((groups >> modifiers[i].group & 1) && strcmp(modifiers[i].text, modifiers[found - 1].text) == 0)
-            return (int)i;
+    for (; found; found = parser->next_modifier[found - 1])
+        if (groups >> modifiers[found - 1].group & 1)
+            return (int)found - 1;
     return -1;
 }
 

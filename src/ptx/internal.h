@@ -195,8 +195,9 @@ struct ptx_parser {
     bool refused;                   // the statement failed by ptx_refuse
     const struct ptx_inst *inst;    // being lowered: guard and position of what is emitted
     uint16_t rows[PTX_TABLE_SLOTS], modifiers[PTX_TABLE_SLOTS],
-        sregs[PTX_TABLE_SLOTS]; // hash tables: index + 1
-    uint32_t *parameter_of;     // by register: 1 + the kernel parameter that was loaded into it, 0 none
+        sregs[PTX_TABLE_SLOTS];                  // hash tables: index + 1
+    uint16_t next_modifier[PTX_TABLE_SLOTS / 2]; // by modifier: the next of the same text, + 1; 0: none
+    uint32_t *parameter_of; // by register: 1 + the kernel parameter that was loaded into it, 0 none
     uint32_t parameter_of_count;
 };
 
