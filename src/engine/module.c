@@ -299,7 +299,8 @@ static bool open_image(struct tw_module *module, const struct tw_image_file *fil
                 image->table_count == module->table_count &&
                 image->global_count == (image->replay ? 0 : module->global_count);
     for (uint32_t i = 0; fits && i < image->memory_count; i++)
-        fits = image->memories[i].size_bytes >= module->memories[i].min * ENGINE_WASM_PAGE;
+        fits = image->memories[i].size_bytes / ENGINE_WASM_PAGE >= module->memories[i].min &&
+               image->memories[i].size_bytes / ENGINE_WASM_PAGE <= module->memories[i].max;
     for (uint32_t i = 0; fits && i < image->global_count; i++)
         fits = image->globals[i].type == module->global_types[i];
     module->single_use = image->replay;

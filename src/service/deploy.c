@@ -140,10 +140,17 @@ static bool keep(struct tw_service *service, const struct tw_deploy *deploy,
     snprintf(key, sizeof key, "%" PRIu64 "/%s", function->tenant, function->name);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
     tw_buf_init(&record, SERVICE_RECORD_MAX);
-    return service_function_encode(function, &function->image, &record, err) &&
-           tw_store_put_together(service->store, blobs, TW_COUNT(blobs), "function", key,
-                                 tw_buf_span(&record), old ? old->record_version : UINT64_MAX,
-                                 &function->record_version, err);
+    bool ok =
+        service_function_encode(function, &function->image, &record, err) &&
+        tw_store_put_together(service->store, blobs, TW_COUNT(blobs), "function", key, tw_buf_span(&record),
+                              old ? old->record_version : UINT64_MAX, &function->record_version, err);
+    if (!ok && err->code == TW_ERR_CONFLICT) // the store names its keys, which are not the client's
+        tw_fail(
+            err, TW_ERR_CONFLICT,
+            "function '%s' was deployed or deleted by another request meanwhile; look at it and send this "
+            "one again if it still holds",
+            function->name);
+    return ok;
 }
 
 // What is there already under that name, with a reference, or NULL.

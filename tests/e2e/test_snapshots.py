@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 import subprocess
+import zlib
 
 import pytest
 
@@ -238,6 +239,27 @@ def test_a_damaged_file_is_refused_whatever_byte_it_is(client, file):
     assert hashlib.sha256(damaged(file, image_at + 40, 1)).hexdigest() not in str(client.get("/snapshots").json())
     for cut in (b"", file[:100], file[:PAGE], file[:-1], file + b"\0"):
         assert upload(client, cut).kind == "invalid_request", len(cut)
+
+
+def with_memory_of(file, pages):
+    """The file with another size of its first memory, and checksums that are right."""
+    at, forged = struct.unpack_from("<Q", file, 24)[0], bytearray(file)
+    memories, global_values, tables = struct.unpack_from("<III", file, at + 40)
+    struct.pack_into("<Q", forged, at + 88, pages * 65536)
+    struct.pack_into("<I", forged, at + 16, 0)
+    struct.pack_into("<I", forged, at + 16, zlib.crc32(forged[at:at + 88 + 24 * memories + 24 * global_values + 8 * tables]))
+    return bytes(forged)
+
+
+def test_a_forged_memory_has_to_fit_its_module(client, name):
+    client.deploy(name, wat('''(module (memory (export "memory") 2 4) (func (export "pages") (result i32) (memory.size)))'''))
+    whole = download(client, save(client, make(client, name))["digest"]).body
+    for pages in (2, 3, 4):
+        taken = upload(client, with_memory_of(whole, pages))
+        assert taken.status == 201 and taken.json()["memory_bytes"] == pages * 65536, taken
+    for pages in (0, 1, 5, 65536, 65537, (1 << 48) - 1):
+        refused = upload(client, with_memory_of(whole, pages))
+        assert refused.status in (400, 429) and refused.kind in ("invalid_request", "tenant_quota_exceeded"), refused
 
 
 def test_parts_of_a_file(client, file):
