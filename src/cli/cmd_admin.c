@@ -18,7 +18,8 @@ static void print_limit(const char *name, const struct tw_json *limit, const str
         printf(" now %" PRId64 ", peak %" PRId64, tw_json_int(tw_json_get(use, "now")),
                tw_json_int(tw_json_get(use, "peak")));
     if (use)
-        printf(" refused %" PRId64, tw_json_int(tw_json_get(use, "refused")));
+        printf("%s refused %" PRId64, tw_json_get(use, "now") ? "," : "",
+               tw_json_int(tw_json_get(use, "refused")));
     putchar('\n');
 }
 

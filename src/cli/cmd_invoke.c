@@ -23,14 +23,14 @@ static bool invoke_body(struct tw_buf *body, const char *export, const char *arg
     return tw_json_write_done(&writer);
 }
 
-// What the guest wrote, then what its export returned.
+// What the guest wrote, then what its export returned if that is anything.
 static void print_result(const struct tw_json *answer) {
-    struct tw_str output = tw_json_str(tw_json_get(answer, "output"));
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
     tw_buf_init(&text, CLI_BODY_MAX);
     cli_tell_stderr(answer);
-    cli_write_out(tw_span_of(output.data, output.len));
-    if (tw_json_append(&text, tw_json_get(answer, "result")))
+    cli_write_output(answer);
+    const struct tw_json *result = tw_json_get(answer, "result");
+    if (result && tw_json_type(result) != TW_JSON_NULL && tw_json_append(&text, result))
         printf("%s\n", (const char *)text.data);
 }
 
@@ -66,7 +66,7 @@ static int invoke(const struct cli *cli, const char *collection) {
         return CLI_USAGE;
     if (input)
         return invoke_raw(cli, &path, input);
-    if (!invoke_body(&body, cli_value(cli, "export"), args))
+    if ((args && !cli_args_check(args)) || !invoke_body(&body, cli_value(cli, "export"), args))
         return CLI_USAGE;
     struct cli_request request = {.method = "POST",
                                   .path = (const char *)path.data,

@@ -28,8 +28,7 @@ static void print_whole(const struct tw_json *job) {
     print_member(job, "result");
     print_member(job, "error");
     cli_tell_stderr(job);
-    struct tw_str output = tw_json_str(tw_json_get(job, "output"));
-    cli_write_out(tw_span_of(output.data, output.len));
+    cli_write_output(job);
 }
 
 int cli_show_job(const struct cli *cli, const struct tw_buf *body) {

@@ -54,7 +54,8 @@ static uint32_t distance_to(const struct cli_command *command, const char *words
     return least;
 }
 
-static int unknown(const char *words) {
+// NULL: none is near enough to have been meant.
+static const struct cli_command *nearest(const char *words) {
     const struct cli_command *command, *near = NULL;
     uint32_t least = (uint32_t)strlen(words) / 3 + 1;
     for (size_t i = 0; (command = cli_command_at(i)); i++) {
@@ -64,6 +65,16 @@ static int unknown(const char *words) {
             least = distance;
         }
     }
+    return near;
+}
+
+// What follows a command of one word may be its first argument.
+static int unknown(const char *words) {
+    char first[160];
+    snprintf(first, sizeof first, "%.*s", (int)strcspn(words, " "), words);
+    const struct cli_command *near = nearest(words);
+    if (!near)
+        near = nearest(first);
     if (near)
         return cli_usage("there is no command '%s'; did you mean '%s'?", words, near->words);
     return cli_usage("there is no command '%s'", words);

@@ -80,6 +80,10 @@ void cli_warn_at(struct tw_str source, struct tw_str entry, struct tw_str refusa
 [[nodiscard]] bool cli_write_file(const char *path, struct tw_span data);
 // To standard output, behind what was printed. cli_show remembers a failure.
 bool cli_write_out(struct tw_span data);
+// What a call wrote to its standard output, text or not. False (told): it could not be decoded or written.
+bool cli_write_output(const struct tw_json *answer);
+// Is it an array of arguments? Tells why not.
+[[nodiscard]] bool cli_args_check(const char *args);
 // An answer as it came, ended by a line feed; for cli_ask.
 int cli_print_answer(const struct cli *cli, const struct tw_buf *body);
 // An object of the server's JSON: as it is with --output json, else by `print`. The exit status.

@@ -61,6 +61,30 @@ bool cli_write_file(const char *path, struct tw_span data) {
     return ok;
 }
 
+bool cli_write_output(const struct tw_json *answer) {
+    struct tw_str text = tw_json_str(tw_json_get(answer, "output"));
+    struct tw_str coded = tw_json_str(tw_json_get(answer, "output_b64"));
+    struct tw_error err = {};
+    [[gnu::cleanup(tw_buf_done)]] struct tw_buf bytes;
+    tw_buf_init(&bytes, CLI_BODY_MAX);
+    if (coded.len && !tw_base64_parse(coded, &bytes, &err)) {
+        cli_fail(&err);
+        return false;
+    }
+    return cli_write_out(coded.len ? tw_buf_span(&bytes) : tw_span_of(text.data, text.len));
+}
+
+bool cli_args_check(const char *args) {
+    struct tw_error err = {};
+    struct tw_json *array = tw_json_parse(tw_span_of(args, strlen(args)), &err);
+    bool ok = array && tw_json_type(array) == TW_JSON_ARRAY;
+    if (!ok)
+        cli_usage("--args takes a JSON array, such as '[2, 3]'%s%s", array ? "" : ": ",
+                  array ? "" : err.message);
+    tw_json_free(array);
+    return ok;
+}
+
 int cli_show_json(const struct tw_buf *body) {
     return cli_write_out(tw_buf_span(body)) && cli_write_out(tw_span_of("\n", 1)) ? CLI_OK : CLI_FAILED;
 }

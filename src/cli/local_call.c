@@ -75,6 +75,8 @@ static bool read_input(const struct cli *cli, struct cli_local *local) {
         cli_usage("--args and --input exclude each other");
         return false;
     }
+    if (!cli_args_check(cli_value(cli, "args")))
+        return false;
     if (json_body(cli, &local->body))
         return true;
     cli_usage("--args is too long");

@@ -226,9 +226,11 @@ static bool deploy_new(struct tw_service *service, const struct tw_caller *calle
     }
     if (old && !deploy->replace) {
         service_function_unref(function);
-        return tw_fail(err, TW_ERR_CONFLICT,
-                       "function '%s' exists with other bytes or settings; PUT makes a new version of it",
-                       old->name);
+        return tw_fail(
+            err, TW_ERR_CONFLICT,
+            "function '%s' exists with other bytes or settings; PUT (deploy --replace) makes a new "
+            "version of it",
+            old->name);
     }
     return make_within_limits(service, deploy, function, old, out, err);
 }

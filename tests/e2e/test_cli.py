@@ -76,7 +76,8 @@ def test_a_family_lists_its_commands(family):
         assert [line[2:].split("  ")[0] for line in shown] == wanted
 
 
-@pytest.mark.parametrize("given, meant", [("functons", "functions list"), ("kernel rn", "kernel run"), ("instances lst", "instances list"), ("zzz", None)])
+@pytest.mark.parametrize("given, meant", [("functons", "functions list"), ("kernel rn", "kernel run"), ("instances lst", "instances list"), ("invok hello", "invoke"),
+                                          ("zzz", None)])
 def test_unknown_commands_get_a_suggestion(given, meant):
     _, err = run(*given.split(), status=2)
     assert f"no command '{given}'" in err and (f"did you mean '{meant}'?" in err if meant else "did you mean" not in err)
@@ -112,6 +113,23 @@ def test_what_a_job_wrote_follows_its_line(cli, tmp_path):
     job = cli("invoke", "spoken", "--async")[0].split()[0]
     first, *_, last = cli("jobs", "get", job, "--wait")[0].splitlines()
     assert " done spoken " in first and last == "spoken"
+
+
+def test_output_that_is_no_text_comes_out_as_it_is_and_nothing_is_printed_for_no_result(cli, tmp_path):
+    (tmp_path / "bytes.wasm").write_bytes(wat('''(module (import "wasi:tensor/host@0.1.0" "emit-chunk" (func $emit (param i32 i32) (result i32)))
+        (memory (export "memory") 1) (data (i32.const 0) "\\ff\\00\\80") (func (export "_start") (drop (call $emit (i32.const 0) (i32.const 3)))))'''))
+    cli("deploy", tmp_path / "bytes.wasm")
+    written = "\udcff\0\udc80"
+    assert cli("invoke", "bytes")[0] == written and cli("run", tmp_path / "bytes.wasm", "--args", "[]")[0] == written
+    job = cli("invoke", "bytes", "--async")[0].split()[0]
+    assert cli("jobs", "get", job, "--wait")[0].endswith("\n" + written)
+
+
+@pytest.mark.parametrize("args, wanted", [("[1", "line 1, column 2"), ("3", "takes a JSON array"), ('[1],"export":"x"', "takes a JSON array")])
+def test_arguments_that_are_no_array_are_told_by_their_own_place(cli, files, args, wanted):
+    for words in (["invoke", "any"], ["run", files / "hello.wasm"]):
+        _, err = cli(*words, "--args", args, status=2)
+        assert "--args takes a JSON array, such as '[2, 3]'" in err and wanted in err, err
 
 
 def test_a_functions_life(cli, files):
