@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """No address that a kernel can form reaches outside its instance: every width and kind of access, in every space, at the last bytes of the linear
-memory and of the arena, beyond them, and at addresses that wrap. What lies inside works, what does not faults, and another instance's bytes are never
-seen."""
+memory and of the arena, beyond them, and at addresses that wrap, in light and in full code. What lies inside works, what does not faults, and another
+instance's bytes are never seen nor changed."""
 import re
 import struct
 
 import pytest
 
 from twtest.build import guest, wat
+from twtest.paths import SLOW
+from twtest.server import Server
 
 ARENA, MEMORY = 1 << 33, 1 << 32
 WIDTHS = {"b8": 1, "b16": 2, "b32": 4, "b64": 8, "v2.b16": 4, "v4.b8": 4, "v2.b32": 8, "v4.b16": 8, "v4.b32": 16, "v2.b64": 16, "v2.f64": 16}
@@ -64,13 +66,15 @@ def kernel(spaces=OPERATIONS):
 .target sm_80
 .address_size 64
 .const .align 16 .b8 constants[64] = {{1, 2, 3, 4}};
+.shared .align 16 .b8 scratch[512];
 .visible .entry k(.param .u32 operation, .param .u32 low, .param .u32 high, .param .u64 out)
 {{
-    .reg .b64 %a, %base, %out, %x<9>; .reg .b32 %operation, %low, %high, %lane, %y, %z, %r<9>; .reg .b16 %s<9>; .reg .f64 %f<9>; .reg .f32 %q<9>;
+    .reg .b64 %a, %base, %here, %out, %x<9>; .reg .b32 %operation, %low, %high, %lane, %y, %z, %r<9>; .reg .b16 %s<9>; .reg .f64 %f<9>; .reg .f32 %q<9>;
     ld.param.u32 %operation, [operation];
     ld.param.u32 %low, [low];
     ld.param.u32 %high, [high];
     mov.b64 %base, {{%low, %high}};
+    ld.param.u64 %here, [out];
     mov.u32 %lane, %tid.x;
     mov.u32 %y, 0;
     mov.u32 %r1, 3;
@@ -99,20 +103,29 @@ def launch(client, text, records):
     return size, [tuple(int(word) for word in line.split()) for line in lines]
 
 
-@pytest.fixture(scope="module")
-def edges(shared):
-    assert shared.client.deploy("arena-edges", guest("edges.c")).status == 201
-    # An instance with a secret all over its memory lives beside those that the test runs in.
-    secret = wat(f"""(module (memory (export "memory") 16) (func (export "fill") (local i32)
-        (loop (i32.store (local.get 0) (i32.const {SECRET})) (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 4)))
-        (i32.const 1048576))))))""")
-    assert shared.client.deploy("secret", secret).status == 201
-    kept = [shared.client.post_json("/instances", {"function": "secret"}).json() for _ in range(2)]
-    for instance in kept:
-        assert shared.client.post_json(f"/instances/{instance['id']}/invoke", {"export": "fill"}).status == 200
-    yield shared.client
-    for instance in kept:
-        shared.client.request("DELETE", f"/instances/{instance['id']}")
+# An instance with a secret all over its memory; `changed` counts the words that hold something else.
+KEEPER = f"""(module (memory (export "memory") 16)
+    (func (export "fill") (local i32) (loop (i32.store (local.get 0) (i32.const {SECRET}))
+        (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 4))) (i32.const 1048576)))))
+    (func (export "changed") (result i32) (local i32 i32) (loop (local.set 1 (i32.add (local.get 1) (i32.ne (i32.load (local.get 0)) (i32.const {SECRET}))))
+        (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 4))) (i32.const 1048576)))) (local.get 1)))"""
+
+
+@pytest.fixture(scope="module", params=["light", "full"])
+def edges(request, tmp_path_factory):
+    options = ["--kernel-tier", request.param, "--kernel-timeout-ms", str(10_000 * SLOW), "--invoke-timeout-ms", str(100_000 * SLOW)]
+    with Server(tmp_path_factory.mktemp("edges"), options) as server:
+        client = server.client
+        assert client.deploy("arena-edges", guest("edges.c")).status == 201
+        # Instances with secrets live beside those that the test runs in.
+        assert client.deploy("secret", wat(KEEPER)).status == 201
+        kept = [client.post_json("/instances", {"function": "secret"}).json()["id"] for _ in range(2)]
+        for instance in kept:
+            assert client.post_json(f"/instances/{instance}/invoke", {"export": "fill"}).status == 200
+        yield client
+        for instance in kept:
+            reply = client.post_json(f"/instances/{instance}/invoke", {"export": "changed"})
+            assert reply.status == 200 and reply.json()["result"] == 0, reply
 
 
 def cases(threads):
@@ -149,6 +162,15 @@ WINDOWS = [(f"{name}{space}.{kind} " + (f"{registers(kind)}, [%a];" if name == "
            for space in (".shared", ".local", ".const") for kind, width in WIDTHS.items() for name in ("ld", "st") if name == "ld" or space != ".const"]
 WINDOWS += [(f"atom.shared.{kind} {value}, [%a], {value};", width, False)
             for kind, value, width in (("add.u32", "%r1", 4), ("exch.b64", "%x1", 8), ("add.f32", "%q1", 4))]
+# Copies from anywhere and to anywhere, matrices, barriers that are objects, parameters at computed places.
+WINDOWS += [(f"cp.async.ca.shared.global [scratch], [%a], {width}{size}; ld.shared.u32 %r1, [scratch];", width, False)
+            for width in (4, 8, 16) for size in ("", ", %r1")]
+WINDOWS += [(f"cp.async.ca.shared.global [%a], [%here], {width};", width, False) for width in (4, 8, 16)]
+WINDOWS += [("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r1, %r2, %r3, %r4}, [%a];", 16, True),
+            ("wmma.load.a.sync.aligned.row.m16n16k16.f16 {%r1, %r2, %r3, %r4, %r5, %r6, %r7, %r8}, [%a];", 512, True),
+            ("wmma.store.d.sync.aligned.row.m16n16k16.f16 [%a], {%r1, %r2, %r3, %r4};", 512, False),
+            ("mbarrier.init.shared.b64 [%a], 1;", 8, False), ("mbarrier.arrive.shared.b64 %x1, [%a];", 8, True),
+            ("ld.param.b32 %r1, [%a];", 4, True), ("ld.param.v2.b64 {%x1, %x2}, [%a];", 16, True)]
 
 
 @pytest.mark.parametrize("threads", [1, 32])
