@@ -178,6 +178,11 @@ bool tw_pool_submit(struct tw_pool *pool, struct tw_task *task, struct tw_error 
     return true;
 }
 
+size_t tw_pool_queued(struct tw_pool *pool) {
+    TW_LOCK_SCOPE(&pool->lock);
+    return pool->queued;
+}
+
 void tw_task_set_account(struct tw_task *task, const struct tw_account *account) {
     task->tenant = account ? tw_account_tenant(account) : 0;
     task->weight = account ? tw_account_weight(account) : 0;

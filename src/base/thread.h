@@ -76,3 +76,4 @@ void tw_pool_free(struct tw_pool *pool); // runs what is queued, then joins
 // Queues; the task must live until it ran. CAPACITY when the queue is full, QUOTA when the tenant has more in it than is
 // left for all.
 [[nodiscard]] bool tw_pool_submit(struct tw_pool *pool, struct tw_task *task, struct tw_error *err);
+size_t tw_pool_queued(struct tw_pool *pool); // tasks that wait for a thread

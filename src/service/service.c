@@ -113,6 +113,11 @@ static bool open_all(struct tw_service *service, struct tw_error *err) {
            service_jobs_init(service, err) && service_sweeper_init(service, err);
 }
 
+static void collect(void *context) {
+    const struct tw_service *service = context;
+    tw_metric_set(TW_METRIC_BLOCKING_QUEUED, tw_labels(), (int64_t)tw_pool_queued(service->pool));
+}
+
 struct tw_service *tw_service_new(const struct tw_service_options *options, struct tw_error *err) {
     struct tw_service *service = tw_alloc_zero(1, sizeof *service);
     if (!service) {
@@ -134,6 +139,7 @@ struct tw_service *tw_service_new(const struct tw_service_options *options, stru
     service_snapshots_init(service);
     service_calls_init(service);
     if (open_all(service, err)) {
+        tw_metrics_on_collect(collect, service);
         tw_metric_set(TW_METRIC_BUILD_INFO, (struct tw_labels){.values = {TW_VERSION}}, 1);
         return service;
     }
@@ -149,6 +155,7 @@ void tw_service_free(struct tw_service *service) {
     if (!service)
         return;
     service_sweeper_done(service);
+    tw_metrics_off_collect(collect, service);
     if (service->pool)
         tw_pool_free(service->pool);
     service_once_done(service);

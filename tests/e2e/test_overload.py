@@ -104,6 +104,7 @@ def test_deploys_that_take_long_hold_up_their_own_tenant_and_no_other(tmp_path):
             deploy.request("POST", f"/functions?name=endless{number}", endless, {"Content-Type": "application/wasm", "X-TensorWasm-Tenant": str(FLOOD)})
         # They and this one's own request.
         eventually(lambda: server.client.metric("tensor_wasm_http_requests_in_flight") >= 17, 60, "sixteen deploys under way")
+        eventually(lambda: server.client.metric("tensor_wasm_blocking_tasks_queued") == 16 - 4, 60, "half of the threads taken, the rest queued")
         quiet = Client(server.port, QUIET)
         for _ in range(3):
             assert quiet.get("/functions", timeout=300).json()["functions"] == []
