@@ -239,6 +239,8 @@ static bool is_image_lost(const struct tw_service *service, const struct service
 // it, which the index takes up.
 static bool keep_image(struct tw_service *service, const struct service_function *function,
                        struct tw_span bytes, struct tw_error *err) {
+    TW_ASSERT(function->record_version !=
+              TW_STORE_ANY); // those from snapshots are opened where they are read
     char old_path[TW_STORE_PATH_MAX];
     tw_store_blob_path(service->store, &function->image, old_path);
     struct tw_digest digest;
