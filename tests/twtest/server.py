@@ -35,7 +35,7 @@ def clean_environment(more=()):
     return {**{k: v for k, v in os.environ.items() if not k.startswith(("TENSOR_WASM_", "TW_FAULT"))}, **SANITIZER, **dict(more)}
 
 
-REPORT = re.compile(rb"Sanitizer|: runtime error: ")
+REPORT = re.compile(rb"Sanitizer(?!: reported \d)|: runtime error: ")
 read_of_logs = {}  # how much of each server's log has been searched
 
 
