@@ -171,7 +171,7 @@ static void spell_run(struct tw_task *task) {
 }
 
 TW_TEST("who waits is served by weight, our own first, within a tenant in the order of asking") {
-    enum { TASKS = 40, HEAVY = 16 };
+    enum { TASKS = 40, HEAVY = 64 };
     static struct spell light[TASKS], heavy[TASKS], own;
     static struct held blocker;
     struct tw_counter begun = {}, order = {};
@@ -200,7 +200,7 @@ TW_TEST("who waits is served by weight, our own first, within a tenant in the or
         ck_assert_int_lt(light[i - 1].place, light[i].place);
         ck_assert_int_lt(heavy[i - 1].place, heavy[i].place);
     }
-    // Two or three of the light one's by now, by their times: far from half of all.
+    // One or two of the light one's by now, by their times: far from half of all, whatever a machine makes of 2 ms.
     ck_assert_int_lt(heavy[TASKS - 1].place, light[TASKS / 2].place);
 }
 
