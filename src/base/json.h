@@ -25,7 +25,7 @@ enum tw_json_type {
     TW_JSON_OBJECT
 };
 
-// NULL and INVALID_JSON (with line and column) on failure. The caller frees with tw_json_free.
+// NULL and INVALID_JSON (with line and column) on failure: also for more than two million values. The caller frees with tw_json_free.
 [[nodiscard]] struct tw_json *tw_json_parse(struct tw_span text, struct tw_error *err);
 void tw_json_free(struct tw_json *root);
 enum tw_json_type tw_json_type(const struct tw_json *value);

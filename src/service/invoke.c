@@ -2,8 +2,8 @@
 //
 // One call, from its request to its answer. The steps:
 //
-//     begin ──module open──▶ hand over to the engine ──▶ (runs) ──▶ on_invoke_done ──▶ call->done
-//       └──not open yet──▶ open on the pool ──────────┘
+//     begin ──module open, JSON short──▶ hand over to the engine ──▶ (runs) ──▶ on_invoke_done ──▶ call->done
+//       └──else opened and read on the pool ──┘
 //
 // A call that is cancelled before the hand-over ends there; after it, the engine stops it.
 
@@ -245,6 +245,9 @@ static bool hand_over(struct call_state *state, struct tw_executor *executor, st
     invoke->module = service_function_open(service, state->function, err);
     if (!invoke->module || !read_body(state, &args, err) || !read_args(state, args, err))
         return false;
+    tw_json_free(state->body); // what was read of it is copied, and it may be large
+    state->body = NULL;
+    state->export = (struct tw_str){};
     invoke->instance = state->instance ? state->instance->kept : NULL;
     invoke->tenant = state->function->tenant;
     invoke->account = state->lease.account;
@@ -283,8 +286,10 @@ static void open_then_hand_over(struct tw_task *task) {
 }
 
 static bool begin(struct call_state *state, struct tw_error *err) {
-    if (tw_flag_is_raised(&state->function->is_open))
-        return hand_over(state, state->call->executor, err);
+    const struct tw_service_call *call = state->call;
+    bool is_quick = !call->is_json || call->body.len <= SERVICE_AT_ONCE_MAX;
+    if (is_quick && tw_flag_is_raised(&state->function->is_open))
+        return hand_over(state, call->executor, err);
     state->open_task.run = open_then_hand_over;
     tw_task_set_account(&state->open_task, state->lease.account);
     return tw_pool_submit(state->service->pool, &state->open_task, err);

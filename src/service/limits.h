@@ -11,11 +11,12 @@ enum {
     SERVICE_PAGE_DEFAULT = 100,
     SERVICE_OBSERVE_SHOWN = 500,          // functions, and instances, in an overview: one can still read it
     SERVICE_OBSERVE_TEXT_MAX = 256 << 10, // bytes of one part of it
-    SERVICE_ENV_MAX = 64,                 // environment variables of a function
-    SERVICE_ARGS_MAX = 64,                // arguments (argv) of a function
-    SERVICE_CONFIG_TEXT_MAX = 65536,      // bytes of all its configuration's text
-    SERVICE_RECORD_MAX = 8 << 20, // bytes of a function's record: imports and exports lists are the bulk
-    SERVICE_POOL_THREADS = 8,     // blocking work, four of one tenant: deploys mostly wait for the compiler
+    SERVICE_AT_ONCE_MAX = 64 << 10,  // bytes of a call's JSON read on the event loop: a millisecond or two
+    SERVICE_ENV_MAX = 64,            // environment variables of a function
+    SERVICE_ARGS_MAX = 64,           // arguments (argv) of a function
+    SERVICE_CONFIG_TEXT_MAX = 65536, // bytes of all its configuration's text
+    SERVICE_RECORD_MAX = 8 << 20,    // bytes of a function's record: imports and exports lists are the bulk
+    SERVICE_POOL_THREADS = 8,  // blocking work, four of one tenant: deploys mostly wait for the compiler
     SERVICE_POOL_QUEUE = 1024, // blocking work that waits, at most half of it of one tenant; more is refused
     // bytes of a module, or a kernel's text, that is stored while it compiles: one that fails lies there for the grace
     SERVICE_AHEAD_MAX = 1 << 20,

@@ -57,6 +57,17 @@ def test_calls_that_are_not_one_are_refused(types, body, kind):
     assert reply.status == 400 and reply.kind == kind, reply
 
 
+@pytest.mark.parametrize("size", [0, 60_000, 65_536, 70_000, 3_000_000])
+def test_a_calls_json_may_be_long(client, name, size):
+    """Long ones are read elsewhere than on the event loop."""
+    client.deploy(name, wat('(module (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))'))
+    body = '{"export":"add",' + " " * size + '"args":[2,3]}'
+    reply = client.request("POST", f"/functions/{name}/invoke", body, {"Content-Type": "application/json"})
+    assert reply.status == 200 and reply.json()["result"] == 5, reply
+    reply = client.request("POST", f"/functions/{name}/invoke", body.replace("3", "3" + ",3" * 2_000_001), {"Content-Type": "application/json"})
+    assert reply.status == 400 and reply.kind == "invalid_json" and "more than 2000000 values" in reply.message, reply
+
+
 def test_the_default_export_is_start_then_main(client, name):
     client.deploy(name, wat('(module (memory (export "memory") 1) (func (export "main") (result i32) i32.const 42))'))
     assert client.result(name) == 42

@@ -115,6 +115,32 @@ static struct tw_json *parse_nested(unsigned depth, struct tw_error *err) {
     return tw_json_parse(tw_span_of(text, 2 * depth), err);
 }
 
+TW_TEST("two million commas pass, one more does not, and those in strings do not count") {
+    enum { MOST = 2'000'000, LEN = 2 * MOST + 5 };
+    struct tw_error err = {};
+    char *text = malloc(LEN);
+    ck_assert_ptr_nonnull(text);
+    for (size_t i = 0; i < LEN; i++) // [1,1,…,1] with MOST commas, and one more
+        text[i] = i % 2 ? '1' : ',';
+    text[0] = '[';
+    text[2 * MOST + 2] = ']';
+    struct tw_json *root = tw_json_parse(tw_span_of(text, 2 * MOST + 3), &err);
+    tw_assert_ok(root, &err);
+    ck_assert_uint_eq(tw_json_count(root), MOST + 1);
+    tw_json_free(root);
+    text[2 * MOST + 2] = ',';
+    text[2 * MOST + 4] = ']';
+    ck_assert_ptr_null(tw_json_parse(tw_span_of(text, LEN), &err));
+    ck_assert_int_eq(err.code, TW_ERR_INVALID_JSON);
+    ck_assert_str_eq(err.message, "line 1, column 4000003: more than 2000000 values; send fewer");
+    text[0] = text[LEN - 1] = '"';
+    err = (struct tw_error){};
+    root = tw_json_parse(tw_span_of(text, LEN), &err);
+    tw_assert_ok(root, &err);
+    tw_json_free(root);
+    free(text);
+}
+
 TW_TEST("64 levels pass, 65 do not, and brackets in strings do not count") {
     struct tw_error err = {};
     struct tw_json *root = parse_nested(64, &err);
