@@ -34,7 +34,8 @@ uint64_t jit_above(const struct jit_emit *e, struct jit_shape s, unsigned lane) 
     return jit_form_of(e->code, s) == JIT_ONE ? own + (lane >> s.group) * (uint64_t)s.across : own;
 }
 
-// The values of lanes 0, step, 2 × step …, `count` of them, of a register of shape `s` held as `value`.
+// The values of lanes 0, step, 2 × step …, `count` of them, of a register of shape `s` held as `value`. Of a part's lanes where
+// that is all there are now.
 static LLVMValueRef some_lanes(struct jit_emit *e, LLVMValueRef value, struct jit_shape s, unsigned step,
                                unsigned count) {
     unsigned from[JIT_MAX_LANES];
@@ -42,10 +43,11 @@ static LLVMValueRef some_lanes(struct jit_emit *e, LLVMValueRef value, struct ji
     enum jit_form form = jit_form_of(e->code, s);
     LLVMTypeRef type = LLVMTypeOf(value), element = jit_is_vector(value) ? LLVMGetElementType(type) : type;
     for (unsigned k = 0; k < count; k++) {
-        from[k] = form == JIT_LANES ? k * step : k * step >> s.group;
-        offsets[k] = LLVMConstInt(element, form == JIT_LANES ? 0 : jit_above(e, s, k * step), false);
+        unsigned lane = jit_part_lane(e, k * step);
+        from[k] = form == JIT_LANES ? lane : lane >> s.group;
+        offsets[k] = LLVMConstInt(element, form == JIT_LANES ? 0 : jit_above(e, s, lane), false);
     }
-    if (count == 1)
+    if (count == 1 && !e->part)
         return form == JIT_ONE ? value : LLVMBuildExtractElement(e->b, value, jit_i32(e, 0), "");
     LLVMValueRef values =
         form == JIT_ONE ? jit_splat_n(e, value, count) : jit_shuffle(e, value, NULL, from, count);

@@ -73,6 +73,19 @@ struct jit_pieces {
     uint64_t least, apart;
 };
 
+// Some lanes, rising.
+struct jit_lanes {
+    unsigned count;
+    uint16_t at[JIT_MAX_LANES];
+};
+
+// The lanes that instructions are emitted for in place of all: as many as the emitter's `lanes` say. `slots`, by register: of these
+// lanes' own, NULL where the register's slot has them among others; no table: nowhere.
+struct jit_part {
+    const struct jit_lanes *lanes;
+    LLVMValueRef *slots;
+};
+
 // Confined: one function being emitted.
 struct jit_emit {
     const struct jit_code *code;
@@ -112,6 +125,8 @@ struct jit_emit {
     uint64_t table_at;  // place of named barriers' counters in the spill area
     struct jit_flow flow;
     struct jit_tile **tiles; // by block, where it has one
+    // few.c: by register, the lanes that are kept of it, NULL: all; by block, those that are there, NULL: not asked for
+    const struct jit_lanes **few, **known;
 
     bool out_of_memory;
 
@@ -132,6 +147,8 @@ struct jit_emit {
     bool mask_full;                // all W, known at compile time
     LLVMValueRef active;           // the same less those whose guard is false
     bool active_full, active_some; // all; at least one, known
+    const struct jit_part *part;   // NULL: all lanes
+    LLVMValueRef *stretch_slots;   // by register, stretch.c's
 };
 
 // ---- types and constants (value.c) ----
@@ -184,6 +201,27 @@ void jit_write(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned inde
 void jit_write_any(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned index, LLVMValueRef value);
 LLVMValueRef jit_expand(struct jit_emit *e, LLVMValueRef scalar, struct jit_shape shape); // to a vector
 
+// ---- some lanes of a long vector ----
+// part.c: lane `k` of the part among all; a register's value as it is kept, of the part's lanes where it has one a lane, or of
+// `lanes` of one that has; and how the part's are written.
+unsigned jit_part_lane(const struct jit_emit *e, unsigned k);
+LLVMValueRef jit_part_load(struct jit_emit *e, uint32_t reg);
+LLVMValueRef jit_part_pick(struct jit_emit *e, uint32_t reg, const struct jit_lanes *lanes);
+void jit_part_store(struct jit_emit *e, uint32_t reg, LLVMValueRef value);
+// few.c: which registers are kept as few of their lanes.
+[[nodiscard]] bool jit_few_find(struct jit_emit *e);
+// An instruction whose result is kept so.
+bool jit_makes_few(const struct jit_emit *e, const struct tw_kir_inst *inst);
+[[nodiscard]] bool jit_emit_few(struct jit_emit *e, const struct tw_kir_inst *inst);
+// A store of a register kept so. False: it is not.
+bool jit_store_few(struct jit_emit *e, const struct tw_kir_inst *inst);
+// stretch.c: emits the instructions of the block from `at` on, before `end`, that stretches of lanes do one after the
+// other, and moves `at` behind them; where there are none it stays.
+[[nodiscard]] bool jit_emit_stretches(struct jit_emit *e, uint32_t block, uint32_t end, uint32_t *at);
+// emit_warp.c: a shuffle of which every lane's source is known, and that source.
+bool jit_is_known_shuffle(const struct jit_emit *e, const struct tw_kir_inst *inst);
+unsigned jit_shuffle_lane(const struct tw_kir_inst *inst, unsigned lane, bool *ret_in_range);
+
 // ---- helpers ----
 LLVMValueRef jit_intrinsic(struct jit_emit *e, const char *name, LLVMTypeRef *overloads,
                            unsigned overload_count, LLVMValueRef *args, unsigned count);
@@ -196,6 +234,13 @@ LLVMValueRef jit_mask_bits(struct jit_emit *e, LLVMValueRef mask); // iW
 // The same in words, as LLVM takes longer integers apart bit by bit: one iW, or as many i64 as there are; their number.
 enum { JIT_MASK_WORD = 64, JIT_MASK_WORDS_MAX = JIT_MAX_LANES / JIT_MASK_WORD };
 unsigned jit_mask_words(struct jit_emit *e, LLVMValueRef mask, LLVMValueRef *ret_words);
+LLVMValueRef jit_mask_join(struct jit_emit *e, const LLVMValueRef *words); // of masks longer than a word
+// With AVX-512 long masks are kept and reckoned with as words, among the integers: there are few registers for masks.
+bool jit_masks_are_words(const struct jit_emit *e);
+LLVMValueRef jit_mask_op(struct jit_emit *e, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b);
+LLVMTypeRef jit_mask_type(struct jit_emit *e); // of a slot
+LLVMValueRef jit_mask_load(struct jit_emit *e, LLVMValueRef slot);
+void jit_mask_store(struct jit_emit *e, LLVMValueRef mask, LLVMValueRef slot);
 unsigned jit_mask_bytes(const struct jit_emit *e); // a mask in memory
 LLVMBasicBlockRef jit_block_new(struct jit_emit *e, const char *name);
 LLVMValueRef jit_full_mask(struct jit_emit *e);
@@ -246,6 +291,8 @@ void jit_set_target(LLVMModuleRef module);
 bool jit_store_sparse(LLVMModuleRef module);
 // What masks choose among floats is chosen as floats, not as words (blend.c).
 void jit_blend_floats(LLVMModuleRef module);
+// Parts of masks as words, as they were before LLVM combined them (words.c).
+void jit_take_words(LLVMModuleRef module);
 // Before code is generated for AVX-512 (fence.c).
 void jit_fence_logic(LLVMModuleRef module);
 // Before code is generated: no basic block is long (split.c). How often the longest one was cut.

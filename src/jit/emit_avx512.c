@@ -25,7 +25,7 @@ static LLVMValueRef cut(struct jit_emit *e, LLVMValueRef v, struct piece p, unsi
         return v;
     if (!jit_is_vector(v)) {
         LLVMTypeRef type = LLVMVectorType(LLVMTypeOf(v), p.lanes);
-        return LLVMBuildInsertElement(e->b, LLVMConstNull(type), v, jit_i32(e, 0), "");
+        return LLVMBuildInsertElement(e->b, LLVMGetPoison(type), v, jit_i32(e, 0), "");
     }
     unsigned indices[16];
     for (unsigned i = 0; i < p.lanes; i++)

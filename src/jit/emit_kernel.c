@@ -332,7 +332,7 @@ bool jit_emit_kernel(struct jit_emit *e) {
     e->regs = TW_ARENA_ARRAY(e->arena, LLVMValueRef, e->code->function->reg_count + 1);
     if (!e->regs)
         return jit_no_memory(e->err);
-    if (!jit_locals_find(e) || !jit_tiles_find(e))
+    if (!jit_locals_find(e) || !jit_tiles_find(e) || !jit_few_find(e))
         return false;
     emit_entry(e, &s);
     bool strips = runs_in_strips(e);
@@ -362,6 +362,6 @@ bool jit_emit_kernel(struct jit_emit *e) {
 
 void jit_enter(struct jit_emit *e) {
     if (e->flow.masks[0])
-        LLVMBuildStore(e->b, e->start_mask, e->flow.masks[0]);
+        jit_mask_store(e, e->start_mask, e->flow.masks[0]);
     LLVMBuildBr(e->b, e->flow.bodies[0]);
 }

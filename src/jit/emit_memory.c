@@ -54,6 +54,11 @@ static LLVMValueRef step(struct jit_emit *e, LLVMValueRef pointer, uint64_t byte
     return bytes ? LLVMBuildGEP2(e->b, jit_int(e, 8), pointer, &at, 1, "") : pointer;
 }
 
+// Of the first lane's element, where lanes lie side by side.
+static LLVMValueRef first_pointer(struct jit_emit *e, const struct access *a) {
+    return step(e, pointer_of(e, a->inst, false), (uint64_t)jit_part_lane(e, 0) * a->count * a->bytes);
+}
+
 // Runs what follows only where some lane is active; returns where to go on, or NULL when it is known.
 static LLVMBasicBlockRef begin_some(struct jit_emit *e) {
     if (e->active_some)
@@ -228,7 +233,7 @@ static LLVMValueRef load_vector(struct jit_emit *e, const struct access *a, LLVM
 static void prefetch(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
     enum { WARPS_AHEAD = 2, LINE_BYTES = 64, FOR_READING = 0, INTO_L2 = 2, DATA = 1 };
     uint64_t bytes = (uint64_t)a->count * a->bytes * e->lanes;
-    int64_t moved = e->active_full ? jit_step(e->code, e->at_block, &a->inst->src[0]) : 0;
+    int64_t moved = e->active_full && !e->part ? jit_step(e->code, e->at_block, &a->inst->src[0]) : 0;
     if (moved <= (int64_t)bytes && moved >= -(int64_t)bytes)
         return;
     LLVMTypeRef type = LLVMTypeOf(pointer);
@@ -241,7 +246,7 @@ static void prefetch(struct jit_emit *e, const struct access *a, LLVMValueRef po
 
 static void load_contiguous(struct jit_emit *e, const struct access *a) {
     LLVMTypeRef type = LLVMVectorType(a->element, a->count * e->lanes);
-    LLVMValueRef pointer = pointer_of(e, a->inst, false);
+    LLVMValueRef pointer = first_pointer(e, a);
     prefetch(e, a, pointer);
     LLVMValueRef all = load_vector(e, a, pointer, type);
     for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
@@ -331,7 +336,7 @@ static void store_pieces(struct jit_emit *e, const struct access *a, LLVMValueRe
 }
 
 static void store_contiguous(struct jit_emit *e, const struct access *a) {
-    LLVMValueRef pointer = pointer_of(e, a->inst, false), value = interleave(e, a);
+    LLVMValueRef pointer = first_pointer(e, a), value = interleave(e, a);
     if (in_order(e, a))
         store_in_order(e, a, value, pointer);
     else if (e->active_full)
@@ -398,6 +403,8 @@ bool jit_emit_memory(struct jit_emit *e, const struct tw_kir_inst *inst) {
     if ((inst->order != TW_KIR_WEAK || inst->mods & TW_KIR_VOLATILE) && !jit_is_uniform(a.shape))
         LLVMBuildFence(e->b, LLVMAtomicOrderingSequentiallyConsistent, true,
                        ""); // LLVM must not keep what was read before
+    if (jit_store_few(e, inst))
+        return true;
     bool load = inst->op == TW_KIR_LD;
     bool contiguous =
         a.shape.kind == JIT_AFFINE && a.shape.stride == (int64_t)(a.count * a.bytes) && a.bytes <= 8;

@@ -48,6 +48,47 @@ static LLVMValueRef shuffle_source(struct jit_emit *e, const struct tw_kir_inst 
     return LLVMBuildOr(e->b, from, band(e, all, ~UINT64_C(31)), "");
 }
 
+bool jit_is_known_shuffle(const struct jit_emit *e, const struct tw_kir_inst *inst) {
+    return inst->op == TW_KIR_SHFL && !inst->src[0].is_imm && inst->src[1].is_imm && inst->src[2].is_imm &&
+           jit_form_of(e->code, e->code->shapes[inst->src[0].reg]) == JIT_LANES &&
+           !jit_is_uniform(jit_inst_shape(e->code, inst, 0));
+}
+
+unsigned jit_shuffle_lane(const struct tw_kir_inst *inst, unsigned lane, bool *ret_in_range) {
+    unsigned own = lane & 31, b = (unsigned)inst->src[1].bits & 31, c = (unsigned)inst->src[2].bits;
+    unsigned segment = c >> 8 & 31, least = own & segment, most = least | (c & 31 & ~segment), from = own;
+    switch ((enum tw_kir_shfl)inst->mode) {
+    case TW_KIR_SHFL_UP:
+        from = own - b;
+        break;
+    case TW_KIR_SHFL_DOWN:
+        from = own + b;
+        break;
+    case TW_KIR_SHFL_BFLY:
+        from = own ^ b;
+        break;
+    case TW_KIR_SHFL_IDX:
+        from = least | (b & ~segment);
+        break;
+    }
+    *ret_in_range = inst->mode == TW_KIR_SHFL_UP ? (int)from >= (int)most : (int)from <= (int)most;
+    return (*ret_in_range ? from & 31 : own) | (lane & ~31U);
+}
+
+static bool emit_known_shuffle(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    struct jit_lanes from = {.count = e->lanes};
+    LLVMValueRef in_range[JIT_MAX_LANES];
+    for (unsigned k = 0; k < e->lanes; k++) {
+        bool reaches;
+        from.at[k] = (uint16_t)jit_shuffle_lane(inst, jit_part_lane(e, k), &reaches);
+        in_range[k] = LLVMConstInt(jit_int(e, 1), reaches, false);
+    }
+    jit_write_any(e, inst, 0, jit_part_pick(e, inst->src[0].reg, &from));
+    if (inst->dst_count > 1)
+        jit_write_any(e, inst, 1, LLVMConstVector(in_range, e->lanes));
+    return true;
+}
+
 static bool constant_lanes(LLVMValueRef v, unsigned n, unsigned *ret_lanes) {
     for (unsigned i = 0; i < n; i++) {
         LLVMValueRef element = LLVMIsConstant(v) ? LLVMGetAggregateElement(v, i) : NULL;
@@ -92,8 +133,10 @@ static LLVMValueRef permute_lanes(struct jit_emit *e, LLVMValueRef a, LLVMValueR
 }
 
 static bool emit_shuffle(struct jit_emit *e, const struct tw_kir_inst *inst) {
-    LLVMValueRef a = jit_read(e, &inst->src[0], 32, true), in_range;
     struct jit_shape shape = jit_inst_shape(e->code, inst, 0);
+    if (jit_is_known_shuffle(e, inst))
+        return emit_known_shuffle(e, inst);
+    LLVMValueRef a = jit_read(e, &inst->src[0], 32, true), in_range;
     if (jit_is_uniform(shape)) {
         LLVMValueRef lane = band(e, jit_read(e, &inst->src[1], 32, false), 31);
         jit_write(e, inst, 0, LLVMBuildExtractElement(e->b, a, lane, ""), shape);

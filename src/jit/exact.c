@@ -129,7 +129,7 @@ static void leave_at(struct jit_emit *e, uint32_t point) {
     store_mask(e, e->code->count, e->mask);
     for (uint32_t x = 0; waits && x < e->code->count; x++)
         if (jit_bit(waits, x) && e->flow.masks[x])
-            store_mask(e, x, LLVMBuildLoad2(e->b, jit_vec(e, jit_int(e, 1)), e->flow.masks[x], ""));
+            store_mask(e, x, jit_mask_load(e, e->flow.masks[x]));
     jit_exact_go(e, jit_i32(e, JIT_STATE_POINT + point));
 }
 
@@ -231,7 +231,7 @@ static void emit_arrival(struct jit_emit *e, const struct jit_code *main_code, u
     LLVMBuildStore(e->b, load_mask(e, e->code->count), e->current_mask);
     for (uint32_t x = 0; waits && x < e->code->count; x++)
         if (jit_bit(waits, x) && main_code->blocks[x].divergent && e->flow.masks[x])
-            LLVMBuildStore(e->b, load_mask(e, x), e->flow.masks[x]);
+            jit_mask_store(e, load_mask(e, x), e->flow.masks[x]);
     LLVMBuildBr(e->b, e->point_blocks[point]);
 }
 
@@ -270,7 +270,7 @@ bool jit_exact_emit(struct jit_emit *e, const struct jit_code *main_code) {
     e->point_blocks = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, e->points->count + 1);
     if (!e->regs || !e->point_blocks)
         return jit_no_memory(e->err);
-    if (!jit_locals_find(e) || !jit_tiles_find(e))
+    if (!jit_locals_find(e) || !jit_tiles_find(e) || !jit_few_find(e))
         return false;
     begin_function(e);
     e->warp_end = jit_block_new(e, "warp_end");

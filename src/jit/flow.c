@@ -83,7 +83,7 @@ bool jit_flow_build(struct jit_emit *e) {
     for (uint32_t b = 0; b < n; b++) {
         f->bodies[b] = jit_block_new(e, "body");
         if (e->code->blocks[b].divergent)
-            f->masks[b] = jit_slot(e, jit_vec(e, jit_int(e, 1)), "mask");
+            f->masks[b] = jit_slot(e, jit_mask_type(e), "mask");
     }
     for (uint32_t b = 0; b < n; b++)
         if (wants_full_version(e, b))
@@ -148,10 +148,10 @@ static void hand_on(struct jit_emit *e, uint32_t to, LLVMValueRef mask) {
     if (!slot)
         return;
     if (e->code->blocks[to].pending) {
-        LLVMValueRef old = LLVMBuildLoad2(e->b, LLVMTypeOf(mask), slot, "");
-        mask = LLVMBuildOr(e->b, old, mask, "");
+        LLVMValueRef old = jit_mask_load(e, slot);
+        mask = jit_mask_op(e, LLVMOr, old, mask);
     }
-    LLVMBuildStore(e->b, mask, slot);
+    jit_mask_store(e, mask, slot);
 }
 
 // All lanes go from one block to another, or end: nobody waits anywhere.
@@ -210,8 +210,8 @@ static void jump_varying(struct jit_emit *e, uint32_t from, uint64_t *set) {
         LLVMValueRef take = rest;
         if (b->term == JIT_COND) {
             bool when = (k == 0) != b->cond_not;
-            LLVMValueRef c = when ? cond : LLVMBuildNot(e->b, cond, "");
-            take = e->mask_full ? c : LLVMBuildAnd(e->b, e->mask, c, "");
+            LLVMValueRef c = when ? cond : jit_mask_op(e, LLVMXor, cond, jit_full_mask(e));
+            take = e->mask_full ? c : jit_mask_op(e, LLVMAnd, e->mask, c);
         } else if (k + 1 < b->succ_count) {
             LLVMValueRef hit = LLVMBuildICmp(e->b, LLVMIntEQ, cond, jit_const(LLVMTypeOf(cond), k), "");
             take = LLVMBuildAnd(e->b, rest, hit, "");
@@ -328,7 +328,7 @@ static void emit_guards(struct jit_emit *e) {
             LLVMBuildBr(e->b, e->flow.bodies[block]);
             continue;
         }
-        LLVMValueRef mask = LLVMBuildLoad2(e->b, jit_vec(e, jit_int(e, 1)), e->flow.masks[block], "");
+        LLVMValueRef mask = jit_mask_load(e, e->flow.masks[block]);
         LLVMBasicBlockRef next = jit_block_new(e, "next");
         LLVMBuildCondBr(e->b, jit_any(e, mask), e->flow.bodies[block], next);
         LLVMPositionBuilderAtEnd(e->b, next);
@@ -339,7 +339,12 @@ static void emit_guards(struct jit_emit *e) {
 static bool emit_insts(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
     const struct jit_tile *tile = e->mask_full ? e->tiles[block] : NULL;
+    uint32_t last = b->count - (b->count > 0 && decides_last(e, block));
     for (uint32_t i = 0; i < b->count; i++) {
+        if (!jit_emit_stretches(e, block, last, &i))
+            return false;
+        if (i == b->count)
+            break;
         e->at_inst = i;
         jit_enter_point(e);
         bool in_tile = tile && tile->steps[i].chain != JIT_NONE;
@@ -377,10 +382,10 @@ static bool emit_body(struct jit_emit *e, uint32_t block) {
     e->mask_full = LLVMIsConstant(e->start_mask);
     LLVMValueRef slot = e->flow.masks[block];
     if (slot) {
-        e->mask = LLVMBuildLoad2(e->b, jit_vec(e, jit_int(e, 1)), slot, "");
+        e->mask = jit_mask_load(e, slot);
         e->mask_full = false;
         if (b->pending)
-            LLVMBuildStore(e->b, LLVMConstNull(LLVMTypeOf(e->mask)), slot);
+            jit_mask_store(e, LLVMConstNull(LLVMTypeOf(e->mask)), slot);
     }
     if (jit_is_serial(e->code, block))
         return jit_emit_serial(e, block);

@@ -46,10 +46,69 @@ unsigned jit_mask_bytes(const struct jit_emit *e) {
     return e->lanes <= 64 ? 8 : e->lanes / 8;
 }
 
-// The lanes' bits in one word of at most 64, where more than that are and'ed or or'ed in halves: LLVM takes wider masks
-// apart bit by bit.
+bool jit_masks_are_words(const struct jit_emit *e) {
+    return e->avx512 && e->lanes > JIT_MASK_WORD;
+}
+
+LLVMValueRef jit_mask_join(struct jit_emit *e, const LLVMValueRef *words) {
+    LLVMValueRef parts[JIT_MASK_WORDS_MAX];
+    for (unsigned k = 0; k < e->lanes / JIT_MASK_WORD; k++)
+        parts[k] = LLVMBuildBitCast(e->b, words[k], LLVMVectorType(jit_int(e, 1), JIT_MASK_WORD), "");
+    return jit_concatenate(e, parts, e->lanes / JIT_MASK_WORD, JIT_MASK_WORD);
+}
+
+LLVMValueRef jit_mask_op(struct jit_emit *e, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b) {
+    LLVMValueRef x[JIT_MASK_WORDS_MAX], y[JIT_MASK_WORDS_MAX];
+    if (!jit_masks_are_words(e))
+        return LLVMBuildBinOp(e->b, op, a, b, "");
+    unsigned count = jit_mask_words(e, a, x);
+    (void)jit_mask_words(e, b, y);
+    for (unsigned k = 0; k < count; k++)
+        x[k] = LLVMBuildBinOp(e->b, op, x[k], y[k], "");
+    return jit_mask_join(e, x);
+}
+
+LLVMTypeRef jit_mask_type(struct jit_emit *e) {
+    return jit_masks_are_words(e) ? LLVMArrayType2(jit_int(e, JIT_MASK_WORD), e->lanes / JIT_MASK_WORD)
+                                  : jit_vec(e, jit_int(e, 1));
+}
+
+static LLVMValueRef word_pointer(struct jit_emit *e, LLVMValueRef slot, unsigned k) {
+    LLVMValueRef at = jit_i64(e, k);
+    return k ? LLVMBuildGEP2(e->b, jit_int(e, JIT_MASK_WORD), slot, &at, 1, "") : slot;
+}
+
+LLVMValueRef jit_mask_load(struct jit_emit *e, LLVMValueRef slot) {
+    LLVMValueRef words[JIT_MASK_WORDS_MAX];
+    if (!jit_masks_are_words(e))
+        return LLVMBuildLoad2(e->b, jit_mask_type(e), slot, "");
+    for (unsigned k = 0; k < e->lanes / JIT_MASK_WORD; k++)
+        words[k] = LLVMBuildLoad2(e->b, jit_int(e, JIT_MASK_WORD), word_pointer(e, slot, k), "");
+    return jit_mask_join(e, words);
+}
+
+void jit_mask_store(struct jit_emit *e, LLVMValueRef mask, LLVMValueRef slot) {
+    LLVMValueRef words[JIT_MASK_WORDS_MAX];
+    if (!jit_masks_are_words(e)) {
+        LLVMBuildStore(e->b, mask, slot);
+        return;
+    }
+    unsigned count = jit_mask_words(e, mask, words);
+    for (unsigned k = 0; k < count; k++)
+        LLVMBuildStore(e->b, words[k], word_pointer(e, slot, k));
+}
+
+// The lanes' bits in one word of at most 64, where more than that are and'ed or or'ed: LLVM takes wider masks apart bit by
+// bit.
 static LLVMValueRef fold_bits(struct jit_emit *e, LLVMValueRef mask, bool all) {
     unsigned indices[JIT_MAX_LANES], lanes = e->lanes;
+    LLVMValueRef words[JIT_MASK_WORDS_MAX];
+    if (jit_masks_are_words(e)) {
+        unsigned count = jit_mask_words(e, mask, words);
+        for (unsigned k = 1; k < count; k++)
+            words[0] = LLVMBuildBinOp(e->b, all ? LLVMAnd : LLVMOr, words[0], words[k], "");
+        return words[0];
+    }
     for (unsigned i = 0; i < lanes; i++)
         indices[i] = i;
     for (; lanes > 64; lanes /= 2) {

@@ -310,6 +310,8 @@ static bool emit_uniform_guard(struct jit_emit *e, const struct tw_kir_inst *ins
 }
 
 bool jit_emit_inst(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    if (jit_makes_few(e, inst))
+        return jit_emit_few(e, inst);
     e->active = e->mask;
     e->active_full = e->mask_full;
     e->active_some = true;

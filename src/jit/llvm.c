@@ -221,8 +221,10 @@ bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *o
     bool ok = run_passes(module, machine, full ? full_passes : light_passes, err);
     if (ok && full && jit_store_sparse(module))
         ok = run_passes(module, machine, sparse_passes, err);
-    if (ok && full && host.avx512)
+    if (ok && full && host.avx512) {
         jit_blend_floats(module);
+        jit_take_words(module);
+    }
     if (ok && host.avx512)
         jit_fence_logic(module);
     if (ok && jit_split_blocks(module) > CUTS_FULL_MAX && full) {

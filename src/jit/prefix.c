@@ -10,8 +10,8 @@
 enum { WORD = JIT_MASK_WORD };
 
 static bool takes(const struct jit_emit *e, const struct tw_kir_inst *inst) {
-    if (!e->avx512 || e->lanes < WORD || !jit_is_integer(inst->type) || tw_kir_type_bits(inst->type) < 32 ||
-        inst->src[0].is_imm || jit_operand_varies(e, &inst->src[1]))
+    if (!e->avx512 || e->part || e->lanes < WORD || !jit_is_integer(inst->type) ||
+        tw_kir_type_bits(inst->type) < 32 || inst->src[0].is_imm || jit_operand_varies(e, &inst->src[1]))
         return false;
     struct jit_shape a = e->code->shapes[inst->src[0].reg];
     return a.kind == JIT_AFFINE && a.stride == 1 &&
@@ -37,13 +37,6 @@ static LLVMValueRef word_of(struct jit_emit *e, LLVMValueRef n, unsigned k) {
     n = jit_binary(e, "llvm.usub.sat", n, jit_i64(e, (uint64_t)k * WORD));
     n = jit_binary(e, "llvm.umin", n, jit_i64(e, WORD));
     return jit_intrinsic(e, "llvm.x86.bmi.bzhi.64", NULL, 0, (LLVMValueRef[]){jit_i64(e, UINT64_MAX), n}, 2);
-}
-
-static LLVMValueRef join(struct jit_emit *e, const LLVMValueRef *words) {
-    LLVMValueRef parts[JIT_MASK_WORDS_MAX];
-    for (unsigned k = 0; k < e->lanes / WORD; k++)
-        parts[k] = LLVMBuildBitCast(e->b, words[k], LLVMVectorType(jit_int(e, 1), WORD), "");
-    return jit_concatenate(e, parts, e->lanes / WORD, WORD);
 }
 
 bool jit_prefix_begin(struct jit_emit *e, const struct tw_kir_inst *inst, struct jit_prefix *ret) {
@@ -80,5 +73,5 @@ LLVMValueRef jit_prefix_end(struct jit_emit *e, const struct jit_prefix *s, LLVM
         words[k] = LLVMBuildPhi(e->b, jit_int(e, WORD), "");
         LLVMAddIncoming(words[k], (LLVMValueRef[]){s->words[k], slow[k]}, from, 2);
     }
-    return join(e, words);
+    return jit_mask_join(e, words);
 }

@@ -68,6 +68,13 @@ static unsigned pair_below(const struct tw_kir_inst *inst, unsigned a, unsigned 
     }
 }
 
+// The bound of anything that is moved down by so many bits.
+static unsigned moved_down(const struct tw_kir_inst *inst, unsigned bits) {
+    bool moves = inst->op == TW_KIR_SHR && !tw_kir_type_is_signed(inst->type) && inst->src[1].is_imm;
+    return moves && inst->src[1].bits > 0 && inst->src[1].bits < bits ? bits - (unsigned)inst->src[1].bits
+                                                                      : 0;
+}
+
 bool jit_never_wraps(const struct jit_code *code, const struct tw_kir_operand *operand, unsigned bits,
                      bool sign) {
     unsigned b = below(code, operand);
@@ -99,7 +106,7 @@ uint8_t jit_below(const struct jit_code *code, const struct tw_kir_inst *inst) {
         found = a && b ? (a < b ? a : b) : a | b;
         break;
     default:
-        found = a && b ? pair_below(inst, a, b) : 0;
+        found = a && b ? pair_below(inst, a, b) : moved_down(inst, bits);
     }
     unsigned top = inst->op == TW_KIR_MULWIDE ? 2 * bits : bits;
     // A sign bit would make signed operations and shifts something else.

@@ -244,7 +244,7 @@ static LLVMValueRef lanes_elsewhere(struct jit_emit *e, const uint64_t *waits) {
         if (!jit_bit(waits, x))
             continue;
         LLVMValueRef slot = e->flow.masks[x];
-        LLVMValueRef there = slot ? LLVMBuildLoad2(e->b, type, slot, "")
+        LLVMValueRef there = slot ? jit_mask_load(e, slot)
                                   : LLVMBuildAnd(e->b, e->start_mask, LLVMBuildNot(e->b, e->mask, ""), "");
         elsewhere = LLVMBuildOr(e->b, elsewhere, there, "");
     }
@@ -288,7 +288,7 @@ void jit_pass_barrier(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
     check_together(e, b);
     if (e->flow.masks[b->succs[0]])
-        LLVMBuildStore(e->b, e->mask, e->flow.masks[b->succs[0]]);
+        jit_mask_store(e, e->mask, e->flow.masks[b->succs[0]]);
     LLVMBasicBlockRef full = e->mask_full ? e->flow.fulls[b->succs[0]] : NULL;
     LLVMBuildBr(e->b, full ? full : e->flow.bodies[b->succs[0]]);
 }

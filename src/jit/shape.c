@@ -398,10 +398,12 @@ bool jit_inst_speculates(const struct jit_code *code, const struct tw_kir_inst *
     return without.kind != s.kind || without.group < s.group;
 }
 
-static bool shape_changes(struct jit_code *code, uint32_t reg, struct jit_shape found) {
+// `limited`: the bound cannot grow for ever.
+static bool shape_changes(struct jit_code *code, uint32_t reg, struct jit_shape found, bool limited) {
     struct jit_shape old = code->shapes[reg], joined = join(code, old, found);
     joined.below = old.kind == JIT_BOTTOM || found.below == old.below ? found.below
                    : found.below && found.below < old.below           ? old.below
+                   : old.below && limited                             ? found.below
                                                                       : 0;
     code->shapes[reg] = joined;
     return joined.kind != old.kind || joined.align != old.align || joined.stride != old.stride ||
@@ -418,7 +420,8 @@ static bool visit(struct jit_code *code, uint32_t block, const struct tw_kir_ins
         if (inst->dst[i] == TW_KIR_NO_REG)
             continue;
         bool blend = jit_must_blend(code, block, inst, inst->dst[i]);
-        changed |= shape_changes(code, inst->dst[i], blend ? varying : jit_inst_shape(code, inst, i));
+        changed |= shape_changes(code, inst->dst[i], blend ? varying : jit_inst_shape(code, inst, i),
+                                 inst->op == TW_KIR_SHR);
     }
     return changed;
 }

@@ -138,7 +138,7 @@ static LLVMValueRef wide_const(LLVMTypeRef type, uint64_t bits) {
 LLVMValueRef jit_reg_slot(struct jit_emit *e, uint32_t reg) {
     if (e->regs[reg])
         return e->regs[reg];
-    unsigned count = jit_form_count(e->code, e->code->shapes[reg]);
+    unsigned count = e->few[reg] ? e->few[reg]->count : jit_form_count(e->code, e->code->shapes[reg]);
     const struct tw_kir_reg *r = &e->code->function->regs[reg];
     LLVMTypeRef type = count > 1 ? LLVMVectorType(jit_int(e, r->bits), count) : jit_int(e, r->bits);
     e->regs[reg] = jit_slot(e, type, r->name);
@@ -165,14 +165,19 @@ LLVMValueRef jit_read(struct jit_emit *e, const struct tw_kir_operand *operand, 
         return vector ? jit_splat(e, c) : c;
     }
     struct jit_shape shape = e->code->shapes[operand->reg];
-    LLVMValueRef value = jit_reg_get(e, operand->reg);
+    LLVMValueRef value = jit_part_load(e, operand->reg);
     return vector && jit_form_of(e->code, shape) != JIT_LANES ? jit_expand(e, value, shape) : value;
 }
 
 LLVMValueRef jit_read_typed(struct jit_emit *e, const struct tw_kir_operand *operand, enum tw_kir_type type,
                             bool vector) {
+    LLVMTypeRef want = jit_type(e, type, vector), one = jit_type(e, type, false);
+    bool spreads = vector && tw_kir_type_is_float(type) && LLVMGetTypeKind(one) != LLVMVectorTypeKind &&
+                   !operand->is_imm && jit_reg_uniform(e->code, operand->reg);
+    // As a float before it is spread: a float that waits as a word does so among the integers.
+    if (spreads)
+        return jit_splat(e, LLVMBuildBitCast(e->b, jit_part_load(e, operand->reg), one, ""));
     LLVMValueRef value = jit_read(e, operand, tw_kir_type_bits(type), vector);
-    LLVMTypeRef want = jit_type(e, type, vector);
     return LLVMTypeOf(value) == want ? value : LLVMBuildBitCast(e->b, value, want, "");
 }
 
@@ -200,8 +205,8 @@ void jit_write(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned inde
         return;
     }
     if (vector && !e->active_full && jit_must_blend(e->code, e->at_block, inst, reg))
-        value = LLVMBuildSelect(e->b, e->active, value, jit_reg_get(e, reg), "");
-    jit_reg_set(e, reg, value);
+        value = LLVMBuildSelect(e->b, e->active, value, jit_part_load(e, reg), "");
+    jit_part_store(e, reg, value);
 }
 
 void jit_write_any(struct jit_emit *e, const struct tw_kir_inst *inst, unsigned index, LLVMValueRef value) {
