@@ -275,6 +275,8 @@ void gpu_job_give(struct tw_gpu_context *context, struct gpu_job *job);
                                   struct tw_error *err);
 
 // ---- the watcher: time limits ----
+// Of a thread that runs kernels: 16 KiB of registers a warp and some calls fit many times over.
+#define GPU_STACK_BYTES (1ULL << 20)
 // A thread while it runs kernels. `job` is guarded by the runner's lock, so that a signal sent under it
 // reaches a thread that is still in that job; the rest is the thread's own.
 struct gpu_runner {

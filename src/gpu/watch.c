@@ -18,12 +18,10 @@
 
 enum { ASLEEP, AWAKE, POKED, CLOSING };
 
-#define TICK_NS   (2 * TW_NS_PER_MS)
-#define RETRY_NS  (TW_NS_PER_MS / 4) // a signal that came before the thread was inside is sent again
-#define LINGER_NS (100 * TW_NS_PER_MS)
-// 16 KiB of registers a warp and some calls fit many times over; the guard catches what steps over a page.
-#define STACK_BYTES (1ULL << 20)
-#define GUARD_BYTES (1ULL << 20)
+#define TICK_NS     (2 * TW_NS_PER_MS)
+#define RETRY_NS    (TW_NS_PER_MS / 4) // a signal that came before the thread was inside is sent again
+#define LINGER_NS   (100 * TW_NS_PER_MS)
+#define GUARD_BYTES (1ULL << 20) // catches what steps over a page
 
 struct gpu_watch {
     struct tw_gpu *gpu;
@@ -62,13 +60,13 @@ static void runner_key_make(void) {
 }
 
 static uint8_t *stack_map(void) {
-    uint8_t *stack =
-        mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *stack = mmap(NULL, GUARD_BYTES + GPU_STACK_BYTES, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stack == MAP_FAILED)
         return NULL;
-    if (mprotect(stack + GUARD_BYTES, STACK_BYTES, PROT_READ | PROT_WRITE) == 0)
+    if (mprotect(stack + GUARD_BYTES, GPU_STACK_BYTES, PROT_READ | PROT_WRITE) == 0)
         return stack;
-    munmap(stack, GUARD_BYTES + STACK_BYTES);
+    munmap(stack, GUARD_BYTES + GPU_STACK_BYTES);
     return NULL;
 }
 
@@ -79,11 +77,11 @@ static struct gpu_runner *runner_new(void) {
     runner->stack = stack_map();
     if (!runner->stack || pthread_setspecific(runner_key, runner) != 0) {
         if (runner->stack)
-            munmap(runner->stack, GUARD_BYTES + STACK_BYTES);
+            munmap(runner->stack, GUARD_BYTES + GPU_STACK_BYTES);
         free(runner);
         return NULL;
     }
-    runner->stack_bytes = GUARD_BYTES + STACK_BYTES;
+    runner->stack_bytes = GUARD_BYTES + GPU_STACK_BYTES;
     runner->guard_bytes = GUARD_BYTES;
     runner->thread = pthread_self();
     tw_lock_init(&runner->lock);

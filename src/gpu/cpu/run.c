@@ -141,6 +141,14 @@ enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct 
     return CPU_TRAP; // not one of ours
 }
 
+static void stack_overflow(const char *name, struct tw_error *ret_error) {
+    tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED,
+            "kernel '%.64s': stack overflow: its code keeps more than %llu KiB of values at a time; split "
+            "it, or have fewer "
+            "of them alive at once",
+            name, GPU_STACK_BYTES >> 10);
+}
+
 // On the kernel's stack, of which it needs tens of KiB.
 uint32_t cpu_exact(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t ctaid_y, uint32_t ctaid_z,
                    uint32_t warp, uint32_t tid_x, uint32_t tid_y, uint32_t tid_z, uint32_t state) {
@@ -150,8 +158,7 @@ uint32_t cpu_exact(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t cta
     const struct gpu_code *exact = NULL;
     if ((uintptr_t)__builtin_frame_address(0) - (uintptr_t)runner->stack <
         runner->guard_bytes + EXACT_STACK_BYTES)
-        tw_fail(&error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': stack overflow",
-                job->code->parts.info.name);
+        stack_overflow(job->code->parts.info.name, &error);
     else
         exact = gpu_kernel_exact(job->context->gpu->kernels, job->loaded->kernel, job->code, job->limit_ns,
                                  &error);
@@ -206,7 +213,7 @@ void cpu_describe_fault(const struct gpu_job *job, enum cpu_outcome outcome, con
         tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': misaligned address", name);
         return;
     case CPU_FAULT_STACK:
-        tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': stack overflow", name);
+        stack_overflow(name, ret_error);
         return;
     case CPU_FAULT_OTHER:
         tw_fail(ret_error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': %s", name,
