@@ -7,6 +7,7 @@
 // holds fewer than are left (dynamic thresholds, A. Choudhury and E. Hahne, 1998). A parked call is in no
 // queue and on no thread. One that is cancelled, or whose deadline comes while it waits, is answered then.
 
+#include <sched.h>
 #include <unistd.h>
 
 #include "engine/internal.h"
@@ -269,9 +270,13 @@ void engine_sched_give(struct engine_sched *sched) {
         starts = sched->starts_worker;
         sched->calls_worker = sched->starts_worker = false;
         sched->is_starting |= starts;
-        tw_lock_give(&sched->lock);
         if (wakes)
+            tw_ref_up(&sched->wakers);
+        tw_lock_give(&sched->lock);
+        if (wakes) {
             tw_cond_wake_one(&sched->some);
+            (void)tw_ref_down(&sched->wakers);
+        }
         if (starts)
             start_called(sched);
     }
@@ -288,6 +293,7 @@ bool engine_sched_init(struct tw_engine *engine, struct tw_error *err) {
     tw_lock_init(&sched->lock);
     tw_cond_init(&sched->some);
     tw_cond_init(&sched->acted);
+    tw_ref_init(&sched->wakers);
     sched->timers = &engine->timers;
     sched->watch.fire = engine_runner_watch;
     sched->leaving_last = &sched->leaving;
@@ -325,6 +331,9 @@ void engine_sched_stop(struct engine_sched *sched) {
 void engine_sched_done(struct engine_sched *sched) {
     if (sched->timers)
         engine_timer_remove(sched->timers, &sched->watch);
+    // A device's thread may have brought the last call back that ran here, and not have woken anybody for it yet.
+    while (tw_ref_is_shared(&sched->wakers))
+        sched_yield();
     free(sched->workers);
     engine_fair_done(&sched->fair);
     tw_cond_done(&sched->acted);

@@ -174,6 +174,7 @@ struct engine_sched {
     bool calls_worker;      // one is woken when the lock is given
     bool starts_worker;     // one is started then, which counts as idle already
     bool is_starting;       // somebody is about to do so
+    struct tw_ref wakers;   // who has given the lock and wakes a worker now, and one
     bool stopping;
     pthread_t *workers;
     unsigned worker_count, worker_max;
