@@ -4,6 +4,7 @@
 // starts it, speaks to it over the socket at TW_COMPILE_FD, and maps what it makes; src/compile/ has the
 // protocol and the sandbox. This file says what each kind of request means.
 
+#include <malloc.h>
 #include <sys/socket.h>
 
 #include "compile/compile.h"
@@ -333,8 +334,22 @@ static bool warm_up(struct tw_error *err) {
     return true;
 }
 
+// Compiling a kernel of a few hundred lines takes more memory than those above: as much as most take is touched, and kept
+// for them.
+static void warm_heap(void) {
+    enum { HEAP_BYTES = 2 << 20, PAGE_BYTES = 4096 };
+    mallopt(M_MMAP_THRESHOLD, 2 * HEAP_BYTES);
+    mallopt(M_TRIM_THRESHOLD, 8 * HEAP_BYTES);
+    char *heap = malloc(HEAP_BYTES);
+    for (size_t at = 0; heap && at < HEAP_BYTES; at += PAGE_BYTES)
+        *(volatile char *)(heap + at) = 0;
+    free(heap);
+}
+
 static bool warm_fork(unsigned step) {
     struct tw_error unused;
+    if (step == 0)
+        warm_heap();
     return step < WARM_FORK && warm_step(step, &unused);
 }
 
