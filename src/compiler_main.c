@@ -340,7 +340,7 @@ static void warm_heap(void) {
     enum { HEAP_BYTES = 2 << 20, PAGE_BYTES = 4096 };
     mallopt(M_MMAP_THRESHOLD, 2 * HEAP_BYTES);
     mallopt(M_TRIM_THRESHOLD, 8 * HEAP_BYTES);
-    char *heap = malloc(HEAP_BYTES);
+    char *heap = tw_alloc(HEAP_BYTES);
     for (size_t at = 0; heap && at < HEAP_BYTES; at += PAGE_BYTES)
         *(volatile char *)(heap + at) = 0;
     free(heap);
