@@ -224,6 +224,7 @@ static void input(struct http_conn *conn, const uint8_t *data, size_t len) {
 
 static void read_input(struct http_conn *conn) {
     struct http_loop *loop = conn->loop;
+    int64_t began_ns = 0; // once it sends much at a time
     for (unsigned turn = 0; turn < HTTP_READS_PER_TURN; turn++) {
         if (!conn->readable || !wants_input(conn))
             return;
@@ -240,7 +241,11 @@ static void read_input(struct http_conn *conn) {
         // already.
         if ((size_t)count < sizeof loop->scratch && !conn->peer_closed)
             conn->readable = false;
+        if (!began_ns && (size_t)count == sizeof loop->scratch)
+            began_ns = tw_clock_ns();
         input(conn, loop->scratch, (size_t)count);
+        if (began_ns && tw_clock_ns() - began_ns > HTTP_TURN_NS)
+            break;
     }
     if (conn->kind != HTTP_CLOSED)
         http_mark_ready(conn);

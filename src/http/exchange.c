@@ -229,14 +229,15 @@ void http_exchange_head(struct http_exchange *x, struct tw_str target) {
         tw_fail(err, TW_ERR_CAPACITY, "no memory for the request's body; try again later");
 }
 
-// Charges what the body has grown by to the server's total. What a buffer holds in reserve is not touched and
-// costs no memory.
+// Charges what the body has grown by to the server's total, in steps: a chunk may be one byte, and the total is all
+// loops'. What a buffer holds in reserve is not touched and costs no memory.
 static bool charge_body(struct http_exchange *x, struct tw_error *err) {
     if (x->body.len <= HTTP_BODY_KEEP)
         return true;
-    int64_t more = (int64_t)(x->body.len + x->spill.writing.len) - x->body_charged;
-    if (more <= 0)
+    int64_t held = (int64_t)(x->body.len + x->spill.writing.len);
+    if (held <= x->body_charged)
         return true;
+    int64_t more = (int64_t)tw_align_up((uint64_t)held, HTTP_BODY_STEP) - x->body_charged;
     if (!http_shares_take(&x->loop->http->bodies, x->caller.tenant, more, err))
         return false;
     x->body_charged += more;

@@ -14,6 +14,7 @@ enum {
     HTTP_PATH_PARAMS_MAX = 2,         // the deepest template has two
     HTTP_ARENA_MAX = 256 << 10,       // what a handler may take for one request, the body aside
     HTTP_BODY_KEEP = 64 << 10,        // a recycled request keeps a body buffer up to this
+    HTTP_BODY_STEP = 64 << 10,        // by which a body takes of the memory for all
     HTTP_SPILL_BLOCK = 1 << 20,       // of a body in memory; larger ones go to disk in such blocks
     HTTP_DISK_THREADS = 2,            // that write them
     HTTP_DISK_QUEUE = 16384,          // blocks that wait: one an upload
@@ -25,6 +26,7 @@ enum {
     // ---- a loop ----
     HTTP_SCRATCH = 64 << 10,    // one read(2), one h2 write(2)
     HTTP_READS_PER_TURN = 8,    // then the other connections get their turn: 512 KiB
+    HTTP_TURN_NS = 1'000'000,   // or after so long: 64 KiB may be ten thousand chunks
     HTTP_EVENTS = 256,          // one epoll_wait
     HTTP_ACCEPTS_PER_TURN = 64, // a storm of new clients does not keep the old ones waiting
     HTTP_SPARE_EXCHANGES = 512, // recycled requests kept: 512 × about 5 KiB
