@@ -231,9 +231,9 @@ static LLVMValueRef narrow(struct jit_emit *e, const struct tw_kir_inst *inst, L
 }
 
 static LLVMValueRef limit(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef v) {
-    if (inst->mods & TW_KIR_RELU) {
+    if (inst->mods & TW_KIR_RELU) { // -0 becomes 0 too
         LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(v));
-        v = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, v, zero, ""), zero, v, "");
+        v = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLE, v, zero, ""), zero, v, "");
     }
     return inst->mods & TW_KIR_SAT ? jit_saturate(e, v) : v;
 }

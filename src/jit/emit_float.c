@@ -295,9 +295,9 @@ LLVMValueRef jit_emit_float(struct jit_emit *e, const struct tw_kir_inst *inst, 
         return NULL;
     if ((inst->mods & TW_KIR_FTZ) && !small)
         v = jit_flush(e, v);
-    if (inst->mods & TW_KIR_RELU) {
+    if (inst->mods & TW_KIR_RELU) { // -0 becomes 0 too
         LLVMValueRef zero = jit_fconst(LLVMTypeOf(v), 0);
-        v = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLT, v, zero, ""), zero, v, "");
+        v = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLE, v, zero, ""), zero, v, "");
     }
     if (inst->mods & TW_KIR_SAT)
         v = jit_saturate(e, v);

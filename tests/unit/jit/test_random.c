@@ -121,6 +121,10 @@ TW_TEST("bitwise operations under a mask are right where LLVM's masked ternary o
     try_seed(1049, false);
 }
 
+TW_TEST("a product and sum with .relu makes a zero of -0") {
+    try_seed(91068, true);
+}
+
 TW_TEST("random kernels compute what the interpreter computes") {
     try_quarter(0, false);
 }
