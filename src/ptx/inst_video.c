@@ -125,6 +125,28 @@ static struct tw_kir_operand source_lane(struct ptx_sequence *s, const struct pa
     return lane_of(s, p->sources[from / p->lanes], index ? p->b : p->a, from % p->lanes * p->width, p->width);
 }
 
+// The masked lanes in their places, two and two; the others from c. Not one inserted after the other: of a chain of such
+// instructions LLVM would ask at each step what all steps before may have set.
+static struct tw_kir_operand joined(struct ptx_sequence *s, const struct packed *p,
+                                    const struct tw_kir_operand results[static 4]) {
+    struct tw_kir_operand halves[2];
+    unsigned in_half = p->lanes / 2;
+    for (unsigned i = 0; i < p->lanes; i++) {
+        unsigned at = i * p->width;
+        uint32_t lane = (1u << p->width) - 1;
+        struct tw_kir_operand v = results[i];
+        if (!p->masked[i])
+            v = ptx_binary(s, TW_KIR_AND, TW_KIR_B32, p->sources[2], ptx_number(lane << at));
+        else if (i + 1 < p->lanes)
+            v = ptx_binary(s, TW_KIR_AND, TW_KIR_B32, v, ptx_number(lane));
+        if (p->masked[i] && at)
+            v = ptx_binary(s, TW_KIR_SHL, TW_KIR_B32, v, ptx_number(at));
+        struct tw_kir_operand *half = &halves[i / in_half];
+        *half = i % in_half ? ptx_binary(s, TW_KIR_OR, TW_KIR_B32, *half, v) : v;
+    }
+    return ptx_binary(s, TW_KIR_OR, TW_KIR_B32, halves[0], halves[1]);
+}
+
 bool ptx_lower_packed(struct ptx_parser *parser, struct ptx_inst *inst) {
     struct ptx_sequence s = {.parser = parser};
     struct packed p = {};
@@ -135,20 +157,18 @@ bool ptx_lower_packed(struct ptx_parser *parser, struct ptx_inst *inst) {
     for (unsigned i = 0; i < 3; i++)
         if (!read_source(parser, &p, i))
             return false;
-    struct tw_kir_operand all = p.sources[2];
+    struct tw_kir_operand sum = p.sources[2], results[4] = {};
     for (unsigned i = 0; i < p.lanes; i++) {
         if (!p.masked[i])
             continue;
         struct tw_kir_operand v = lane_result(&s, &p, source_lane(&s, &p, 0, i), source_lane(&s, &p, 1, i));
         if (p.saturates)
             v = clamped(&s, &p, v);
-        all = p.adds
-                  ? ptx_binary(&s, TW_KIR_ADD, TW_KIR_U32, all, v)
-                  : ptx_step(&s, TW_KIR_BFI, TW_KIR_B32, 32,
-                             (struct tw_kir_operand[]){v, all, ptx_number(i * p.width), ptx_number(p.width)},
-                             4);
+        if (p.adds)
+            sum = ptx_binary(&s, TW_KIR_ADD, TW_KIR_U32, sum, v);
+        results[i] = v;
     }
-    return ptx_finish(&s, &d.items[0], all);
+    return ptx_finish(&s, &d.items[0], p.adds ? sum : joined(&s, &p, results));
 }
 
 // ---- fns: where the n-th set bit lies, counted from `base` up, or down for n < 0 ----

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Random kernels: what the vector code computes is what a plain interpreter of the unoptimised IR computes,
-// thread by thread, to the bit; on whole warps and partial ones, narrow and wide, light and full
+// thread by thread, to the bit; on whole warps and partial ones, narrow and wide, blocks as one vector, light and full
 // optimisation. Each seed is a kernel; TW_RANDOM=FIRST,COUNT tries others than the usual ones.
 
 #include "harness/test.h"
@@ -88,6 +88,22 @@ static void compare(const char *ptx, uint64_t seed, unsigned lanes, int opt_leve
     free(memory);
 }
 
+// A block as one vector, where the kernel allows it: one row of 128 or 256 threads, or rows of 64, 32 or 16. These take seconds
+// to compile, so of the usual seeds only a few are tried.
+static void compare_whole(const char *ptx, uint64_t seed) {
+    static const struct {
+        unsigned lanes, width;
+    } blocks[] = {{256, 256}, {128, 128}, {256, 64}, {128, 16}, {256, 32}};
+    unsigned lanes = blocks[seed % TW_COUNT(blocks)].lanes, width = blocks[seed % TW_COUNT(blocks)].width;
+    struct tw_error err = {};
+    if (!getenv("TW_RANDOM") && seed % 10 != 5)
+        return;
+    if (kernel_try(ptx, "k", lanes, width, &err))
+        compare(ptx, seed, lanes, (int)(seed / 2 % 2), lanes, width);
+    else
+        ck_assert_ptr_nonnull(strstr(err.message, "has no variant of"));
+}
+
 static void try_seed(uint64_t seed, bool is_rich) {
     static const uint32_t blocks[] = {1, 32, 50, 64, 7, 96};
     static const unsigned lanes[] = {32, 8, 16};
@@ -104,6 +120,7 @@ static void try_seed(uint64_t seed, bool is_rich) {
     compare((const char *)ptx.data, seed, 32, (int)(seed % 2), 50, 50);
     unsigned r = (unsigned)(seed % TW_COUNT(rows));
     compare((const char *)ptx.data, seed, rows[r].lanes, (int)(seed / 2 % 2), rows[r].lanes, rows[r].width);
+    compare_whole((const char *)ptx.data, seed);
     tw_buf_done(&ptx);
 }
 
