@@ -49,10 +49,12 @@ static bool keeps_lanes(const struct jit_emit *e, uint32_t reg) {
 }
 
 static bool is_row_access(const struct jit_emit *e, const struct tw_kir_inst *inst) {
+    if ((inst->op != TW_KIR_LD && inst->op != TW_KIR_ST) || inst->order != TW_KIR_WEAK ||
+        (inst->mods & TW_KIR_VOLATILE))
+        return false;
     struct jit_shape address = jit_operand_shape(e->code, &inst->src[0], 64);
     unsigned count = inst->vec ? inst->vec : 1, bits = tw_kir_type_bits(inst->type);
-    return (inst->op == TW_KIR_LD || inst->op == TW_KIR_ST) && inst->order == TW_KIR_WEAK &&
-           !(inst->mods & TW_KIR_VOLATILE) && count <= 4 && bits <= 64 && address.kind == JIT_AFFINE &&
+    return count <= 4 && bits <= 64 && address.kind == JIT_AFFINE &&
            address.stride == (int64_t)(count * bits / 8);
 }
 
