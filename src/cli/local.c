@@ -19,6 +19,7 @@ struct tw_service *cli_local_service(const char *data_dir, const char *device, c
                                          .device = device ? device : "auto",
                                          .dispatch_permits = 64,
                                          .kernel_tier = tier,
+                                         .one_tenant = true,
                                          .kernel_timeout_ms = 600000, // the user is there to press Ctrl-C
                                          .invoke_timeout_ms = 3600000,
                                          .max_instances = LOCAL_INSTANCES,

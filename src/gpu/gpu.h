@@ -55,7 +55,8 @@ enum tw_gpu_tier { TW_GPU_TIER_AUTO, TW_GPU_TIER_LIGHT, TW_GPU_TIER_FULL };
 struct tw_gpu_options {
     const char *device;           // "auto", "cpu", "cuda" or "cuda:N"
     struct tw_compiler *compiler; // borrowed
-    unsigned cpu_threads;         // 0: one a core, and at least two
+    unsigned cpu_threads;         // 0: one a core, and at least two unless it is one_tenant
+    bool one_tenant;              // nobody else's launches wait behind a long one
     unsigned permits;             // launches in flight in the process
     unsigned kernel_timeout_ms;
     enum tw_gpu_tier tier;

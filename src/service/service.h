@@ -38,6 +38,7 @@ struct tw_service_options {
     enum tw_reset reset;
     enum tw_memory_backend memory;
     uint32_t max_long_calls; // threads in calls that compute for long; 0: 256
+    bool one_tenant;         // a process of one user's: nobody else waits for the device
 };
 struct tw_service;
 [[nodiscard]] struct tw_service *tw_service_new(const struct tw_service_options *options,

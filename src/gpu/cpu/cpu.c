@@ -55,8 +55,9 @@ static bool cpu_open(struct tw_gpu_device *device, const struct tw_gpu_options *
         return tw_fail(err, TW_ERR_CAPACITY, "no memory for the CPU device");
     cpu_time_begin();
     unsigned cores = count_cores();
-    cpu->threads = options->cpu_threads      ? options->cpu_threads
-                   : cores < 2               ? 2 // a kernel that goes on for long leaves others a thread
+    cpu->threads = options->cpu_threads ? options->cpu_threads
+                   : cores < 2 && !options->one_tenant
+                       ? 2 // a kernel that goes on for long leaves others a thread
                    : cores < CPU_THREADS_MAX ? cores
                                              : CPU_THREADS_MAX;
     struct sysinfo system;
