@@ -22,7 +22,7 @@ static LLVMValueRef floats_of(LLVMValueRef value) {
 }
 
 static void blend(LLVMBuilderRef builder, LLVMValueRef select) {
-    LLVMValueRef floats = floats_of(LLVMGetOperand(select, 1));
+    LLVMValueRef floats = LLVMIsASelectInst(select) ? floats_of(LLVMGetOperand(select, 1)) : NULL;
     if (!floats || LLVMGetTypeKind(LLVMTypeOf(LLVMGetOperand(select, 0))) != LLVMVectorTypeKind)
         return;
     LLVMPositionBuilderBefore(builder, select);
@@ -33,13 +33,5 @@ static void blend(LLVMBuilderRef builder, LLVMValueRef select) {
 }
 
 void jit_blend_floats(LLVMModuleRef module) {
-    LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(module));
-    for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
-        for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
-            for (LLVMValueRef i = LLVMGetFirstInstruction(b), next; i; i = next) {
-                next = LLVMGetNextInstruction(i);
-                if (LLVMIsASelectInst(i))
-                    blend(builder, i);
-            }
-    LLVMDisposeBuilder(builder);
+    jit_each_instruction(module, blend);
 }

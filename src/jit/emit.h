@@ -289,6 +289,9 @@ void jit_set_target(LLVMModuleRef module);
                               struct tw_error *err);
 // Scatters of few lanes that are known become stores of these (sparse.c). False: there are none.
 bool jit_store_sparse(LLVMModuleRef module);
+// Calls `change` for every instruction of the module, which may erase it or build others before it.
+void jit_each_instruction(LLVMModuleRef module,
+                          void (*change)(LLVMBuilderRef builder, LLVMValueRef instruction));
 // What masks choose among floats is chosen as floats, not as words (blend.c).
 void jit_blend_floats(LLVMModuleRef module);
 // Parts of masks as words, as they were before LLVM combined them (words.c).

@@ -30,6 +30,8 @@ static LLVMValueRef word_of(LLVMBuilderRef builder, LLVMValueRef vector, uint64_
 }
 
 static void take_word(LLVMBuilderRef builder, LLVMValueRef extract) {
+    if (!LLVMIsAExtractElementInst(extract))
+        return;
     LLVMValueRef index = LLVMGetOperand(extract, 1);
     LLVMPositionBuilderBefore(builder, extract);
     LLVMValueRef word = LLVMIsAConstantInt(index)
@@ -42,13 +44,5 @@ static void take_word(LLVMBuilderRef builder, LLVMValueRef extract) {
 }
 
 void jit_take_words(LLVMModuleRef module) {
-    LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(module));
-    for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
-        for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
-            for (LLVMValueRef i = LLVMGetFirstInstruction(b), next; i; i = next) {
-                next = LLVMGetNextInstruction(i);
-                if (LLVMIsAExtractElementInst(i))
-                    take_word(builder, i);
-            }
-    LLVMDisposeBuilder(builder);
+    jit_each_instruction(module, take_word);
 }
