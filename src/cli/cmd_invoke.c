@@ -29,8 +29,8 @@ static void print_result(const struct tw_json *answer) {
     tw_buf_init(&text, CLI_BODY_MAX);
     cli_tell_stderr(answer);
     cli_write_output(answer);
-    const struct tw_json *result = tw_json_get(answer, "result");
-    if (result && tw_json_type(result) != TW_JSON_NULL && tw_json_append(&text, result))
+    const struct tw_json *result = cli_result(answer);
+    if (result && tw_json_append(&text, result))
         printf("%s\n", (const char *)text.data);
 }
 

@@ -11,11 +11,10 @@ static bool show_answer(const struct tw_service_call *call) {
     struct tw_json *root = tw_json_parse(tw_buf_span(&call->body_out), &err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf result;
     tw_buf_init(&result, CLI_BODY_MAX);
-    const struct tw_json *value = tw_json_get(root, "result");
-    bool has_result = value && tw_json_type(value) != TW_JSON_NULL;
+    const struct tw_json *value = cli_result(root);
     bool ok = root && cli_write_output(root) &&
-              (!has_result || (tw_json_append(&result, value) && tw_buf_append_byte(&result, '\n') &&
-                               cli_write_out(tw_buf_span(&result))));
+              (!value || (tw_json_append(&result, value) && tw_buf_append_byte(&result, '\n') &&
+                          cli_write_out(tw_buf_span(&result))));
     tw_json_free(root);
     return ok;
 }

@@ -80,6 +80,8 @@ void cli_warn_at(struct tw_str source, struct tw_str entry, struct tw_str refusa
 [[nodiscard]] bool cli_write_file(const char *path, struct tw_span data);
 // To standard output, behind what was printed. cli_show remembers a failure.
 bool cli_write_out(struct tw_span data);
+// What the export returned; NULL: nothing. Borrowed from the answer.
+const struct tw_json *cli_result(const struct tw_json *answer);
 // What a call wrote to its standard output, text or not. False (told): it could not be decoded or written.
 bool cli_write_output(const struct tw_json *answer);
 // Is it an array of arguments? Tells why not.

@@ -61,6 +61,11 @@ bool cli_write_file(const char *path, struct tw_span data) {
     return ok;
 }
 
+const struct tw_json *cli_result(const struct tw_json *answer) {
+    const struct tw_json *result = tw_json_get(answer, "result");
+    return result && tw_json_type(result) != TW_JSON_NULL ? result : NULL;
+}
+
 bool cli_write_output(const struct tw_json *answer) {
     struct tw_str text = tw_json_str(tw_json_get(answer, "output"));
     struct tw_str coded = tw_json_str(tw_json_get(answer, "output_b64"));

@@ -136,8 +136,8 @@ static bool keep(struct tw_service *service, const struct tw_deploy *deploy,
         {.data = tw_buf_span(image), .digest = tw_sha256(tw_buf_span(image)), .is_remade = true}};
     function->wasm = blobs[0].digest;
     function->image = blobs[1].digest;
-    char key[24 + TW_FUNCTION_NAME_MAX];
-    snprintf(key, sizeof key, "%" PRIu64 "/%s", function->tenant, function->name);
+    char key[SERVICE_FUNCTION_KEY_SIZE];
+    service_function_key(function, key);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
     tw_buf_init(&record, SERVICE_RECORD_MAX);
     bool ok =
@@ -296,8 +296,8 @@ bool tw_service_function_delete(struct tw_service *service, const struct tw_call
     struct service_function *function = service_registry_get(service, caller->tenant, id_or_name, err);
     bool ok = function != NULL;
     if (ok) {
-        char key[24 + TW_FUNCTION_NAME_MAX];
-        snprintf(key, sizeof key, "%" PRIu64 "/%s", function->tenant, function->name);
+        char key[SERVICE_FUNCTION_KEY_SIZE];
+        service_function_key(function, key);
         ok = tw_store_delete_record(service->store, "function", key, err);
         if (ok)
             service_registry_remove(service, function);

@@ -98,6 +98,10 @@ bool service_function_json(const struct service_function *function, struct tw_bu
            tw_buf_fail(out, err, TW_ERR_INTERNAL, "the answer is larger than %zu bytes", out->max);
 }
 
+void service_function_key(const struct service_function *function, char key[SERVICE_FUNCTION_KEY_SIZE]) {
+    snprintf(key, SERVICE_FUNCTION_KEY_SIZE, "%" PRIu64 "/%s", function->tenant, function->name);
+}
+
 bool service_function_encode(const struct service_function *function, const struct tw_digest *image,
                              struct tw_buf *out, struct tw_error *err) {
     struct tw_json_writer writer;
@@ -250,8 +254,8 @@ static bool keep_image(struct tw_service *service, const struct service_function
         return true;
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
     tw_buf_init(&record, SERVICE_RECORD_MAX);
-    char key[24 + TW_FUNCTION_NAME_MAX];
-    snprintf(key, sizeof key, "%" PRIu64 "/%s", function->tenant, function->name);
+    char key[SERVICE_FUNCTION_KEY_SIZE];
+    service_function_key(function, key);
     bool ok = service_function_encode(function, &digest, &record, err) &&
               tw_store_put_record(service->store, "function", key, tw_buf_span(&record),
                                   function->record_version, NULL, err);

@@ -86,6 +86,9 @@ struct tw_service {
 struct service_function *service_function_new(struct tw_error *err);
 struct service_function *service_function_ref(struct service_function *function);
 void service_function_unref(struct service_function *function);
+// "TENANT/NAME", as its record is called in the store.
+enum { SERVICE_FUNCTION_KEY_SIZE = 24 + TW_FUNCTION_NAME_MAX };
+void service_function_key(const struct service_function *function, char key[SERVICE_FUNCTION_KEY_SIZE]);
 // The record, with that image.
 [[nodiscard]] bool service_function_encode(const struct service_function *function,
                                            const struct tw_digest *image, struct tw_buf *out,

@@ -6,10 +6,8 @@
 #include "service/internal.h"
 #include "telemetry/telemetry.h"
 
-enum { NAME_KEY_SIZE = 24 + TW_FUNCTION_NAME_MAX };
-
 // "TENANT/NAME", as records are keyed in the store too.
-static struct tw_span name_key(char text[NAME_KEY_SIZE], uint64_t tenant, struct tw_str name) {
+static struct tw_span name_key(char text[SERVICE_FUNCTION_KEY_SIZE], uint64_t tenant, struct tw_str name) {
     char digits[TW_U64_DIGITS];
     struct tw_str number = tw_str_of_u64(tenant, digits);
     size_t name_len = name.len < TW_FUNCTION_NAME_MAX ? name.len : TW_FUNCTION_NAME_MAX;
@@ -53,7 +51,7 @@ void service_registry_done(struct tw_service *service) {
 
 struct service_function *service_registry_get(struct tw_service *service, uint64_t tenant,
                                               struct tw_str id_or_name, struct tw_error *err) {
-    char text[NAME_KEY_SIZE];
+    char text[SERVICE_FUNCTION_KEY_SIZE];
     if (id_or_name.len > TW_FUNCTION_NAME_MAX || id_or_name.len == 0) {
         tw_fail(err, TW_ERR_NOT_FOUND, "there is no function of that name or id");
         return NULL;
@@ -104,7 +102,7 @@ static bool put_locked(struct tw_service *service, struct tw_span name, struct s
 
 bool service_registry_put(struct tw_service *service, struct service_function *function,
                           struct service_deploy_leases *leases, struct tw_error *err) {
-    char text[NAME_KEY_SIZE];
+    char text[SERVICE_FUNCTION_KEY_SIZE];
     struct tw_span name = name_key(text, function->tenant, tw_str_from(function->name));
     struct service_function *old = NULL;
     bool ok, is_late; // late: a newer version got here first
@@ -132,7 +130,7 @@ bool service_registry_put(struct tw_service *service, struct service_function *f
 }
 
 void service_registry_remove(struct tw_service *service, const struct service_function *function) {
-    char text[NAME_KEY_SIZE];
+    char text[SERVICE_FUNCTION_KEY_SIZE];
     struct tw_span name = name_key(text, function->tenant, tw_str_from(function->name));
     struct service_function *removed = NULL;
     {
@@ -150,7 +148,7 @@ void service_registry_remove(struct tw_service *service, const struct service_fu
 }
 
 void service_registry_refresh(struct tw_service *service, uint64_t tenant, struct tw_str name) {
-    char text[NAME_KEY_SIZE];
+    char text[SERVICE_FUNCTION_KEY_SIZE];
     struct tw_error err = {};
     uint64_t version;
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
