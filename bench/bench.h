@@ -42,6 +42,37 @@ static inline struct tw_module *bench_module_new(struct tw_engine *engine, struc
     return module;
 }
 
+// A compiler, the CPU device and an engine, as a server has them.
+struct bench_house {
+    struct tw_compiler *compiler;
+    struct tw_gpu *gpu;
+    struct tw_engine *engine;
+};
+
+// `program`: argv[0], beside whose folder the compiler lies.
+static inline void bench_house_open(struct bench_house *house, const char *program) {
+    struct tw_error err = {};
+    char path[4096];
+    snprintf(path, sizeof(path) - 64, "%s", program);
+    char *slash = strrchr(path, '/');
+    snprintf(slash ? slash : path, 64, "/../bin/tensor-wasm-compiler");
+    struct tw_compiler_options compiler_options = {.program = path, .processes = 1};
+    house->compiler = tw_compiler_new(&compiler_options, &err);
+    struct tw_gpu_options gpu_options = {.device = "cpu", .compiler = house->compiler, .max_arenas = 100};
+    house->gpu = house->compiler ? tw_gpu_new(&gpu_options, &err) : NULL;
+    struct tw_engine_options options = {
+        .compiler = house->compiler, .gpu = house->gpu, .warm_per_function = 2};
+    house->engine = house->gpu ? tw_engine_new(&options, &err) : NULL;
+    if (!house->engine)
+        bench_die("the engine", err.message);
+}
+
+static inline void bench_house_close(struct bench_house *house) {
+    tw_engine_free(house->engine);
+    tw_gpu_free(house->gpu);
+    tw_compiler_free(house->compiler);
+}
+
 // Opens the file bench/results/NAME.json and writes its name and the machine; what follows is the caller's. NULL when it
 // cannot be written.
 static inline FILE *bench_result_open(const char *name) {

@@ -181,20 +181,10 @@ static struct tw_module *new_module(struct tw_engine *engine, const struct guest
 // With a guest's name: that one only, and nothing is written.
 int main(int argc, char **argv) {
     struct tw_error err = {};
-    char program[4096];
-    snprintf(program, sizeof(program) - 64, "%s", argv[0]);
-    char *slash = strrchr(program, '/');
-    snprintf(slash ? slash : program, 64, "/../bin/tensor-wasm-compiler");
-    struct tw_compiler_options compiler_options = {.program = program, .processes = 1};
-    struct tw_compiler *compiler = tw_compiler_new(&compiler_options, &err);
-    struct tw_gpu_options gpu_options = {.device = "cpu", .compiler = compiler, .max_arenas = 100};
-    struct tw_gpu *gpu = compiler ? tw_gpu_new(&gpu_options, &err) : NULL;
-    struct tw_engine_options options = {.compiler = compiler, .gpu = gpu, .warm_per_function = 2};
-    struct tw_engine *engine = gpu ? tw_engine_new(&options, &err) : NULL;
-    if (!engine)
-        bench_die("the engine", err.message);
+    struct bench_house house;
+    bench_house_open(&house, argv[0]);
     // Compiled already, so that each call is in its kernel when it is stopped.
-    if (!tw_gpu_prepare(gpu, tw_str_from(FOREVER), TW_STR("k"), TW_NO_DEADLINE, &err))
+    if (!tw_gpu_prepare(house.gpu, tw_str_from(FOREVER), TW_STR("k"), TW_NO_DEADLINE, &err))
         bench_die("the kernel", err.message);
     FILE *json = argc > 1 ? NULL : bench_result_open("stop");
     if (json)
@@ -204,16 +194,14 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < TW_COUNT(guests); i++) {
         if (argc > 1 && strcmp(argv[1], guests[i].name) != 0)
             continue;
-        struct tw_module *module = new_module(engine, &guests[i]);
-        report(json, engine, &guests[i], module, i + 1 == TW_COUNT(guests));
+        struct tw_module *module = new_module(house.engine, &guests[i]);
+        report(json, house.engine, &guests[i], module, i + 1 == TW_COUNT(guests));
         tw_module_unref(module);
     }
     if (json) {
         fprintf(json, " ]}\n");
         fclose(json);
     }
-    tw_engine_free(engine);
-    tw_gpu_free(gpu);
-    tw_compiler_free(compiler);
+    bench_house_close(&house);
     return 0;
 }

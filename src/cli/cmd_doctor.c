@@ -51,8 +51,10 @@ int cli_doctor(int argc, char **argv) {
     tw_buf_init(&text, 1 << 20);
     tw_json_write_init(&writer, &text);
     tw_json_write_array(&writer);
-    struct tw_service *service = cli_local_service(cli_value(&cli, "data-dir"), NULL,
-                                                   cli_value(&cli, "memory-backend"), TW_GPU_TIER_AUTO, &err);
+    struct tw_service *service =
+        cli_local_service(&(struct cli_local_options){.data_dir = cli_value(&cli, "data-dir"),
+                                                      .memory_backend = cli_value(&cli, "memory-backend")},
+                          &err);
     if (!service) {
         struct tw_finding finding = {.level = TW_FINDING_ERROR, .name = "service"};
         snprintf(finding.text, sizeof finding.text, "%s: %s", tw_code_name(err.code), err.message);

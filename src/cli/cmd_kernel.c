@@ -144,11 +144,12 @@ enum { LOG_MAX_BYTES = 1 << 20 }; // of what a kernel prints
 
 static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const struct kernel_args *args) {
     struct tw_error err = {};
-    enum tw_gpu_tier tier = TW_GPU_TIER_AUTO;
-    if (cli_value(cli, "tier") && !tw_gpu_tier_parse(cli_value(cli, "tier"), &tier))
+    struct cli_local_options local = {.data_dir = cli_value(cli, "data-dir"),
+                                      .device = cli_value(cli, "device"),
+                                      .unconfined = cli_value(cli, "unconfined")};
+    if (cli_value(cli, "tier") && !tw_gpu_tier_parse(cli_value(cli, "tier"), &local.tier))
         return cli_usage("--tier takes auto, light or full, not '%s'", cli_value(cli, "tier"));
-    struct tw_service *service =
-        cli_local_service(cli_value(cli, "data-dir"), cli_value(cli, "device"), NULL, tier, &err);
+    struct tw_service *service = cli_local_service(&local, &err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf log;
     tw_buf_init(&log, LOG_MAX_BYTES);
     run->log = &log;
@@ -178,6 +179,8 @@ static const struct cli_option run_options[] = {
     {"repeat", "N", "launches (default 1)"},
     {"tier", "auto|light|full",
      "the code to run: soon there, fast, or what is busy made fast (default: auto)"},
+    {"unconfined", NULL,
+     "without the sandbox's masks, to measure what they cost; a wrong address then ends this program"},
     {"time", NULL,
      "print what loading and the first launch took, and the median microseconds of a launch as the last "
      "number"},
@@ -271,7 +274,7 @@ int cli_kernel_dump(int argc, char **argv) {
     if (!cli_read_file(cli.args[0], &ptx))
         return CLI_USAGE;
     struct tw_error err = {};
-    struct tw_service *service = cli_local_service(NULL, NULL, NULL, TW_GPU_TIER_AUTO, &err);
+    struct tw_service *service = cli_local_service(&(struct cli_local_options){}, &err);
     bool ok =
         service && tw_service_kernel_dump(service, tw_buf_str(&ptx), tw_str_from(cli_value(&cli, "entry")),
                                           stage, !light, block, &out, &err);

@@ -130,9 +130,14 @@ void cli_print_instance(const struct tw_json *instance); // a line
 int cli_show_job(const struct cli *cli, const struct tw_buf *body); // a job's JSON; the exit status
 
 // ---- local.c: a service inside this process, for run, kernel and doctor ----
-// `data_dir` NULL keeps nothing; `device` NULL: auto; `memory_backend` NULL: owned.
-[[nodiscard]] struct tw_service *cli_local_service(const char *data_dir, const char *device,
-                                                   const char *memory_backend, enum tw_gpu_tier tier,
+struct cli_local_options {
+    const char *data_dir;       // NULL keeps nothing
+    const char *device;         // NULL: auto
+    const char *memory_backend; // NULL: owned
+    enum tw_gpu_tier tier;
+    bool unconfined; // kernels without the sandbox
+};
+[[nodiscard]] struct tw_service *cli_local_service(const struct cli_local_options *local,
                                                    struct tw_error *err);
 
 // ---- local_call.c: a module deployed into such a service, for run and bench ----

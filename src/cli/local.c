@@ -7,18 +7,19 @@
 
 enum { LOCAL_INSTANCES = 64 }; // at once: as many as `bench` has callers
 
-struct tw_service *cli_local_service(const char *data_dir, const char *device, const char *memory_backend,
-                                     enum tw_gpu_tier tier, struct tw_error *err) {
+struct tw_service *cli_local_service(const struct cli_local_options *local, struct tw_error *err) {
+    const char *memory_backend = local->memory_backend;
     bool is_pooled = memory_backend && strcmp(memory_backend, "pooling") == 0;
     if (memory_backend && !is_pooled && strcmp(memory_backend, "owned") != 0) {
         tw_fail(err, TW_ERR_INVALID_REQUEST, "--memory-backend takes owned or pooling, not '%s'",
                 memory_backend);
         return NULL;
     }
-    struct tw_service_options options = {.data_dir = data_dir ? data_dir : ":memory:",
-                                         .device = device ? device : "auto",
+    struct tw_service_options options = {.data_dir = local->data_dir ? local->data_dir : ":memory:",
+                                         .device = local->device ? local->device : "auto",
                                          .dispatch_permits = 64,
-                                         .kernel_tier = tier,
+                                         .kernel_tier = local->tier,
+                                         .kernel_unconfined = local->unconfined,
                                          .one_tenant = true,
                                          .kernel_timeout_ms = 600000, // the user is there to press Ctrl-C
                                          .invoke_timeout_ms = 3600000,

@@ -110,8 +110,10 @@ bool cli_local_open(struct cli_local *local, const struct cli *cli, int *ret_sta
     if (!cli_read_file(cli->args[0], &local->wasm) || !read_input(cli, local))
         return false;
     struct tw_error err = {};
-    local->service = cli_local_service(NULL, cli_value(cli, "device"), cli_value(cli, "memory-backend"),
-                                       TW_GPU_TIER_AUTO, &err);
+    local->service =
+        cli_local_service(&(struct cli_local_options){.device = cli_value(cli, "device"),
+                                                      .memory_backend = cli_value(cli, "memory-backend")},
+                          &err);
     if (local->service)
         return deploy(cli, local, ret_status);
     *ret_status = cli_fail(&err);

@@ -57,7 +57,7 @@ struct tw_gpu *tw_gpu_new(const struct tw_gpu_options *options, struct tw_error 
     gpu->kernel_timeout_ms =
         options->kernel_timeout_ms ? options->kernel_timeout_ms : GPU_KERNEL_TIMEOUT_MS_DEFAULT;
     if (!(gpu->arenas = gpu_arenas_new(options->max_arenas, err)) ||
-        !(gpu->kernels = gpu_kernels_new(options->compiler, options->tier, err)) ||
+        !(gpu->kernels = gpu_kernels_new(options, err)) ||
         !(gpu->permits = gpu_permits_new(options->permits, err)) || !open_devices(gpu, options, err) ||
         !(gpu->watch = gpu_watch_new(gpu, err))) {
         tw_gpu_free(gpu);

@@ -60,6 +60,7 @@ struct tw_gpu_options {
     unsigned permits;             // launches in flight in the process
     unsigned kernel_timeout_ms;
     enum tw_gpu_tier tier;
+    bool unconfined; // kernels without the sandbox, to measure what it costs; never where there are tenants
     uint32_t max_arenas;
 };
 [[nodiscard]] struct tw_gpu *tw_gpu_new(const struct tw_gpu_options *options, struct tw_error *err);

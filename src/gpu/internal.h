@@ -91,8 +91,7 @@ struct gpu_kernel {
     struct gpu_kernel *newer, *older; // of the idle ones
 };
 struct gpu_kernels;
-[[nodiscard]] struct gpu_kernels *gpu_kernels_new(struct tw_compiler *compiler, enum tw_gpu_tier tier,
-                                                  struct tw_error *err);
+[[nodiscard]] struct gpu_kernels *gpu_kernels_new(const struct tw_gpu_options *options, struct tw_error *err);
 void gpu_kernels_free(struct gpu_kernels *kernels);
 // A kernel with at least one variant, counted as used; the caller gives it back.
 [[nodiscard]] struct gpu_kernel *gpu_kernel_take(struct gpu_kernels *kernels, struct tw_str ptx,

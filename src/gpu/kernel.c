@@ -27,10 +27,11 @@ struct gpu_promotion {
     struct tw_kernel_variant variant;
 };
 
-// Guarded by `lock`; `compiler` and `tier` are frozen.
+// Guarded by `lock`; `compiler`, `tier` and `unconfined` are frozen.
 struct gpu_kernels {
     struct tw_compiler *compiler;
     enum tw_gpu_tier tier;
+    bool unconfined;
     struct tw_pool *background;
     struct tw_lock lock;
     struct tw_cond changed;
@@ -40,8 +41,7 @@ struct gpu_kernels {
     uint64_t ptx_kept;
 };
 
-struct gpu_kernels *gpu_kernels_new(struct tw_compiler *compiler, enum tw_gpu_tier tier,
-                                    struct tw_error *err) {
+struct gpu_kernels *gpu_kernels_new(const struct tw_gpu_options *options, struct tw_error *err) {
     struct gpu_kernels *kernels = tw_alloc_zero(1, sizeof(*kernels));
     if (!kernels) {
         tw_fail(err, TW_ERR_CAPACITY, "no memory for the table of kernels");
@@ -52,8 +52,9 @@ struct gpu_kernels *gpu_kernels_new(struct tw_compiler *compiler, enum tw_gpu_ti
         free(kernels);
         return NULL;
     }
-    kernels->compiler = compiler;
-    kernels->tier = tier;
+    kernels->compiler = options->compiler;
+    kernels->tier = options->tier;
+    kernels->unconfined = options->unconfined;
     tw_lock_init(&kernels->lock);
     tw_cond_init(&kernels->changed);
     tw_map_init(&kernels->table, KERNELS_MAX);
@@ -186,6 +187,7 @@ static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct 
                                                        variant.opt_level == TW_KERNEL_FULL &&
                                                        kernels->tier == TW_GPU_TIER_AUTO,
                                          .deadline_ns = deadline_ns};
+    request.variant.unconfined = kernels->unconfined;
     memcpy(request.entry, kernel->entry, sizeof(request.entry));
     struct tw_artifact *artifact = obtain(kernels, &request, ret_cached, err);
     if (!artifact) {
@@ -355,9 +357,9 @@ bool gpu_kernel_is_ready(struct gpu_kernels *kernels, struct tw_str ptx, struct 
 
 // ---- variants ----
 
+// All in a table are confined, or none is.
 static bool same_variant(const struct tw_kernel_variant *a, const struct tw_kernel_variant *b) {
-    return a->lanes == b->lanes && a->x_multiple == b->x_multiple && a->opt_level == b->opt_level &&
-           a->exclusive == b->exclusive;
+    return a->lanes == b->lanes && a->x_multiple == b->x_multiple && a->opt_level == b->opt_level;
 }
 
 static struct gpu_code *find_variant_locked(const struct gpu_kernel *kernel,
@@ -467,9 +469,8 @@ static void promote(struct tw_task *task) {
     struct gpu_code *code = variant_for(kernels, kernel, promotion->variant, TW_NO_DEADLINE, &unused);
     if (code)
         tw_counter_add(&kernel->generation, 1); // contexts look again at their next launch
-    else
-        tw_metric_add(TW_METRIC_KERNEL_PROMOTIONS_FAILED, (struct tw_labels){},
-                      1); // the light one stays in use
+    else                                        // the light one stays in use
+        tw_metric_add(TW_METRIC_KERNEL_PROMOTIONS_FAILED, (struct tw_labels){}, 1);
     free(promotion);
     gpu_kernel_give(kernels, kernel);
 }

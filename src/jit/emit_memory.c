@@ -8,7 +8,7 @@
 #include "emit.h"
 
 LLVMValueRef jit_confine(struct jit_emit *e, LLVMValueRef address) {
-    if (e->code->variant.exclusive)
+    if (e->code->variant.unconfined)
         return address;
     LLVMValueRef mask = jit_is_vector(address) ? jit_splat(e, e->arena_mask) : e->arena_mask;
     return LLVMBuildAnd(e->b, address, mask, "");

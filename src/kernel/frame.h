@@ -96,8 +96,8 @@ struct tw_kernel_variant {
     uint16_t
         x_multiple; // W: block.x is a multiple of it; 2 to W/2: block.x is this, and whole rows fill vectors
                     // (block.x × block.y a multiple of W); 1: any shape, W at most 32
-    uint16_t opt_level; // enum tw_kernel_tier
-    uint16_t exclusive; // 1: no masking (only for measuring the sandbox's cost; never in the server)
+    uint16_t opt_level;  // enum tw_kernel_tier
+    uint16_t unconfined; // 1: addresses are not masked (to measure what that costs; never in the server)
 };
 
 // Lanes of a vector whose blocks are one vector each: nobody waits at barriers.

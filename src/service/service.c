@@ -49,6 +49,7 @@ static bool open_engine(struct tw_service *service, struct tw_error *err) {
                                  .permits = options->dispatch_permits,
                                  .kernel_timeout_ms = options->kernel_timeout_ms,
                                  .tier = options->kernel_tier,
+                                 .unconfined = options->kernel_unconfined && options->one_tenant,
                                  .one_tenant = options->one_tenant,
                                  .max_arenas = options->max_instances};
     service->gpu = tw_gpu_new(&gpu, err);

@@ -22,6 +22,7 @@ struct tw_service_options {
     unsigned dispatch_permits, kernel_timeout_ms, invoke_timeout_ms;
     uint32_t queue_target_ms, queue_burst_ms; // as struct tw_engine_options'
     enum tw_gpu_tier kernel_tier;
+    bool kernel_unconfined; // with one_tenant only: see tw_gpu_options
     uint32_t max_instances, warm_per_function, max_warm;
     uint64_t max_memory_bytes, max_code_bytes;
     uint32_t blob_grace_s;         // what no record names for so long is removed from the store; 0: never

@@ -150,3 +150,38 @@ def test_the_time_is_the_last_number(runner):
     runner.scalar("i32", 1000)
     runner.run("vector_add", "vector_add", 4, 256, "--repeat", "20", "--time")
     assert 0 < float(runner.stdout.split()[-1]) < 1e6
+
+
+FAR = """.version 7.0
+.target sm_70
+.address_size 64
+.visible .entry k(.param .u64 p) {
+ .reg .b64 %rd<3>;
+ .reg .b32 %r<2>;
+ ld.param.u64 %rd0, [p];
+ mov.u64 %rd1, 0x200000000000;
+ add.u64 %rd2, %rd0, %rd1;
+ mov.u32 %r0, 7;
+ st.global.u32 [%rd2], %r0;
+ ret;
+}
+"""
+
+
+def test_addresses_are_confined_unless_one_asks_for_the_opposite(runner, tmp_path):
+    """2^45 bytes behind the buffer: inside the arena that is the buffer again; without the sandbox it is nowhere."""
+    text = tmp_path / "far.ptx"
+    text.write_text(FAR)
+    runner.buffer("out", numpy.zeros(1, I32))
+    assert list(runner.run(text, "k", 1, 1)) == [7]
+    assert "launch_failed" in runner.run(text, "k", 1, 1, "--unconfined", status=1)
+
+
+def test_unconfined_code_computes_the_same(runner):
+    a, b = whole(1000, 1), whole(1000, 2)
+    runner.buffer("in", a)
+    runner.buffer("in", b)
+    runner.buffer("out", numpy.zeros(1000, F32))
+    runner.scalar("i32", 1000)
+    for tier in ("light", "full"):
+        assert (runner.run("vector_add", "vector_add", 4, 256, "--unconfined", "--tier", tier) == a + b).all()

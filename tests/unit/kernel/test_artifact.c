@@ -117,7 +117,7 @@ TW_TEST("the variant fills rows where it can, and warp operations have 32 lanes"
         ck_assert_uint_eq(v.lanes, cases[i].lanes);
         ck_assert_uint_eq(v.x_multiple, cases[i].x_multiple);
         ck_assert_uint_eq(v.opt_level, 1);
-        ck_assert_uint_eq(v.exclusive, 0);
+        ck_assert_uint_eq(v.unconfined, 0);
     }
 }
 
