@@ -183,16 +183,17 @@ struct gpu_job {
     uint64_t local_bytes, spill_bytes; // a block
     int64_t deadline_ns;               // of the invocation
     bool has_permit;
-    bool kept;                                      // the launching thread waits and recycles it
-    bool ended;                                     // context lock
-    int64_t started_ns, limit_ns;                   // 0: not started
-    int64_t ended_ns;                               // 0: not known
-    bool only;                                      // no other job of its context was there when it came
-    bool on_caller;                                 // ran on the launching thread, whose time is the guest's
-    struct tw_counter cpu_ns;                       // of all threads that worked on it; 0: not told
-    struct tw_state stop;                           // enum gpu_stop; the first reason stays
-    struct tw_error error;                          // by whoever set the reason, and by the end
-    struct tw_gpu_waiter *waiter;                   // NULL: none
+    bool kept;                    // the launching thread waits and recycles it
+    bool ended;                   // context lock
+    int64_t started_ns, limit_ns; // 0: not started
+    int64_t ended_ns;             // 0: not known
+    bool only;                    // no other job of its context was there when it came
+    bool on_caller;               // ran on the launching thread, whose time is the guest's
+    struct tw_counter cpu_ns;     // of all threads that worked on it; 0: not told
+    struct tw_counter waited_at;  // a thread's frame->fault_site when it was stopped; 0: none
+    struct tw_state stop;         // enum gpu_stop; the first reason stays
+    struct tw_error error;        // by whoever set the reason, and by the end
+    struct tw_gpu_waiter *waiter; // NULL: none
     struct gpu_job *next_in_stream, *next_in_queue; // context lock; permits lock
     struct gpu_job *next, *previous;                // the context's jobs, or its spare ones; context lock
     struct gpu_pool_part {                          // pool lock, but for next_block

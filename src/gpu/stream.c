@@ -137,15 +137,28 @@ bool gpu_job_submit(struct gpu_job *job, enum gpu_start how, bool *ret_ended, st
 
 // ---- ending ----
 
+// Where the kernel's threads waited, if they did, behind what ended it.
+static void describe_wait(struct gpu_job *job) {
+    uint64_t place = (uint64_t)tw_counter_get(&job->waited_at);
+    if (!place)
+        return;
+    size_t len = strlen(job->error.message);
+    snprintf(job->error.message + len, sizeof job->error.message - len,
+             "; its threads last waited in the loop of line %" PRIu32 " for what others write%s",
+             (uint32_t)place,
+             place & TW_KERNEL_APART ? ", but others of the same warp go on only after that loop" : "");
+}
+
 static void describe_stop(struct gpu_job *job) {
     switch ((enum gpu_stop)tw_state_get(&job->stop)) {
     case GPU_STOP_NONE:
     case GPU_STOP_FAULT: // the device has filled in the error
         return;
     case GPU_STOP_TIME_LIMIT:
-        tw_fail(&job->error, TW_ERR_CUDA_LAUNCH_FAILED,
-                "kernel '%.64s': killed by the time limit of %u ms; launch less work at a time",
-                job->code->parts.info.name, job->context->gpu->kernel_timeout_ms);
+        tw_fail(&job->error, TW_ERR_CUDA_LAUNCH_FAILED, "kernel '%.64s': killed by the time limit of %u ms%s",
+                job->code->parts.info.name, job->context->gpu->kernel_timeout_ms,
+                tw_counter_get(&job->waited_at) ? "" : "; launch less work at a time");
+        describe_wait(job);
         return;
     case GPU_STOP_DEADLINE:
         if (job->started_ns)

@@ -156,6 +156,17 @@ static void nest_loops(struct jit_code *code) {
     }
 }
 
+// Loops around a nanosleep, the program's own or one of waiting.c.
+static void find_waiting_loops(struct jit_code *code) {
+    for (uint32_t b = 0; b < code->count; b++) {
+        const struct jit_block *block = &code->blocks[b];
+        if (block->term != JIT_BARRIER || block->last->op != TW_KIR_NANOSLEEP)
+            continue;
+        for (uint32_t l = block->loop; l != JIT_NONE; l = code->loops[l].parent)
+            code->loops[l].waits = true;
+    }
+}
+
 bool jit_loops(struct jit_code *code, struct tw_error *err) {
     uint32_t *stack = TW_ARENA_ARRAY(code->arena, uint32_t, code->count + 1);
     code->loops = TW_ARENA_ARRAY(code->arena, struct jit_loop, code->count + 1);
@@ -180,5 +191,6 @@ bool jit_loops(struct jit_code *code, struct tw_error *err) {
         }
     }
     nest_loops(code);
+    find_waiting_loops(code);
     return true;
 }

@@ -77,6 +77,7 @@ struct jit_block {
 struct jit_loop {
     uint32_t header, parent, depth, last; // last: the greatest block index in it; depth 1: outermost
     uint64_t *blocks;
+    bool waits; // a warp may be suspended in it (waiting.c)
 };
 
 // Where each variable lies: in the module's image, the shared window or a thread's local window.

@@ -3,7 +3,8 @@
 // The order in which blocks are laid out: reverse post-order in which every loop is contiguous, so that lanes
 // that wait are always at a later block or at the header of a loop around. Found in two steps: a depth-first
 // order, then Kahn's topological sort that prefers blocks of the innermost loop that is still open. Blocks
-// that cannot be reached disappear.
+// that cannot be reached disappear. Of two sides of a branch one with a loop that waits comes last: what it waits
+// for may be written by lanes that went the other way.
 
 #include "internal.h"
 
@@ -66,13 +67,28 @@ static bool depth_first(struct jit_code *code, struct tw_error *err) {
     return renumber(code, order, reached, err);
 }
 
-// The ready block in the deepest open loop, the smallest number first.
+// Whether the block begins, within the open loop, a loop in which a warp may wait.
+static bool begins_wait(const struct jit_code *code, uint32_t open, uint32_t block) {
+    uint32_t l = code->blocks[block].loop;
+    while (l != JIT_NONE && l != open && code->loops[l].parent != open)
+        l = code->loops[l].parent;
+    return l != JIT_NONE && l != open && code->loops[l].waits;
+}
+
+// The ready block in the deepest open loop: the smallest number first, those that may wait last.
 static uint32_t pick(const struct jit_code *code, const uint32_t *ready, uint32_t ready_count,
                      uint32_t open) {
     uint32_t best = JIT_NONE;
-    for (uint32_t i = 0; i < ready_count; i++)
-        if (jit_in_loop(code, open, ready[i]) && (best == JIT_NONE || ready[i] < ready[best]))
+    bool best_waits = false;
+    for (uint32_t i = 0; i < ready_count; i++) {
+        if (!jit_in_loop(code, open, ready[i]))
+            continue;
+        bool waits = begins_wait(code, open, ready[i]);
+        if (best == JIT_NONE || waits < best_waits || (waits == best_waits && ready[i] < ready[best])) {
             best = i;
+            best_waits = waits;
+        }
+    }
     return best;
 }
 

@@ -9,19 +9,23 @@
 //     X: …; release          becomes    X: …; release; if (never) goto L
 //     …                                 …
 //
-// The end is the first store or atomic behind the loop, in blocks that only the loop leads to, that goes where the
-// loop looks; or else one that is volatile or ordered, which may be what another lane looks at. With a barrier or an
-// operation of the warp on the way the loop stays as it is.
+// On every way out of the loop the end is the first store or atomic that goes where the loop looks; where there is none
+// on any way, the last one that is volatile or ordered, which may be what another lane looks at. What lies behind a
+// barrier, an operation of the warp or another loop that waits is not looked at: all lanes must come there together, or
+// the other loop takes turns itself. (Lanes on the other side of a branch before the loop go first: order.c.)
 
 #include "internal.h"
 
-enum { BLOCKS_MAX = 64 }; // that are looked at behind a loop
+enum { BLOCKS_MAX = 256, ENDS_MAX = 16 }; // that are looked at behind a loop; ways out that are made longer
 
 // Confined: what is known of one loop.
 struct turn {
     const struct jit_code *code;
-    uint32_t loop, exit;
-    uint32_t found_block, found_inst; // in `code`
+    uint32_t loop;
+    uint64_t *behind;                          // blocks that lanes come to from the loop, of `code`
+    uint32_t stack[BLOCKS_MAX], stacked, seen; // those still to be looked at; how many there were
+    uint32_t *ends;                            // of each block: its instruction that ends a turn + 1, or 0
+    bool same_address;                         // only what goes where the loop looks ends one
 };
 
 static bool is_write(const struct tw_kir_inst *inst) {
@@ -46,45 +50,76 @@ static bool looks_there(const struct turn *t, const struct tw_kir_inst *write) {
     return false;
 }
 
-// Looks through the blocks behind the exit in their order; false: there is none, or something that all lanes must
-// reach together comes first.
-static bool find_end(struct turn *t, bool same_address) {
+// Block `to` is looked at too, if the loop's header alone leads there and it is in no other loop that waits.
+static void follow(struct turn *t, uint32_t to) {
     const struct jit_code *code = t->code;
-    for (uint32_t b = t->exit; b < code->count && b - t->exit < BLOCKS_MAX; b++) {
-        const struct jit_block *block = &code->blocks[b];
-        if (!jit_dominates(code, t->exit, b) || block->loop != code->blocks[t->exit].loop)
-            continue;
-        for (uint32_t i = 0; i < block->count; i++) {
-            const struct tw_kir_inst *inst = &block->insts[i];
-            if (tw_kir_op_flags(inst->op) & TW_KIR_WARP)
-                return false;
-            if (!is_write(inst) || (same_address ? !looks_there(t, inst) : !is_told(inst)))
-                continue;
-            t->found_block = b;
-            t->found_inst = i;
-            return true;
-        }
-        if (block->term == JIT_BARRIER)
-            return false;
-    }
-    return false;
+    uint32_t header = code->loops[t->loop].header;
+    if (to >= code->count || jit_in_loop(code, t->loop, to) || jit_bit(t->behind, to) ||
+        t->seen == BLOCKS_MAX || !jit_dominates(code, header, to))
+        return;
+    for (uint32_t l = code->blocks[to].loop; l != JIT_NONE && !jit_in_loop(code, l, header);
+         l = code->loops[l].parent)
+        if (code->loops[l].waits)
+            return;
+    jit_bit_set(t->behind, to);
+    t->stack[t->stacked++] = to;
+    t->seen++;
 }
 
-// The only way out of the loop, if that is a block which nothing else leads to.
-static bool find_exit(struct turn *t) {
-    t->exit = JIT_NONE;
-    for (uint32_t b = 0; b < t->code->count; b++) {
-        const struct jit_block *block = &t->code->blocks[b];
-        for (uint32_t k = 0; jit_in_loop(t->code, t->loop, b) && k < block->succ_count; k++) {
-            uint32_t to = block->succs[k];
-            if (to < t->code->count && jit_in_loop(t->code, t->loop, to))
-                continue;
-            if (to >= t->code->count || (t->exit != JIT_NONE && t->exit != to))
-                return false;
-            t->exit = to;
-        }
+// Looks for the end of a turn in a block; whether lanes go on behind it as they come.
+static bool look_into(struct turn *t, uint32_t b) {
+    const struct jit_block *block = &t->code->blocks[b];
+    for (uint32_t i = 0; i < block->count; i++) {
+        const struct tw_kir_inst *inst = &block->insts[i];
+        if (tw_kir_op_flags(inst->op) & TW_KIR_WARP)
+            return false;
+        if (!is_write(inst) || !(t->same_address ? looks_there(t, inst) : is_told(inst)))
+            continue;
+        t->ends[b] = i + 1;
+        if (t->same_address)
+            return false;
     }
-    return t->exit != JIT_NONE && jit_dominates(t->code, t->code->loops[t->loop].header, t->exit);
+    return block->term != JIT_BARRIER || block->last->op == TW_KIR_NANOSLEEP;
+}
+
+// Of the ends, those from which another one may follow are none.
+static void keep_last(struct turn *t) {
+    const struct jit_code *code = t->code;
+    for (uint32_t b = code->count; b-- > 0;) {
+        bool more = false;
+        for (uint32_t k = 0; jit_bit(t->behind, b) && k < code->blocks[b].succ_count; k++) {
+            uint32_t to = code->blocks[b].succs[k];
+            more |= to > b && to < code->count && jit_bit(t->behind, to) && t->ends[to];
+        }
+        if (more)
+            t->ends[b] = JIT_NONE; // leads to one
+    }
+    for (uint32_t b = 0; b < code->count; b++)
+        t->ends[b] = t->ends[b] == JIT_NONE ? 0 : t->ends[b];
+}
+
+// How many ends of turns there are behind the loop.
+static uint32_t find_ends(struct turn *t, bool same_address) {
+    const struct jit_code *code = t->code;
+    memset(t->behind, 0, jit_words(code->count) * sizeof *t->behind);
+    memset(t->ends, 0, code->count * sizeof *t->ends);
+    t->same_address = same_address;
+    t->seen = 0;
+    for (uint32_t b = 0; b < code->count; b++)
+        for (uint32_t k = 0; jit_in_loop(code, t->loop, b) && k < code->blocks[b].succ_count; k++)
+            follow(t, code->blocks[b].succs[k]);
+    while (t->stacked) {
+        uint32_t b = t->stack[--t->stacked];
+        bool goes_on = look_into(t, b);
+        for (uint32_t k = 0; goes_on && k < code->blocks[b].succ_count; k++)
+            follow(t, code->blocks[b].succs[k]);
+    }
+    if (!same_address)
+        keep_last(t);
+    uint32_t count = 0;
+    for (uint32_t b = 0; b < code->count; b++)
+        count += t->ends[b] != 0;
+    return count;
 }
 
 // The function's block that holds the instruction at `inst`.
@@ -136,22 +171,40 @@ static bool add_branch(struct tw_kir_module *module, struct tw_kir_function *fun
     return true;
 }
 
+// Makes loop `l` of `code` longer, at every end of a turn.
+static bool lengthen(const struct jit_code *code, struct tw_kir_module *module, uint32_t l, uint32_t header,
+                     struct tw_error *err) {
+    struct tw_kir_function *function = &module->functions[code->function - module->functions];
+    struct turn t = {.code = code,
+                     .loop = l,
+                     .behind = TW_ARENA_ARRAY(code->arena, uint64_t, jit_words(code->count)),
+                     .ends = TW_ARENA_ARRAY(code->arena, uint32_t, code->count)};
+    if (!t.behind || !t.ends)
+        return jit_no_memory(err);
+    uint32_t count = find_ends(&t, true);
+    if (!count)
+        count = find_ends(&t, false);
+    // In the order of the blocks: where one of the function's blocks has two ends, the second is in the tail.
+    for (uint32_t b = 0; count <= ENDS_MAX && b < code->count; b++) {
+        if (!t.ends[b])
+            continue;
+        const struct tw_kir_inst *end = &code->blocks[b].insts[t.ends[b] - 1];
+        uint32_t block = block_of(function, end);
+        if (!add_branch(module, function, block, (uint32_t)(end - function->blocks[block].insts), header,
+                        err))
+            return false;
+    }
+    return true;
+}
+
 bool jit_take_turns(const struct jit_code *code, struct tw_kir_module *module, uint32_t header,
                     struct tw_error *err) {
     struct jit_code scratch = *code;
-    struct tw_kir_function *function = &module->functions[code->function - module->functions];
+    const struct tw_kir_function *function = &module->functions[code->function - module->functions];
     if (!jit_cfg_build(&scratch, err))
         return false;
-    for (uint32_t l = 0; l < scratch.loop_count; l++) {
-        const struct jit_block *first = &scratch.blocks[scratch.loops[l].header];
-        struct turn t = {.code = &scratch, .loop = l};
-        if (first->insts != function->blocks[header].insts || !find_exit(&t) ||
-            (!find_end(&t, true) && !find_end(&t, false)))
-            continue;
-        const struct tw_kir_inst *end = &scratch.blocks[t.found_block].insts[t.found_inst];
-        uint32_t block = block_of(function, end);
-        return add_branch(module, function, block, (uint32_t)(end - function->blocks[block].insts), header,
-                          err);
-    }
+    for (uint32_t l = 0; l < scratch.loop_count; l++)
+        if (scratch.blocks[scratch.loops[l].header].insts == function->blocks[header].insts)
+            return lengthen(&scratch, module, l, header, err);
     return true;
 }

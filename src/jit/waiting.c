@@ -106,6 +106,7 @@ static bool add_sleep(struct tw_kir_module *module, struct tw_kir_block *block, 
     if (!sleep)
         return false;
     sleep->src[0] = tw_kir_imm_operand(0);
+    sleep->line = block->insts[block->count - 2].line;
     struct tw_kir_inst last = *sleep;
     block->insts[block->count - 1] = block->insts[block->count - 2];
     block->insts[block->count - 2] = last;

@@ -29,6 +29,22 @@ bool jit_yield_keeps(const struct jit_code *code, const struct jit_block *b, uin
     return jit_bit(code->blocks[b->succs[0]].live_in, reg) || (b->kept && jit_bit(b->kept, reg));
 }
 
+// Tells where the warp waits, for the message if it never ends, and whether lanes are anywhere but in that loop.
+static void store_place(struct jit_emit *e, uint32_t block) {
+    const struct jit_block *b = &e->code->blocks[block];
+    LLVMTypeRef i64 = jit_int(e, 64);
+    LLVMValueRef apart = LLVMConstNull(jit_vec(e, jit_int(e, 1)));
+    for (uint32_t x = 0; b->waits && x < e->code->count; x++)
+        if (jit_bit(b->waits, x) && e->flow.masks[x] && !jit_in_loop(e->code, b->loop, x))
+            apart =
+                LLVMBuildOr(e->b, apart, LLVMBuildLoad2(e->b, LLVMTypeOf(apart), e->flow.masks[x], ""), "");
+    LLVMValueRef place = LLVMBuildZExt(e->b, jit_any(e, apart), i64, "");
+    place = LLVMBuildMul(e->b, place, jit_i64(e, TW_KERNEL_APART), "");
+    place = LLVMBuildOr(e->b, place, jit_i64(e, b->last->line), "");
+    LLVMValueRef at = jit_i64(e, offsetof(struct tw_kernel_frame, fault_site));
+    LLVMBuildStore(e->b, place, jit_offset_pointer(e, e->frame, at));
+}
+
 // Stores what the warp needs to go on behind `block`.
 static void suspend(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
@@ -43,6 +59,7 @@ static void suspend(struct jit_emit *e, uint32_t block) {
     for (uint32_t x = 0; b->waits && x < e->code->count; x++)
         if (jit_bit(b->waits, x) && e->flow.masks[x])
             store_mask(e, x, LLVMBuildLoad2(e->b, mask, e->flow.masks[x], ""));
+    store_place(e, block);
     uint32_t first = e->code->exact ? JIT_STATE_EXACT + 1u : 1u;
     LLVMBuildStore(e->b, jit_i32(e, first + e->code->blocks[b->succs[0]].root), e->next_state);
     LLVMBuildBr(e->b, e->warp_end);

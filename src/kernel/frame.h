@@ -39,21 +39,25 @@ struct tw_kernel_frame {
     uint64_t global_base; //  48 arena offset of the module's variables
     uint8_t *
         spill; //  56 private host memory, 64-aligned: warps of the block × info->spill_bytes, then 64 × warps
-    uint32_t grid[3];                //  64
-    uint32_t block[3];               //  76
-    uint32_t dynamic_shared;         //  88 bytes asked for at launch
-    uint32_t worker;                 //  92 %smid
-    uint32_t worker_count;           //  96 %nsmid
-    uint32_t alone;                  // 100 1: nothing else touches the arena meanwhile, atomics may be plain
-    uint64_t grid_id;                // 104
-    uint64_t fault_site;             // 112 set by the kernel before it returns TRAP: line number in the PTX
-    uint64_t shared_limit;           // 120 bytes of the shared window (static + dynamic)
+    uint32_t grid[3];        //  64
+    uint32_t block[3];       //  76
+    uint32_t dynamic_shared; //  88 bytes asked for at launch
+    uint32_t worker;         //  92 %smid
+    uint32_t worker_count;   //  96 %nsmid
+    uint32_t alone;          // 100 1: nothing else touches the arena meanwhile, atomics may be plain
+    uint64_t grid_id;        // 104
+    uint64_t fault_site;     // 112 line number in the PTX, set before the kernel returns TRAP or DEADLOCK, or
+                             //     where a warp was last suspended in a loop (TW_KERNEL_APART: see below)
+    uint64_t shared_limit;   // 120 bytes of the shared window (static + dynamic)
     struct tw_kernel_prints *prints; // 128 this worker's, private host memory (NULL unless info->prints)
     tw_kernel_exact exact;           // 136 of this variant (NULL unless info->guesses)
     // Only where info->tells_time: the wall clock was time_ns when the cycle counter was time_ticks, and a tick is
     // time_scale / 2^32 ns.
     uint64_t time_ticks, time_ns, time_scale; // 144, 152, 160
 };
+
+// A bit of fault_site: other lanes of the suspended warp were elsewhere, and go on only after the loop.
+#define TW_KERNEL_APART (1ULL << 32)
 
 // What a kernel prints: records that the worker formats after each run. Kernel code adds a record as a whole,
 // or counts it as lost.

@@ -200,12 +200,40 @@ WAITING = kernel("WAIT:\n    ld.volatile.global.u32 %r5, [%d1];\n    setp.ne.u32
 SLEEPING = kernel("WAIT:\n    nanosleep.u32 100;\n    setp.lt.u32 %p1, %r4, 32;\n    @%p1 bra WAIT;")
 
 
+# Even lanes wait for odd ones, which wait for even ones before they write.
+MUTUAL = kernel("""    and.b32 %r5, %r1, 1;
+    setp.eq.u32 %p1, %r5, 1;
+    @%p1 bra ODD;
+EVEN:
+    ld.volatile.global.u32 %r6, [%d1];
+    setp.eq.u32 %p2, %r6, 0;
+    @%p2 bra EVEN;
+    st.volatile.global.u32 [%d1+4], 1;
+    bra JOIN;
+ODD:
+    ld.volatile.global.u32 %r6, [%d1+4];
+    setp.eq.u32 %p2, %r6, 0;
+    @%p2 bra ODD;
+    st.volatile.global.u32 [%d1], 1;
+JOIN:
+    st.global.u32 [%d2], %r6;""")
+
+
+def line_of(text, words):
+    return next(number for number, line in enumerate(text.split("\n"), 1) if words in line)
+
+
 @pytest.mark.stops_kernels
-@pytest.mark.parametrize("text", [LOOP, WAITING, SLEEPING], ids=["loop", "waiting", "sleeping"])
-def test_a_kernel_that_never_ends_is_stopped(cuda, text):
+@pytest.mark.parametrize("text, words", [
+    (LOOP, "killed by the time limit of 2000 ms; launch less work at a time"),
+    (WAITING, f"killed by the time limit of 2000 ms; its threads last waited in the loop of line {line_of(WAITING, 'bra WAIT')} for what others write"),
+    (SLEEPING, f"killed by the time limit of 2000 ms; its threads last waited in the loop of line {line_of(SLEEPING, 'nanosleep')}"),
+    (MUTUAL, f"the loop of line {line_of(MUTUAL, 'bra EVEN')} for what others write, but others of the same warp go on only after that loop")],
+    ids=["loop", "waiting", "sleeping", "mutual"])
+def test_a_kernel_that_never_ends_is_stopped(cuda, text, words):
     start = time.monotonic()
     answer = cuda("run", text)
-    assert code_of(answer) == -5, answer
+    assert code_of(answer) == -5 and words in answer, answer
     assert time.monotonic() - start > 1.5  # the limit is two seconds
     still_works(cuda)
 

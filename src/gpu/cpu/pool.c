@@ -79,7 +79,6 @@ static void fill_frame(const struct gpu_runner *runner, const struct gpu_job *jo
     frame->worker = slot;
     frame->worker_count = slots;
     frame->alone = job->only && job->on_caller; // the one thread that could launch more runs this
-    frame->fault_site = 0;
     const struct gpu_code *exact = gpu_code_exact(job->code);
     frame->exact = exact ? gpu_exact_entry(exact) : cpu_exact;
     if (job->code->parts.info.tells_time)
@@ -111,6 +110,8 @@ static bool grow_spill(struct gpu_runner *runner, uint64_t bytes) {
 
 static void fail_job(struct gpu_job *job, enum cpu_outcome outcome, const struct cpu_fault *fault,
                      uint64_t line) {
+    if (outcome == CPU_STOPPED && line)
+        tw_counter_set(&job->waited_at, (int64_t)line);
     if (outcome != CPU_STOPPED && gpu_job_stop(job, GPU_STOP_FAULT))
         cpu_describe_fault(job, outcome, fault, line, &job->error);
 }
@@ -134,6 +135,7 @@ void cpu_participate(struct gpu_runner *runner, struct gpu_job *job, unsigned sl
             break;
         uint64_t count = job->block_total - block < chunk ? job->block_total - block : chunk;
         struct cpu_fault fault = {};
+        frame.fault_site = 0;
         enum cpu_outcome outcome = cpu_run(runner, job, &frame, block, count, &fault);
         now_ns = tw_clock_ns();
         if (frame.prints)

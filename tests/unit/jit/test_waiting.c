@@ -154,6 +154,71 @@ TW_TEST("each lane waits for what the lane before it writes") {
           1, 96, want_chain);
 }
 
+// In each warp lane 5 is the one that writes, behind a loop of its own; the others wait, in what stands first in the
+// text.
+static uint32_t want_written(uint32_t t) {
+    return t % 32 == 5 ? 100 : 100 + 2 * t;
+}
+
+TW_TEST("lanes wait for what a lane writes that went the other way") {
+    check(ENTRY
+          "shl.b32 %r1, %r8, 2;\nmov.u32 %r2, s;\nadd.u32 %r1, %r1, %r2;\nsetp.eq.u32 %p1, %r7, 5;\n"
+          "mov.u32 %r4, 0;\nmov.u32 %r5, 0;\n@%p1 bra write;\n"
+          "wait:\nld.volatile.shared.u32 %r3, [%r1];\nsetp.eq.u32 %p2, %r3, 0;\n@%p2 bra wait;\n"
+          "add.u32 %r3, %r3, %r9;\nadd.u32 %r3, %r3, %r9;\nbra join;\n"
+          "write:\nadd.u32 %r4, %r4, 1;\nadd.u32 %r5, %r5, 4;\nsetp.lt.u32 %p3, %r4, 25;\n@%p3 bra write;\n"
+          "st.volatile.shared.u32 [%r1], %r5;\nmov.u32 %r3, %r5;\n"
+          "join:\nst.global.u32 [%rd9], %r3;\nret;\n}\n",
+          2, 96, want_written);
+}
+
+// A chain in which each lane passes its value on, plus 1 or plus 10: odd lanes leave the loop by another way, and write
+// in a loop of their own.
+static uint32_t want_ways(uint32_t t) {
+    uint32_t value = 2;
+    for (uint32_t i = 0; i < t; i++)
+        value += i % 2 ? 10 : 1;
+    return value;
+}
+
+TW_TEST("each lane waits for the lane before it, which leaves the loop on one of two ways") {
+    check(
+        ENTRY
+        "setp.eq.u32 %p1, %r9, 0;\nmul.lo.u32 %r1, %r9, 4;\nmov.u32 %r2, s;\nadd.u32 %r1, %r1, %r2;\n"
+        "@%p1 st.volatile.shared.u32 [%r1], 2;\nand.b32 %r6, %r9, 1;\nsetp.eq.u32 %p4, %r6, 1;\nbar.sync 0;\n"
+        "wait:\nld.volatile.shared.u32 %r3, [%r1];\nsetp.eq.u32 %p2, %r3, 0;\n@%p2 bra wait2;\n"
+        "@%p4 bra odd;\nadd.u32 %r4, %r3, 1;\nst.volatile.shared.u32 [%r1+4], %r4;\nbra join;\n"
+        "wait2:\nbra wait;\n"
+        "odd:\nmov.u32 %r4, %r3;\nmov.u32 %r5, 0;\n"
+        "more:\nadd.u32 %r4, %r4, 2;\nadd.u32 %r5, %r5, 1;\nsetp.eq.u32 %p5, %r5, 5;\n"
+        "@%p5 st.volatile.shared.u32 [%r1+4], %r4;\n@!%p5 bra more;\n"
+        "join:\nst.global.u32 [%rd9], %r3;\nret;\n}\n",
+        1, 96, want_ways);
+}
+
+TW_TEST("every lane takes a lock that is given back by another pointer, on one of two ways, behind volatile "
+        "stores") {
+    uint32_t *global;
+    const char *text = ENTRY
+        "and.b32 %r6, %r9, 1;\nsetp.eq.u32 %p4, %r6, 1;\nst.global.u32 [%rd9], %r9;\n"
+        "lock:\natom.global.cas.b32 %r1, [%rd8], 0, 1;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra lock;\n"
+        "ld.volatile.global.u32 %r2, [%rd8+4];\nadd.u32 %r2, %r2, 1;\nst.volatile.global.u32 [%rd8+4], %r2;\n"
+        "add.u64 %rd1, %rd8, 64;\nmov.u32 %r5, 0;\n"
+        "rows:\nld.volatile.global.u32 %r4, [%rd1];\nadd.u32 %r4, %r4, %r9;\nst.volatile.global.u32 [%rd1], "
+        "%r4;\n"
+        "add.u64 %rd1, %rd1, 4;\nadd.u32 %r5, %r5, 1;\nsetp.lt.u32 %p2, %r5, 3;\n@%p2 bra rows;\n"
+        "add.u64 %rd2, %rd1, -76;\nmembar.gl;\n@%p4 bra odd;\natom.global.exch.b32 %r3, [%rd2], 0;\nret;\n"
+        "odd:\nst.volatile.global.u32 [%rd2], 0;\nret;\n}\n";
+    check(text, 1, 96, want_locked);
+    for (unsigned row = 32; row; row = row == 32 ? 1 : 0) {
+        (void)run_global(text, row, 1, 96, &global);
+        ck_assert_uint_eq(global[0], 0);
+        ck_assert_uint_eq(global[1], 96);
+        for (unsigned i = 0; i < 3; i++)
+            ck_assert_uint_eq(global[16 + i], 96 * 95 / 2);
+    }
+}
+
 TW_TEST("a warp whose indices have wrapped waits in the exact version") {
     check(ENTRY "sub.u32 %r1, %r9, 5;\nsetp.ne.u32 %p1, %r8, 0;\n@%p1 bra set;\n"
                 "cvt.u64.u32 %rd1, %r1;\nwait:\nld.volatile.shared.u32 %r2, [s];\nsetp.eq.u32 %p2, %r2, "
