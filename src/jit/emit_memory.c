@@ -228,20 +228,40 @@ static LLVMValueRef load_vector(struct jit_emit *e, const struct access *a, LLVM
     return value;
 }
 
-// Where a loop leaps over what lies next to this warp's, asks for what the warp after the next will read: by then it has
-// come, and unlike the next round's it is known to be wanted.
-static void prefetch(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
-    enum { WARPS_AHEAD = 2, LINE_BYTES = 64, FOR_READING = 0, INTO_L2 = 2, DATA = 1 };
-    uint64_t bytes = (uint64_t)a->count * a->bytes * e->lanes;
-    int64_t moved = e->active_full && !e->part ? jit_step(e->code, e->at_block, &a->inst->src[0]) : 0;
-    if (moved <= (int64_t)bytes && moved >= -(int64_t)bytes)
-        return;
+// Asks for the lines of `bytes` bytes, into the first or the second cache.
+static void prefetch_lines(struct jit_emit *e, LLVMValueRef pointer, uint64_t bytes, bool first) {
+    enum { LINE_BYTES = 64, FOR_READING = 0, INTO_L2 = 2, INTO_L1 = 3, DATA = 1 };
     LLVMTypeRef type = LLVMTypeOf(pointer);
     for (uint64_t at = 0; at < bytes; at += LINE_BYTES) {
-        LLVMValueRef args[4] = {step(e, pointer, WARPS_AHEAD * bytes + at), jit_i32(e, FOR_READING),
-                                jit_i32(e, INTO_L2), jit_i32(e, DATA)};
+        LLVMValueRef args[4] = {step(e, pointer, at), jit_i32(e, FOR_READING),
+                                jit_i32(e, first ? INTO_L1 : INTO_L2), jit_i32(e, DATA)};
         (void)jit_intrinsic(e, "llvm.prefetch", &type, 1, args, 4);
     }
+}
+
+// Where the access will be in the next round of its loop.
+static LLVMValueRef next_pointer(struct jit_emit *e, const struct access *a, struct jit_move moved) {
+    struct tw_kir_operand by = {.reg = moved.reg};
+    LLVMValueRef far = jit_read(e, &by, e->code->function->regs[by.reg].bits, false);
+    far = LLVMBuildSExtOrBitCast(e->b, far, jit_int(e, 64), "");
+    far = LLVMBuildMul(e->b, far, jit_i64(e, (uint64_t)moved.factor), "");
+    far = LLVMBuildAdd(e->b, jit_read(e, &a->inst->src[0], 64, false), far, "");
+    return jit_pointer_at(e, far, a->inst->offset + moved.bytes);
+}
+
+// Where a loop leaps over what lies next to this warp's. A whole block asks for what it will read in the next round: what
+// lies between is other blocks', whose turn comes when it has long left the cache. Of a block of many warps one asks for
+// what the warp after the next will read: by then it has come, and unlike the next round's it is known to be wanted.
+static void prefetch(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
+    enum { WARPS_AHEAD = 2 };
+    if (!e->active_full || e->part)
+        return;
+    int64_t bytes = (int64_t)a->count * a->bytes * e->lanes;
+    struct jit_move moved = jit_move(e->code, e->at_block, &a->inst->src[0]);
+    if (moved.reg != JIT_NONE && e->lanes > TW_KERNEL_TURNS_MAX)
+        prefetch_lines(e, next_pointer(e, a, moved), (uint64_t)bytes, true);
+    else if (moved.reg != JIT_NONE || moved.bytes > bytes || moved.bytes < -bytes)
+        prefetch_lines(e, step(e, pointer, WARPS_AHEAD * (uint64_t)bytes), (uint64_t)bytes, false);
 }
 
 static void load_contiguous(struct jit_emit *e, const struct access *a) {

@@ -176,10 +176,13 @@ static inline bool jit_is_uniform(struct jit_shape s) {
 }
 bool jit_reg_uniform(const struct jit_code *code, uint32_t reg);
 
-// How far an address moves in a round of the innermost loop around `block` (stride.c). WIDE: by a number of the launch;
-// 0: not at all, or not known.
-#define JIT_STEP_WIDE INT64_MAX
-int64_t jit_step(const struct jit_code *code, uint32_t block, const struct tw_kir_operand *address);
+// How far an address moves in a round of the innermost loop around `block` (stride.c): bytes, and `factor` times what
+// `reg`, uniform and the same in all rounds, holds. Nothing: not at all, or not known.
+struct jit_move {
+    int64_t bytes, factor;
+    uint32_t reg; // JIT_NONE: none
+};
+struct jit_move jit_move(const struct jit_code *code, uint32_t block, const struct tw_kir_operand *address);
 
 // Which registers and constants never are a signalling NaN, as floats of 32 bits (quiet.c).
 [[nodiscard]] bool jit_find_quiet(struct jit_code *code, struct tw_error *err);

@@ -58,7 +58,7 @@ static bool leaps(const struct jit_code *code, uint32_t block) {
     const struct jit_block *b = &code->blocks[block];
     for (uint32_t i = 0; i < b->count; i++) {
         const struct tw_kir_inst *inst = &b->insts[i];
-        if (inst->op != TW_KIR_LD || jit_step(code, block, &inst->src[0]) != JIT_STEP_WIDE)
+        if (inst->op != TW_KIR_LD || jit_move(code, block, &inst->src[0]).reg == JIT_NONE)
             continue;
         struct jit_shape shape = jit_operand_shape(code, &inst->src[0], 64);
         if (shape.kind == JIT_AFFINE && shape.stride != 0)

@@ -72,13 +72,32 @@ TW_TEST("it is known how far an address moves in a round of a loop") {
     rig_done(&rig);
 }
 
+static bool is_wide(const char *next) { // by a number of the launch
+    return strstr(next, "%r1, %r3") || strstr(next, "%r1, %r2");
+}
+
+TW_TEST("a whole block asks for what its next round reads where that is far by a number of the launch") {
+    enum { LANES = 256, LINES = LANES * 4 / 64 };
+    struct rig rig;
+    rig_init(&rig);
+    for (unsigned w = 0; w < TW_COUNT(walks); w++) {
+        char *ptx = walk(walks[w].address, walks[w].next), *text = kernel_llvm(ptx, "k", LANES, LANES);
+        unsigned into_first_cache = count(text, "i32 0, i32 3, i32 1)");
+        ck_assert_msg(into_first_cache % LINES == 0 && (into_first_cache > 0) == is_wide(walks[w].next),
+                      "walk %u: %u lines", w, into_first_cache);
+        free(text);
+        free(ptx);
+    }
+    rig_done(&rig);
+}
+
 TW_TEST("kernels that leap by the size of the grid run as whole blocks, and others as before") {
     struct rig rig;
     struct kernel k;
     rig_init(&rig);
     for (unsigned w = 0; w < TW_COUNT(walks); w++) {
         char *ptx = walk(walks[w].address, walks[w].next);
-        bool wide = strstr(walks[w].next, "%r1, %r3") || strstr(walks[w].next, "%r1, %r2");
+        bool wide = is_wide(walks[w].next);
         kernel_from_ptx(&rig, &k, ptx, "k", 32, 32);
         ck_assert_msg(k.info.whole_lanes == (wide ? TW_KERNEL_LANES_MAX : 0), "walk %u: %u lanes", w,
                       k.info.whole_lanes);
