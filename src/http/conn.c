@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A connection's life, whatever it speaks: accepted, read while its protocol wants input (edge-triggered, a
-// bounded amount a turn), written, shut down gently, buried. Nothing is freed before the batch of events that
-// may still name it is over.
+// A connection's life, whatever it speaks: accepted, written, shut down gently, buried; input.c reads. Nothing is
+// freed before the batch of events that may still name it is over.
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -15,8 +14,12 @@ bool http_conn_open(struct http_loop *loop, int fd) {
     struct http_conn *conn = tw_alloc_zero(1, sizeof *conn);
     if (!conn)
         return false;
-    *conn = (struct http_conn){
-        .loop = loop, .fd = fd, .kind = HTTP_PEEK, .writable = true, .since_ns = loop->now_ns};
+    *conn = (struct http_conn){.loop = loop,
+                               .fd = fd,
+                               .kind = HTTP_PEEK,
+                               .writable = true,
+                               .block = HTTP_BLOCK_FIRST,
+                               .since_ns = loop->now_ns};
     tw_buf_init(&conn->pending, HTTP_SCRATCH);
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = conn};
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
@@ -160,107 +163,6 @@ ssize_t http_conn_send(struct http_conn *conn, const struct tw_span *parts, unsi
     }
     http_conn_close(conn);
     return -1;
-}
-
-// ---- input ----
-
-static bool wants_input(const struct http_conn *conn) {
-    switch (conn->kind) {
-    case HTTP_PEEK:
-    case HTTP_LINGER:
-        return true;
-    case HTTP_ONE:
-        return http_h1_wants_input(conn);
-    case HTTP_TWO:
-        return conn->pending.len == 0; // a client that does not read its answers is not read from
-    case HTTP_CLOSED:
-        return false;
-    }
-    return false;
-}
-
-static void peek(struct http_conn *conn, const uint8_t *data, size_t len) {
-    unsigned before = conn->peeked;
-    unsigned matched = http_preface_match(before, data, len);
-    const uint8_t *preface = (const uint8_t *)HTTP2_PREFACE;
-    conn->peeked += matched;
-    if (conn->peeked == HTTP2_PREFACE_LEN) {
-        conn->kind = HTTP_TWO;
-        if (!http_h2_open(conn)) {
-            http_conn_close(conn);
-            return;
-        }
-        http_h2_input(conn, preface, HTTP2_PREFACE_LEN);
-        if (conn->kind == HTTP_TWO && len > matched)
-            http_h2_input(conn, data + matched, len - matched);
-    } else if (matched < len) {
-        conn->kind = HTTP_ONE;
-        http_h1_init(&conn->h1, conn->loop->http->options.max_body_bytes);
-        if (before)
-            http_h1_input(conn, preface, before);
-        if (conn->kind == HTTP_ONE)
-            http_h1_input(conn, data, len);
-    }
-}
-
-static void input(struct http_conn *conn, const uint8_t *data, size_t len) {
-    switch (conn->kind) {
-    case HTTP_PEEK:
-        peek(conn, data, len);
-        break;
-    case HTTP_ONE:
-        http_h1_input(conn, data, len);
-        break;
-    case HTTP_TWO:
-        http_h2_input(conn, data, len);
-        break;
-    case HTTP_LINGER:
-        conn->since_ns = conn->loop->now_ns;
-        break;
-    case HTTP_CLOSED:
-        break;
-    }
-}
-
-static void read_input(struct http_conn *conn) {
-    struct http_loop *loop = conn->loop;
-    int64_t began_ns = 0; // once it sends much at a time
-    for (unsigned turn = 0; turn < HTTP_READS_PER_TURN; turn++) {
-        if (!conn->readable || !wants_input(conn))
-            return;
-        ssize_t count = recv(conn->fd, loop->scratch, sizeof loop->scratch, 0);
-        if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) {
-            http_conn_close(conn);
-            return;
-        }
-        if (count < 0) {
-            conn->readable = errno == EINTR;
-            continue;
-        }
-        // A short read emptied the socket: epoll tells of the next byte. The end of the stream it has told of
-        // already.
-        if ((size_t)count < sizeof loop->scratch && !conn->peer_closed)
-            conn->readable = false;
-        if (!began_ns && (size_t)count == sizeof loop->scratch)
-            began_ns = tw_clock_ns();
-        input(conn, loop->scratch, (size_t)count);
-        if (began_ns && tw_clock_ns() - began_ns > HTTP_TURN_NS)
-            break;
-    }
-    if (conn->kind != HTTP_CLOSED)
-        http_mark_ready(conn);
-}
-
-// A client that has hung up while its request is worked on will not hear the answer.
-static void check_gone(struct http_conn *conn) {
-    if (conn->kind == HTTP_ONE && conn->peer_closed && conn->exchanges &&
-        conn->exchanges->stage == HTTP_WORKING)
-        http_conn_close(conn);
-}
-
-void http_conn_read(struct http_conn *conn) {
-    read_input(conn);
-    check_gone(conn);
 }
 
 void http_conn_event(struct http_conn *conn, uint32_t events) {

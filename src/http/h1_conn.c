@@ -4,7 +4,8 @@
 //
 //     RECEIVING ──whole──▶ WORKING ──respond──▶ ANSWERING ──written──▶ next request, or linger and close
 //
-// While a request is worked on nothing more is read; what came behind it waits in conn->pending.
+// While a request is worked on nothing more is read; what came behind it waits in conn->pending, as does what a turn had
+// no time for.
 
 #include "http/h1.h"
 
@@ -104,14 +105,27 @@ static size_t step(struct http_conn *conn, const uint8_t *data, size_t len) {
     return used;
 }
 
+// Is the turn over? Asked when one of a pipeline of requests was answered at once: there may be thousands.
+static bool is_over(const struct http_conn *conn, int64_t *end_ns) {
+    if (conn->kind != HTTP_ONE || conn->exchanges)
+        return false;
+    int64_t now_ns = tw_clock_ns();
+    if (!*end_ns)
+        *end_ns = now_ns + (conn->is_heavy ? HTTP_HEAVY_TURN_NS : HTTP_TURN_NS);
+    return now_ns >= *end_ns;
+}
+
 void http_h1_input(struct http_conn *conn, const uint8_t *data, size_t len) {
     conn->is_feeding = true;
+    int64_t end_ns = 0;   // not looked at yet
     bool at_head = false; // a request without a body is whole only after one more step, which needs no bytes
     while ((len || at_head) && http_h1_wants_input(conn)) {
         size_t used = step(conn, data, len);
         data += used;
         len -= used;
         at_head = conn->kind == HTTP_ONE && conn->exchanges && conn->h1.phase == HTTP_H1_HEAD && !at_head;
+        if (len && is_over(conn, &end_ns))
+            break;
     }
     conn->is_feeding = false;
     if (conn->kind == HTTP_ONE && len && !tw_buf_append(&conn->pending, data, len))
@@ -128,7 +142,7 @@ static void resume(struct http_conn *conn) {
         http_h1_input(conn, waiting.data, waiting.len);
         tw_buf_done(&waiting);
     }
-    if (http_h1_wants_input(conn) && conn->readable)
+    if (http_h1_wants_input(conn) && (conn->readable || conn->pending.len))
         http_mark_ready(conn);
 }
 

@@ -45,6 +45,8 @@ struct http_conn {
     bool is_ready, is_dirty, is_feeding, is_turned_away, is_broken;
     bool lingers_shortly;
     bool has_spoken;     // HTTP/1: a header section was understood
+    bool is_heavy;       // its last turn had too much work: it is served after the others
+    uint32_t block;      // how much of it is read at once
     unsigned peeked;     // bytes of the HTTP/2 preface seen
     int64_t since_ns;    // of what it is doing: accepted, idle; lingering: the last byte read
     int64_t progress_ns; // last byte written
@@ -59,6 +61,11 @@ struct http_conn {
     int32_t h2_last_id, h2_gap_from, h2_gap_to; // the newest stream; ids that were passed over last
     int64_t goaway_ns;                          // the first GOAWAY went out; 0: none
     bool final_goaway;
+};
+
+// Connections in the order of their turns.
+struct http_ready {
+    struct http_conn *first, *last;
 };
 
 enum { HTTP_STATUS_SLOTS = 32 };
@@ -77,8 +84,8 @@ struct http_loop {
     int64_t now_ns; // read once a batch of calls, at least
     int64_t swept_ns;
     struct http_conn *conns, *dirty, *buried;
-    struct http_conn *ready, *last_ready; // with input: the next turn's
-    struct http_conn *reading;            // this turn's that are left
+    struct http_ready ready, heavy; // with input: the next turn's; those that are served after the others
+    struct http_conn *reading;      // this turn's that are left
     struct http_exchange *spare;
     unsigned spare_count, turned_away, lingering, large_heads;
     uint64_t random;       // for request and trace ids; not for secrets
@@ -163,6 +170,9 @@ void http_accept(struct http_loop *loop);
 void http_listen_again(struct http_loop *loop); // at every sweep
 void http_stop_listening(struct http_loop *loop);
 
+// ---- input.c ----
+void http_conn_read(struct http_conn *conn); // its turn
+
 // ---- conn.c ----
 [[nodiscard]] bool http_conn_open(struct http_loop *loop, int fd);
 void http_conn_close(struct http_conn *conn);  // aborts what is in flight; freed at the end of the batch
@@ -172,7 +182,6 @@ void http_conn_turn_away(struct http_loop *loop, int fd, bool is_peer);
 // The server stops now: whoever waits for an answer of which nothing was sent is told so, the rest see its end.
 void http_conn_cut(struct http_conn *conn);
 void http_conn_event(struct http_conn *conn, uint32_t events);
-void http_conn_read(struct http_conn *conn);
 void http_conn_sweep(struct http_conn *conn); // deadlines
 // Sends what the socket takes: bytes written, or -1 when the connection broke (and was closed).
 ssize_t http_conn_send(struct http_conn *conn, const struct tw_span *parts, unsigned count);

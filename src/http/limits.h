@@ -24,9 +24,14 @@ enum {
     HTTP_JOINED_MAX = 1 << 10, // of a body: copying it behind the head costs less than a second piece does
 
     // ---- a loop ----
-    HTTP_SCRATCH = 64 << 10,    // one read(2), one h2 write(2)
-    HTTP_READS_PER_TURN = 8,    // then the other connections get their turn: 512 KiB
-    HTTP_TURN_NS = 1'000'000,   // or after so long: 64 KiB may be ten thousand chunks
+    HTTP_SCRATCH = 64 << 10, // one read(2), one h2 write(2)
+    HTTP_READS_PER_TURN = 8, // then the other connections get their turn: 512 KiB
+    HTTP_TURN_NS = 50'000,   // or after so long: 64 KiB may be ten thousand chunks, or two thousand requests
+    HTTP_HEAVY_TURN_NS = 250'000, // of a connection that had more work than that, one after the other
+    HTTP_HEAVY_NS = 1'000'000,    // and of all of them together, before the others have their turns again
+    HTTP_BLOCK_FIRST = 4 << 10,   // read at once of a new connection: what its bytes cost is not known yet
+    HTTP_BLOCK_MIN = 2 << 10,     // of one whose bytes cost much: fifty requests
+    HTTP_BLOCK_TIMED = 1 << 10, // from which on it is looked at how long they take; most requests are shorter
     HTTP_EVENTS = 256,          // one epoll_wait
     HTTP_ACCEPTS_PER_TURN = 64, // a storm of new clients does not keep the old ones waiting
     HTTP_SPARE_EXCHANGES = 512, // recycled requests kept: 512 × about 5 KiB

@@ -2,9 +2,9 @@
 //
 // An event loop: one thread, one epoll set, its own connections. Each turn handles one batch:
 //
-//     events ─▶ notes from other threads ─▶ connections with input ──┐
-//                                            ▲                       ▼ a few calls wait, or no connection does
-//                                            └─ HTTP/2 output ◀─ short calls, for a while ─▶ deadlines ─▶ burials
+//     events ─▶ notes from other threads ─▶ connections with input, then those with much ──┐
+//                                           ▲                                              ▼ a few calls wait, or no connection does
+//                                           └── HTTP/2 output ◀────────────────────── short calls, for a while ─▶ deadlines ─▶ burials
 //
 // The loop runs short calls itself, at this one place and never inside of parsing: a few at a time, while what their
 // requests left is in the cache. When one of them goes on for long, another thread takes the loop over at the
@@ -42,10 +42,11 @@ void http_mark_ready(struct http_conn *conn) {
     if (conn->is_ready)
         return;
     struct http_loop *loop = conn->loop;
+    struct http_ready *list = conn->is_heavy ? &loop->heavy : &loop->ready;
     conn->is_ready = true;
     conn->next_ready = NULL;
-    *(loop->ready ? &loop->last_ready->next_ready : &loop->ready) = conn;
-    loop->last_ready = conn;
+    *(list->first ? &list->last->next_ready : &list->first) = conn;
+    list->last = conn;
 }
 
 void http_mark_dirty(struct http_conn *conn) {
@@ -75,19 +76,41 @@ static bool run_calls(struct http_loop *loop) {
     return true;
 }
 
+// False: the loop is another thread's.
+static bool read_conn(struct http_loop *loop, struct http_conn *conn) {
+    conn->is_ready = false;
+    http_conn_read(conn);
+    return tw_service_executor_waiting(&loop->executor) < HTTP_CALLS_BATCH || run_calls(loop);
+}
+
 // Reads those that are ready now, each once; what they ask for is run meanwhile and afterwards. False: the loop is
 // another thread's, who goes on with the rest.
 static bool serve_ready(struct http_loop *loop) {
     if (!loop->reading) {
-        loop->reading = loop->ready;
-        loop->ready = NULL;
+        loop->reading = loop->ready.first;
+        loop->ready.first = NULL;
     }
     for (struct http_conn *conn; (conn = loop->reading);) {
         loop->reading = conn->next_ready;
-        conn->is_ready = false;
-        http_conn_read(conn);
-        if (tw_service_executor_waiting(&loop->executor) >= HTTP_CALLS_BATCH && !run_calls(loop))
+        if (!read_conn(loop, conn))
             return false;
+    }
+    return run_calls(loop);
+}
+
+// Those that had too much work for one turn, one after the other and for as long as all of them together may take: what
+// they do costs the others' next turn no more than that, however many they are. False: as above.
+static bool serve_heavy(struct http_loop *loop) {
+    if (!loop->heavy.first)
+        return true;
+    int64_t until_ns = tw_clock_ns() + HTTP_HEAVY_NS;
+    for (struct http_conn *conn; (conn = loop->heavy.first);) {
+        loop->heavy.first = conn->next_ready;
+        if (!read_conn(loop, conn))
+            return false;
+        flush_dirty(loop); // which is of its work
+        if (tw_clock_ns() >= until_ns)
+            break;
     }
     return run_calls(loop);
 }
@@ -118,7 +141,7 @@ static void bury(struct http_loop *loop) {
 }
 
 static bool is_idle(const struct http_conn *conn) {
-    return conn->kind == HTTP_PEEK || (conn->kind == HTTP_ONE && !conn->exchanges);
+    return conn->kind == HTTP_PEEK || (conn->kind == HTTP_ONE && !conn->exchanges && !conn->pending.len);
 }
 
 // While the server drains: no new connections, idle ones are closed, HTTP/2 clients are told; at the deadline
@@ -171,7 +194,8 @@ static void handle(struct http_loop *loop, const struct epoll_event *event) {
 }
 
 static int timeout_of(const struct http_loop *loop) {
-    if (loop->ready || loop->reading || loop->dirty || tw_service_executor_waiting(&loop->executor))
+    if (loop->ready.first || loop->heavy.first || loop->reading || loop->dirty ||
+        tw_service_executor_waiting(&loop->executor))
         return 0;
     return loop->conns || loop->is_deaf ? HTTP_SWEEP_MS : -1;
 }
@@ -186,7 +210,7 @@ static enum turn turn(struct http_loop *loop) {
     for (int i = 0; i < count; i++)
         handle(loop, &events[i]);
     run_inbox(loop);
-    if (!serve_ready(loop))
+    if (!serve_ready(loop) || !serve_heavy(loop))
         return TURN_REPLACED;
     sweep(loop);
     if (tw_flag_is_raised(&loop->http->draining))
