@@ -13,9 +13,11 @@ enum {
     ENCODE_MIN = 1024,             // below, the header costs what the coding saves
     ENCODE_ON_LOOP_MAX = 64 << 10, // about 0.2 ms of zstd, 1 ms of gzip
     GZIP_LEVEL = 4,
+    GZIP_LEVEL_LASTING = 9,
     GZIP_WINDOW = 15 + 16, // the largest window; 16: with gzip's header
     GZIP_MEMORY = 8,
     ZSTD_LEVEL = 1,
+    ZSTD_LEVEL_LASTING = 15,
     WEIGHT_ONE = 1000,
 };
 
@@ -69,13 +71,13 @@ enum http_coding http_coding_choose(struct tw_str accepted) {
 // ---- coding ----
 
 // Both give the length, or 0 when the result is not smaller than `room`.
-static size_t gzip(struct tw_span body, uint8_t *out, size_t room) {
+static size_t gzip(struct tw_span body, int level, uint8_t *out, size_t room) {
     z_stream stream = {.next_in = (Bytef *)(uintptr_t)body.data,
                        .avail_in = (uInt)body.len,
                        .next_out = out,
                        .avail_out = (uInt)room};
     if (body.len > UINT32_MAX ||
-        deflateInit2(&stream, GZIP_LEVEL, Z_DEFLATED, GZIP_WINDOW, GZIP_MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
+        deflateInit2(&stream, level, Z_DEFLATED, GZIP_WINDOW, GZIP_MEMORY, Z_DEFAULT_STRATEGY) != Z_OK)
         return 0;
     bool ok = deflate(&stream, Z_FINISH) == Z_STREAM_END;
     size_t len = stream.total_out;
@@ -83,8 +85,8 @@ static size_t gzip(struct tw_span body, uint8_t *out, size_t room) {
     return ok ? len : 0;
 }
 
-static size_t zstd(struct tw_span body, uint8_t *out, size_t room) {
-    size_t len = ZSTD_compress(out, room, body.data, body.len, ZSTD_LEVEL);
+static size_t zstd(struct tw_span body, int level, uint8_t *out, size_t room) {
+    size_t len = ZSTD_compress(out, room, body.data, body.len, level);
     return ZSTD_isError(len) ? 0 : len;
 }
 
@@ -94,23 +96,36 @@ static bool is_compressible(struct tw_str type) {
            tw_str_equal(name, TW_STR("application/openmetrics-text"));
 }
 
+bool http_code(struct tw_span text, enum http_coding coding, bool is_lasting, struct tw_buf *out) {
+    tw_buf_init(out, text.len);
+    uint8_t *room = tw_buf_reserve(out, text.len - 1);
+    size_t len = 0;
+    if (room && coding == HTTP_CODING_ZSTD)
+        len = zstd(text, is_lasting ? ZSTD_LEVEL_LASTING : ZSTD_LEVEL, room, text.len - 1);
+    else if (room)
+        len = gzip(text, is_lasting ? GZIP_LEVEL_LASTING : GZIP_LEVEL, room, text.len - 1);
+    if (len)
+        tw_buf_commit(out, len);
+    else
+        tw_buf_done(out);
+    return len != 0;
+}
+
 // Replaces the reply's body; without memory or gain it stays as it is.
 static void encode(struct http_exchange *x, enum http_coding coding) {
-    struct tw_span body = http_reply_body(x);
     struct tw_buf out;
-    tw_buf_init(&out, body.len);
-    uint8_t *room = tw_buf_reserve(&out, body.len - 1);
-    size_t len = !room                        ? 0
-                 : coding == HTTP_CODING_ZSTD ? zstd(body, room, body.len - 1)
-                                              : gzip(body, room, body.len - 1);
-    if (!len) {
-        tw_buf_done(&out);
-        return;
+    if (x->reply.text) {
+        struct tw_span coded = http_text_coded(x->reply.text, coding);
+        if (!coded.len)
+            return;
+        x->reply.borrowed = coded;
+    } else {
+        if (!http_code(http_reply_body(x), coding, false, &out))
+            return;
+        tw_buf_done(&x->reply.body);
+        x->reply.borrowed = (struct tw_span){};
+        x->reply.body = out;
     }
-    tw_buf_commit(&out, len);
-    tw_buf_done(&x->reply.body);
-    x->reply.borrowed = (struct tw_span){};
-    x->reply.body = out;
     http_reply_header(&x->reply, "Content-Encoding",
                       coding == HTTP_CODING_ZSTD ? TW_STR("zstd") : TW_STR("gzip"));
 }
@@ -123,7 +138,8 @@ bool http_encode(struct http_exchange *x) {
     enum http_coding coding = http_coding_choose(http_header_find(x, TW_STR("accept-encoding")));
     if (coding == HTTP_CODING_NONE)
         return true;
-    if (http_on_loop(x->loop) && len > ENCODE_ON_LOOP_MAX)
+    bool is_made = x->reply.text && http_text_is_coded(x->reply.text, coding);
+    if (http_on_loop(x->loop) && len > ENCODE_ON_LOOP_MAX && !is_made)
         return false;
     x->is_encoded = true;
     encode(x, coding);

@@ -82,6 +82,7 @@ static void clean(struct http_exchange *x) {
     tw_buf_reset(&x->out_head);
     tw_buf_done(&x->reply.body);
     tw_file_unmap(&x->reply.file);
+    http_text_unref(x->reply.text);
     tw_buf_done(&x->chunk);
     http_stream_clean(x);
     x->reply = (struct http_reply){};

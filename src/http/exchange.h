@@ -20,6 +20,7 @@
 struct http_conn;
 struct http_loop;
 struct http_route;
+struct http_text;
 
 // With an underscore: llhttp.h has the plain names.
 enum http_method {
@@ -55,6 +56,7 @@ struct http_reply {
     struct tw_buf body;         // owned; or else
     struct tw_span borrowed;    // static, in the exchange's arena, or in `file`
     struct tw_mapping file;     // owned
+    struct http_text *text;     // owned: what `borrowed` lies in, if not in `file`
     struct http_header extra[HTTP_REPLY_HEADERS_MAX];
     unsigned extra_count;
     unsigned vary;        // of enum http_vary
@@ -123,7 +125,8 @@ struct http_exchange {
 
     // ---- the handler's ----
     bool is_encoded;
-    bool is_once; // its idempotency key is waiting for the answer
+    struct http_exchange *next_waiting; // of those that one task answers
+    bool is_once;                       // its idempotency key is waiting for the answer
     struct tw_task task;
     void (*work)(struct http_exchange *x);
     struct tw_service_call call;

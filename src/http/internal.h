@@ -120,6 +120,17 @@ struct http_shares {
     int64_t total, max;
 };
 
+// Those who ask for the metrics (scrape.c). Guarded by lock, but for `next_ns`, which is the task's.
+struct http_scrapes {
+    struct tw_http *http;
+    struct tw_lock lock;
+    struct tw_cond idle, paused;
+    struct http_exchange *waiting; // for the next time that they are written
+    bool is_writing;               // the task was begun, and has not ended
+    struct tw_task task;
+    int64_t next_ns; // not before are they written again
+};
+
 // Frozen once started, but for the counters, the flags and what `lock` guards.
 struct tw_http {
     struct tw_http_options options; // frozen; defaults filled in
@@ -134,6 +145,8 @@ struct tw_http {
     struct tw_lock lock;                                 // with `empty`: drain waits
     struct tw_cond empty;
     struct http_journal journal;
+    struct http_scrapes scrapes;
+    struct http_text *openapi;
     int64_t started_ns; // monotonic
     struct http_loop *loops;
     // ---- guarded by lock: the loops' threads ----
@@ -270,6 +283,27 @@ enum http_coding { HTTP_CODING_NONE, HTTP_CODING_GZIP, HTTP_CODING_ZSTD };
 enum http_coding http_coding_choose(struct tw_str accepted);
 // Puts the reply's body into a coding the client accepts. False: that would take a loop too long; call it elsewhere.
 bool http_encode(struct http_exchange *x);
+
+// `text` in a coding, into `out` (empty before). False without memory, or when it would be no smaller. `is_lasting`: takes
+// its time, for what many will get.
+bool http_code(struct tw_span text, enum http_coding coding, bool is_lasting, struct tw_buf *out);
+
+// ---- text.c ----
+// Who has no token, among those who hold memory for bodies.
+#define HTTP_STRANGER UINT64_MAX
+struct http_text *http_text_of_static(struct tw_span plain); // NULL: no memory
+// Takes the buffer's bytes, and charges them to `shares`. NULL, and the buffer untouched: CAPACITY.
+struct http_text *http_text_of_buf(struct tw_buf *buf, struct http_shares *shares, struct tw_error *err);
+void http_text_unref(struct http_text *text);
+void http_text_reply(struct http_text *text,
+                     struct http_reply *reply); // it is the answer, whoever lets go of it
+bool http_text_is_coded(const struct http_text *text, enum http_coding coding);
+// Makes it if nobody has yet: not on a loop. Empty: it would be no smaller.
+struct tw_span http_text_coded(struct http_text *text, enum http_coding coding);
+
+// ---- scrape.c ----
+void http_scrapes_init(struct http_scrapes *scrapes, struct tw_http *http);
+void http_scrapes_done(struct http_scrapes *scrapes); // after the loops have ended
 
 // ---- once.c ----
 bool http_once_wanted(const struct http_exchange *x);

@@ -2,9 +2,9 @@
 //
 // An event loop: one thread, one epoll set, its own connections. Each turn handles one batch:
 //
-//     events ─▶ notes from other threads ─▶ connections with input, then those with much ──┐
-//                                           ▲                                              ▼ a few calls wait, or no connection does
-//                                           └── HTTP/2 output ◀────────────────────── short calls, for a while ─▶ deadlines ─▶ burials
+//     events ─▶ notes ─▶ connections with input, then those with much ──┐
+//                          ▲                                            ▼ a few calls wait, or no connection does
+//                          └─ HTTP/2 output ◀── short calls, for a while ─▶ deadlines ─▶ burials
 //
 // The loop runs short calls itself, at this one place and never inside of parsing: a few at a time, while what their
 // requests left is in the cache. When one of them goes on for long, another thread takes the loop over at the

@@ -7,6 +7,7 @@
 #include "http/http.h"
 
 #include "http/internal.h"
+#include "http/openapi.h"
 
 static unsigned or_default(unsigned value, unsigned fallback) {
     return value ? value : fallback;
@@ -37,6 +38,9 @@ static bool read_options(struct tw_http *http, struct tw_error *err) {
 }
 
 static bool start(struct tw_http *http, struct tw_error *err) {
+    http->openapi = http_text_of_static(tw_span_of(http_openapi_text, http_openapi_len));
+    if (!http->openapi)
+        return tw_fail(err, TW_ERR_CAPACITY, "no memory for the API's description");
     if (!read_options(http, err))
         return false;
     for (unsigned i = 0; i < http->loop_count; i++)
@@ -64,6 +68,7 @@ struct tw_http *tw_http_start(const struct tw_http_options *options, struct tw_e
     tw_lock_init(&http->journal.lock);
     http_shares_init(&http->bodies, HTTP_BODY_TOTAL_MAX);
     http_shares_init(&http->files, HTTP_SPILL_TOTAL_MAX);
+    http_scrapes_init(&http->scrapes, http);
     http->started_ns = tw_clock_ns();
     http->loops = tw_alloc_zero(http->options.loops, sizeof http->loops[0]);
     http->loop_count = http->loops ? http->options.loops : 0;
@@ -135,6 +140,8 @@ void tw_http_free(struct tw_http *http) {
     http_allow_done(&http->hosts);
     http_allow_done(&http->origins);
     http_peers_free(http->peers);
+    http_scrapes_done(&http->scrapes);
+    http_text_unref(http->openapi);
     http_shares_done(&http->bodies);
     http_shares_done(&http->files);
     tw_cond_done(&http->orphaned);
