@@ -413,8 +413,10 @@ LLVMValueRef jit_mbarrier_lanes(struct jit_emit *e, const struct tw_kir_inst *in
 [[nodiscard]] bool jit_emit_warp(struct jit_emit *e, const struct tw_kir_inst *inst);
 [[nodiscard]] bool jit_emit_sreg(struct jit_emit *e, const struct tw_kir_inst *inst);
 void jit_fail_kernel(struct jit_emit *e, uint32_t status,
-                     uint32_t line);                            // ends the LLVM block: the launch is over
-LLVMValueRef jit_flush(struct jit_emit *e, LLVMValueRef value); // subnormals to zero of the same sign
+                     uint32_t line); // ends the LLVM block: the launch is over
+// Subnormals to zero of the same sign: of floats only, as conversions do; of halves, bfloats and doubles too.
+LLVMValueRef jit_flush(struct jit_emit *e, LLVMValueRef value);
+LLVMValueRef jit_flush_own(struct jit_emit *e, LLVMValueRef value);
 LLVMTypeRef jit_like_float(const struct jit_emit *e, LLVMTypeRef like, LLVMTypeRef element);
 LLVMValueRef jit_to_f32(struct jit_emit *e, LLVMValueRef value); // halves and bfloats; others stay
 LLVMValueRef jit_from_f32(struct jit_emit *e, LLVMValueRef value, LLVMTypeRef type);

@@ -185,7 +185,9 @@ static LLVMValueRef to_integer(struct jit_emit *e, const struct tw_kir_inst *ins
 static LLVMValueRef to_tf32(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef v) {
     LLVMTypeRef type = LLVMTypeOf(v), i32 = jit_like_int(e, type);
     LLVMValueRef bits = LLVMBuildBitCast(e->b, v, i32, ""), add = jit_const(i32, 0x1000);
-    if (inst->round != TW_KIR_RNA) { // nearest even
+    if (inst->round == TW_KIR_RZ) {
+        add = LLVMConstNull(i32);
+    } else if (inst->round != TW_KIR_RNA) { // nearest even
         LLVMValueRef odd =
             LLVMBuildAnd(e->b, LLVMBuildLShr(e->b, bits, jit_const(i32, 13), ""), jit_const(i32, 1), "");
         add = LLVMBuildAdd(e->b, jit_const(i32, 0xfff), odd, "");

@@ -66,6 +66,18 @@ LLVMValueRef jit_round_to_odd(struct jit_emit *e, LLVMValueRef v) {
     return LLVMBuildBitCast(e->b, LLVMBuildSelect(e->b, inexact, odd, bits, ""), f32, "");
 }
 
+// What is below the type's least normal number, to zero.
+static LLVMValueRef flush_below(struct jit_emit *e, LLVMValueRef v, uint64_t least) {
+    LLVMTypeRef type = LLVMTypeOf(v);
+    LLVMValueRef bits = as_bits(e, v);
+    LLVMTypeRef whole = LLVMTypeOf(bits);
+    uint64_t top = UINT64_C(1) << (jit_element_bits(type) - 1);
+    LLVMValueRef size = LLVMBuildAnd(e->b, bits, jit_const(whole, top - 1), ""),
+                 sign = LLVMBuildAnd(e->b, bits, jit_const(whole, top), "");
+    LLVMValueRef small = LLVMBuildICmp(e->b, LLVMIntULT, size, jit_const(whole, least), "");
+    return LLVMBuildBitCast(e->b, LLVMBuildSelect(e->b, small, sign, bits, ""), type, "");
+}
+
 LLVMValueRef jit_flush(struct jit_emit *e, LLVMValueRef v) {
     LLVMTypeRef type = LLVMTypeOf(v);
     if (kind_of(type) != LLVMFloatTypeKind)
@@ -75,6 +87,19 @@ LLVMValueRef jit_flush(struct jit_emit *e, LLVMValueRef v) {
     LLVMValueRef bits = as_bits(e, v),
                  sign = LLVMBuildAnd(e->b, bits, jit_const(LLVMTypeOf(bits), 0x80000000), "");
     return LLVMBuildSelect(e->b, small, LLVMBuildBitCast(e->b, sign, type, ""), v, "");
+}
+
+LLVMValueRef jit_flush_own(struct jit_emit *e, LLVMValueRef v) {
+    switch ((int)kind_of(LLVMTypeOf(v))) {
+    case LLVMHalfTypeKind:
+        return flush_below(e, v, 0x400);
+    case LLVMBFloatTypeKind:
+        return flush_below(e, v, 0x80);
+    case LLVMDoubleTypeKind:
+        return flush_below(e, v, UINT64_C(1) << 52);
+    default:
+        return jit_flush(e, v);
+    }
 }
 
 LLVMValueRef jit_saturate(struct jit_emit *e, LLVMValueRef v) {
@@ -182,8 +207,8 @@ static LLVMValueRef test_property(struct jit_emit *e, const struct tw_kir_inst *
         return LLVMBuildFCmp(e->b, LLVMRealORD, a, a, "");
     case TW_KIR_TESTP_NOTANUMBER:
         return LLVMBuildFCmp(e->b, LLVMRealUNO, a, a, "");
-    case TW_KIR_TESTP_NORMAL:
-        return between(e, m, least, inf - least);
+    case TW_KIR_TESTP_NORMAL: // zeros are, so PTX says
+        return LLVMBuildOr(e->b, between(e, m, least, inf - least), between(e, m, 0, 1), "");
     case TW_KIR_TESTP_SUBNORMAL:
         return between(e, m, 1, least - 1);
     }
@@ -260,9 +285,9 @@ static LLVMValueRef sign_operation(struct jit_emit *e, const struct tw_kir_inst 
     case TW_KIR_SELECT:
         return NULL; // packed halves: the predicate has fewer lanes than the value; see below
     case TW_KIR_NEG:
-        return LLVMBuildFNeg(e->b, inst->mods & TW_KIR_FTZ ? jit_flush(e, src[0]) : src[0], "");
+        return LLVMBuildFNeg(e->b, inst->mods & TW_KIR_FTZ ? jit_flush_own(e, src[0]) : src[0], "");
     case TW_KIR_ABS:
-        return jit_unary(e, "llvm.fabs", inst->mods & TW_KIR_FTZ ? jit_flush(e, src[0]) : src[0]);
+        return jit_unary(e, "llvm.fabs", inst->mods & TW_KIR_FTZ ? jit_flush_own(e, src[0]) : src[0]);
     case TW_KIR_COPYSIGN:
         return jit_binary(e, "llvm.copysign", src[1], src[0]);
     case TW_KIR_TESTP:
@@ -285,21 +310,24 @@ LLVMValueRef jit_emit_float(struct jit_emit *e, const struct tw_kir_inst *inst, 
     if (v)
         return v;
     bool small = kind_of(type) == LLVMHalfTypeKind || kind_of(type) == LLVMBFloatTypeKind;
+    bool flushes = (inst->mods & TW_KIR_FTZ) != 0;
     for (unsigned i = 0; i < inst->src_count; i++) {
+        if (flushes)
+            src[i] = jit_flush_own(e, src[i]);
         src[i] = small ? jit_to_f32(e, src[i]) : src[i];
-        if (inst->mods & TW_KIR_FTZ)
-            src[i] = jit_flush(e, src[i]);
     }
     v = compute(e, inst, src, type);
     if (!v)
         return NULL;
-    if ((inst->mods & TW_KIR_FTZ) && !small)
-        v = jit_flush(e, v);
+    if (flushes && !small)
+        v = jit_flush_own(e, v);
     if (inst->mods & TW_KIR_RELU) { // -0 becomes 0 too
         LLVMValueRef zero = jit_fconst(LLVMTypeOf(v), 0);
         v = LLVMBuildSelect(e->b, LLVMBuildFCmp(e->b, LLVMRealOLE, v, zero, ""), zero, v, "");
     }
     if (inst->mods & TW_KIR_SAT)
         v = jit_saturate(e, v);
-    return small ? jit_from_f32(e, v, type) : v;
+    if (small)
+        v = jit_from_f32(e, v, type);
+    return flushes && small ? jit_flush_own(e, v) : v;
 }

@@ -128,8 +128,8 @@ static LLVMValueRef compare(struct jit_emit *e, const struct tw_kir_inst *inst, 
                                              LLVMIntULE, LLVMIntUGT, LLVMIntUGE};
     if (tw_kir_type_is_float(inst->type)) {
         if (inst->mods & TW_KIR_FTZ) {
-            a = jit_flush(e, a);
-            b = jit_flush(e, b);
+            a = jit_flush_own(e, a);
+            b = jit_flush_own(e, b);
         }
         return LLVMBuildFCmp(e->b, real[inst->cmp], a, b, "");
     }

@@ -24,3 +24,6 @@ extern const size_t isa_refused_count;
 
 // All statements of a form, one a line; free() it.
 char *isa_spell_out(const struct isa_form *form);
+
+// Visits the name, with its modifiers, of each statement of every form; many more than once.
+void isa_each_name(void (*visit)(const char *name, void *context), void *context);

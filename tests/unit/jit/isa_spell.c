@@ -122,3 +122,27 @@ char *isa_spell_out(const struct isa_form *form) {
     ck_assert(tw_buf_append_byte(&out, 0));
     return (char *)out.data;
 }
+
+// A statement's name, with its modifiers.
+static bool name_of(struct tw_str line, char *out, size_t size) {
+    if (line.len && line.data[0] == '@')
+        (void)tw_str_cut(&line, ' ');
+    size_t len = 0;
+    while (len < line.len && line.data[len] != ' ' && line.data[len] != ';')
+        len++;
+    snprintf(out, size, "%.*s", (int)len, line.data);
+    return len > 0 && len < size;
+}
+
+void isa_each_name(void (*visit)(const char *name, void *context), void *context) {
+    for (size_t i = 0; i < isa_run_count; i++) {
+        char *body = isa_spell_out(&isa_runs[i]);
+        struct tw_str rest = tw_str_from(body);
+        while (rest.len) {
+            char name[128];
+            if (name_of(tw_str_cut(&rest, '\n'), name, sizeof name))
+                visit(name, context);
+        }
+        free(body);
+    }
+}
