@@ -54,6 +54,20 @@ static const struct guest {
      .wat =
          "(module (type $a (array (mut i32))) (func (export \"f\") (loop (drop (array.new $a (i32.const 7) "
          "(i32.const 16000000))) (br 0))))"},
+    {.name = "array.new_default of 64 MiB",
+     .wat = "(module (type $a (array (mut i32))) (func (export \"f\") (loop (drop (array.new_default $a "
+            "(i32.const 16000000))) (br 0))))"},
+    {.name = "array.new of 64 MiB of bytes",
+     .wat = "(module (type $a (array (mut i8))) (func (export \"f\") (loop (drop (array.new $a (i32.const 7) "
+            "(i32.const 64000000))) (br 0))))"},
+    {.name = "a list of 1,000,000 let go",
+     .wat =
+         "(module (type $s (struct (field (mut (ref null $s))))) (global $keep (mut (ref null $s)) (ref.null "
+         "$s)) "
+         "(func (export \"f\") (local $n i32) (loop $l (global.set $keep (struct.new $s (global.get $keep))) "
+         "(if (i32.eq (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 1000000)) (then "
+         "(local.set "
+         "$n (i32.const 0)) (global.set $keep (ref.null $s)))) (br $l))))"},
     {.name = "small objects",
      .wat =
          "(module (type $s (struct (field (mut (ref null $s))))) (global $keep (mut (ref null $s)) (ref.null "

@@ -13,7 +13,10 @@ enum {
     ENGINE_OUTPUT_FREE = 64 << 10, // of a call, which is not counted as its tenant's memory: most answers
     ENGINE_SLICE_BYTES =
         1 << 20, // moved by a host function before it looks whether its call is to end: some 0.2 ms
-    ENGINE_GPU_ERROR_MAX = 512, // last_error's text, part of the guest ABI
+    ENGINE_HEAP_LAZY_BYTES =
+        1 << 20, // the collector's heap grows by less: its pages come as they are written
+    ENGINE_HEAP_STEP_BYTES = 1 << 20, // and by more: 0.1 to 0.4 ms until the guest can be stopped
+    ENGINE_GPU_ERROR_MAX = 512,       // last_error's text, part of the guest ABI
     ENGINE_DEVICE_INFO_MAX = 16 << 10,
     ENGINE_ENTRY_MAX = 256,      // a kernel's name
     ENGINE_REGISTERED_MAX = 128, // a published kernel's name, and its version: more than either may have

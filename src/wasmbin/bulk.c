@@ -11,8 +11,16 @@
 //       (memory.fill $to $value $n))                                            the rest, or all of it
 //
 // A copy to higher places goes from the end to the beginning, so that it reads nothing that it has written. A segment that was
-// dropped has no bytes, so its first piece traps as the whole does. What makes an array stays one instruction: no piece of an
-// object can be made.
+// dropped has no bytes, so its first piece traps as the whole does.
+//
+// No piece of an object can be made. But zeros are written a dozen times faster than elements, and what is made can then be filled:
+//
+//     (func $new (param $value i32) (param $n i32) (result (ref $a)) (local $array (ref null $a))
+//       (block $whole
+//         (br_if $whole (i32.le_u $n PIECE))
+//         (array.fill $a (local.tee $array (array.new_default $a $n)) 0 $value $n)          the function for that
+//         (return (ref.as_non_null $array)))
+//       (array.new $a $value $n))
 
 #include "wasmbin/internal.h"
 
@@ -27,7 +35,9 @@ struct shape {
 static const struct shape memory_fill = {3, 0, NO_LOCAL, NO_LOCAL, NO_LOCAL},
                           memory_from = {3, 0, 1, NO_LOCAL, NO_LOCAL}, // a memory or a segment
     array_fill = {4, 1, NO_LOCAL, 0, NO_LOCAL}, array_copy = {5, 1, 3, 0, 2},
-                          array_init = {4, 1, 2, 0, NO_LOCAL};
+                          array_init = {4, 1, 2, 0, NO_LOCAL},
+                          array_new = {2, NO_LOCAL, NO_LOCAL, NO_LOCAL, NO_LOCAL},
+                          array_new_from = {2, NO_LOCAL, 0, NO_LOCAL, NO_LOCAL};
 
 static const struct shape *shape_of(uint32_t code) {
     switch (code) {
@@ -43,17 +53,34 @@ static const struct shape *shape_of(uint32_t code) {
     case WASMBIN_ARRAY_INIT_DATA:
     case WASMBIN_ARRAY_INIT_ELEM:
         return &array_init;
+    case WASMBIN_ARRAY_NEW:
+        return &array_new;
+    case WASMBIN_ARRAY_NEW_DATA:
+    case WASMBIN_ARRAY_NEW_ELEM:
+        return &array_new_from;
     default:
         return NULL;
     }
 }
 
 uint32_t wasmbin_piece(uint32_t code) {
-    if (!shape_of(code))
-        return 0;
-    if (shape_of(code)->to_array == NO_LOCAL)
+    switch (code) {
+    case WASMBIN_MEMORY_FILL:
+    case WASMBIN_MEMORY_COPY:
+    case WASMBIN_MEMORY_INIT:
         return WASMBIN_PIECE_BYTES;
-    return code == WASMBIN_ARRAY_INIT_ELEM ? WASMBIN_PIECE_REFERENCES : WASMBIN_PIECE_ELEMENTS;
+    case WASMBIN_ARRAY_FILL:
+    case WASMBIN_ARRAY_COPY:
+    case WASMBIN_ARRAY_INIT_DATA:
+    case WASMBIN_ARRAY_NEW:
+    case WASMBIN_ARRAY_NEW_DATA:
+        return WASMBIN_PIECE_ELEMENTS;
+    case WASMBIN_ARRAY_INIT_ELEM:
+    case WASMBIN_ARRAY_NEW_ELEM:
+        return WASMBIN_PIECE_REFERENCES;
+    default:
+        return 0;
+    }
 }
 
 // ---- writing ----------------------------------------------------------------------------------------------
@@ -82,12 +109,33 @@ static uint8_t count_of(const struct code *code) {
     return (uint8_t)(code->shape.params - 1);
 }
 
-// i32.const or i64.const of a value below 2^31: a signed LEB128.
-static void constant(struct code *code, uint8_t opcode, uint32_t value) {
-    PUT(code, opcode);
-    for (; value > 0x3f; value >>= 7)
+// A LEB128 of a value below 2^31: `last` is the most that its last byte holds, less when it is signed.
+static void number(struct code *code, uint32_t value, uint32_t last) {
+    for (; value > last; value >>= 7)
         PUT(code, (uint8_t)(value | 0x80));
     PUT(code, (uint8_t)value);
+}
+
+// i32.const or i64.const of a value below 2^31.
+static void constant(struct code *code, uint8_t opcode, uint32_t value) {
+    PUT(code, opcode);
+    number(code, value, 0x3f);
+}
+
+// One with a prefix, up to its first index.
+static void operation(struct code *code, uint32_t opcode, uint32_t index) {
+    PUT(code, (uint8_t)(opcode >> 12));
+    number(code, opcode & 0xfff, 0x7f);
+    number(code, index, 0x7f);
+}
+
+// The instruction that the function stands for.
+static void instruction(struct code *code) {
+    const struct wasmbin_helper *helper = code->helper;
+    operation(code, helper->code, helper->a);
+    if (helper->code != WASMBIN_MEMORY_FILL && helper->code != WASMBIN_ARRAY_FILL &&
+        helper->code != WASMBIN_ARRAY_NEW)
+        number(code, helper->b, 0x7f);
 }
 
 static void poll(struct code *code) {
@@ -109,13 +157,13 @@ static void one_piece(struct code *code, bool from_the_end) {
         }
     }
     constant(code, WASMBIN_I32_CONST, code->piece);
-    put(code, code->helper->instruction.data, code->helper->instruction.len);
+    instruction(code);
 }
 
 static void the_rest(struct code *code) {
     for (uint8_t i = 0; i < code->shape.params; i++)
         get(code, i);
-    put(code, code->helper->instruction.data, code->helper->instruction.len);
+    instruction(code);
 }
 
 // ---- bounds -----------------------------------------------------------------------------------------------
@@ -211,18 +259,63 @@ static bool may_overlap(const struct wasmbin_helper *helper) {
            (helper->code == WASMBIN_MEMORY_COPY && helper->a == helper->b);
 }
 
+static void to_the_end(struct code *code) {
+    leave_to_trap(code);
+    if (may_overlap(code->helper))
+        backwards(code);
+    forwards(code);
+}
+
+// ---- what makes an array ----------------------------------------------------------------------------------
+// Traps where the segment was dropped, before there is an array: takes its last element alone.
+static void try_segment(struct code *code) {
+    leave_outside_segment(code);
+    get(code, count_of(code));
+    constant(code, WASMBIN_I32_CONST, 1);
+    PUT(code, WASMBIN_I32_SUB);
+    constant(code, WASMBIN_I32_CONST, code->helper->unit_log2);
+    PUT(code, WASMBIN_I32_SHL);
+    get(code, code->shape.from);
+    PUT(code, WASMBIN_I32_ADD);
+    constant(code, WASMBIN_I32_CONST, 1);
+    instruction(code);
+    PUT(code, WASMBIN_DROP);
+}
+
+static void make_and_fill(struct code *code, uint32_t first_func) {
+    uint8_t array = code->shape.params;
+    if (code->shape.from != NO_LOCAL)
+        try_segment(code);
+    get(code, count_of(code));
+    operation(code, WASMBIN_ARRAY_NEW_DEFAULT, code->helper->a);
+    PUT(code, WASMBIN_LOCAL_TEE, array);
+    constant(code, WASMBIN_I32_CONST, 0);
+    for (uint8_t i = 0; i < code->shape.params; i++)
+        get(code, i);
+    PUT(code, WASMBIN_CALL);
+    number(code, first_func + code->helper->filler, 0x7f);
+    get(code, array);
+    PUT(code, WASMBIN_REF_AS_NON_NULL, WASMBIN_RETURN);
+}
+
 void wasmbin_helper_write(const struct wasmbin_helper *helper, const struct wasmbin_poll *poll_code,
-                          struct wasmbin_helper_body *ret_body) {
+                          uint32_t first_func, struct wasmbin_helper_body *ret_body) {
     struct code code = {ret_body, poll_code, helper, *shape_of(helper->code), wasmbin_piece(helper->code)};
+    bool is_new = wasmbin_makes_array(helper->code);
     *ret_body = (struct wasmbin_helper_body){};
-    PUT(&code, 0, WASMBIN_BLOCK, 0x40); // no locals
+    PUT(&code, is_new);
+    if (is_new) { // a local of the array's type
+        PUT(&code, 1, WASMBIN_REF_NULL_TYPE);
+        number(&code, helper->a, 0x3f);
+    }
+    PUT(&code, WASMBIN_BLOCK, 0x40);
     get(&code, count_of(&code));
     constant(&code, WASMBIN_I32_CONST, code.piece);
     leave_when(&code, WASMBIN_I32_LE_U);
-    leave_to_trap(&code);
-    if (may_overlap(helper))
-        backwards(&code);
-    forwards(&code);
+    if (is_new)
+        make_and_fill(&code, first_func);
+    else
+        to_the_end(&code);
     PUT(&code, WASMBIN_END);
     the_rest(&code);
     PUT(&code, WASMBIN_END);

@@ -81,7 +81,12 @@ bool wasmbin_no_memory(struct tw_error *err);
 [[nodiscard]] bool wasmbin_read_valtype(struct wasmbin_reader *reader, uint8_t *ret_type);
 [[nodiscard]] bool wasmbin_read_reftype(struct wasmbin_reader *reader, uint8_t *ret_type);
 // A value type, or an integer of 8 or 16 bits: what structures and arrays hold.
-enum { WASMBIN_STORAGE_I16 = 0x77, WASMBIN_STORAGE_I8 = 0x78, WASMBIN_REF_NULL_TYPE = 0x63 };
+enum {
+    WASMBIN_STORAGE_I16 = 0x77,
+    WASMBIN_STORAGE_I8 = 0x78,
+    WASMBIN_REF_NULL_TYPE = 0x63,
+    WASMBIN_REF_TYPE = 0x64
+};
 [[nodiscard]] bool wasmbin_read_storage(struct wasmbin_reader *reader);
 // What a reference may refer to; the type is that of a reference to it that may be null.
 [[nodiscard]] bool wasmbin_read_heaptype(struct wasmbin_reader *reader, uint8_t *ret_type);
@@ -256,10 +261,10 @@ void wasmbin_parse_names(struct wasmbin_parser *parser, struct tw_span content);
 // ---- rewriting --------------------------------------------------------------------------------------------
 // A function that does an instruction of such a length in pieces. Plain value.
 struct wasmbin_helper {
-    uint32_t code, a, b;        // of the instruction
-    struct tw_span instruction; // its bytes, borrowed from the module
-    uint32_t segment_len;       // of what it reads: bytes, or elements
-    uint8_t unit_log2;          // of a data segment's bytes for each element
+    uint32_t code, a, b;  // of the instruction
+    uint32_t segment_len; // of what it reads: bytes, or elements
+    uint8_t unit_log2;    // of a data segment's bytes for each element
+    uint32_t filler;      // of what makes an array: the helper that fills it
 };
 // Confined, in the arena.
 struct wasmbin_helpers {
@@ -287,12 +292,15 @@ struct wasmbin_helper_type {
                                         struct tw_error *err);
 // The bytes or elements in a piece of what such an instruction does; 0: no other instruction is done in pieces.
 uint32_t wasmbin_piece(uint32_t code);
+// array.new, array.new_data, array.new_elem.
+bool wasmbin_makes_array(uint32_t code);
 // The number of the helper for this instruction, which is added when it is the first. WASMBIN_NO_HELPER: it is never longer
 // than a piece, or names what it cannot, or `helpers` is full.
 uint32_t wasmbin_helper_find(struct wasmbin_helpers *helpers, const struct tw_wasm *wasm,
-                             const struct wasmbin_op *op, struct tw_span instruction);
+                             const struct wasmbin_op *op);
+// `first_func`: the function of the first helper.
 void wasmbin_helper_write(const struct wasmbin_helper *helper, const struct wasmbin_poll *poll_code,
-                          struct wasmbin_helper_body *ret_body);
+                          uint32_t first_func, struct wasmbin_helper_body *ret_body);
 // Its function's type, as an item of the type section.
 void wasmbin_helper_type_write(const struct tw_wasm *wasm, const struct wasmbin_helper *helper,
                                struct wasmbin_helper_type *ret_type);

@@ -228,19 +228,18 @@ static void control(struct poller *poller, const struct wasmbin_op *op, const st
 
 // ---- bodies -----------------------------------------------------------------------------------------------
 // A call instead of an instruction that is done in pieces, unless it is known to be a single one.
-static void in_pieces(struct poller *poller, const struct wasmbin_op *op, const uint8_t *after) {
+static void in_pieces(struct poller *poller, const struct wasmbin_op *op) {
     uint32_t piece = wasmbin_piece(op->code);
     if (!piece || (poller->has_constant && poller->constant <= piece))
         return;
-    struct tw_span instruction = tw_span_of(op->at, (size_t)(after - op->at));
-    uint32_t helper = wasmbin_helper_find(poller->helpers, poller->wasm, op, instruction);
+    uint32_t helper = wasmbin_helper_find(poller->helpers, poller->wasm, op);
     if (helper != WASMBIN_NO_HELPER)
         edit(poller, op->at, helper);
 }
 
 static void step(struct poller *poller, const struct wasmbin_op *op, const struct wasmbin_reader *reader) {
     spend(poller, op->at, cost_of(poller, op->code));
-    in_pieces(poller, op, reader->at);
+    in_pieces(poller, op);
     if (is_call(op->code))
         call(poller, op);
     control(poller, op, reader);

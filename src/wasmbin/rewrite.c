@@ -227,7 +227,7 @@ static bool write_body(struct rewriter *rewriter, const struct wasmbin_body *bod
 static bool write_helpers(struct rewriter *rewriter) {
     for (uint32_t i = 0; i < rewriter->helpers.count; i++) {
         struct wasmbin_helper_body body;
-        wasmbin_helper_write(&rewriter->helpers.items[i], &rewriter->poll, &body);
+        wasmbin_helper_write(&rewriter->helpers.items[i], &rewriter->poll, helper_index(rewriter, 0), &body);
         if (!write_u32(rewriter, (uint32_t)body.len) || !write_bytes(rewriter, body.bytes, body.len))
             return false;
         rewriter->result.poll_count += body.poll_count;
