@@ -155,6 +155,8 @@ static bool compare(struct jit_emit *e, const struct tw_kir_inst *inst, struct a
 }
 
 static bool predicate_hint(struct jit_emit *e, const struct tw_kir_inst *inst, struct agreement *ret) {
+    if (jit_row_begins(e, inst))
+        return true; // some lanes are there, and some are not
     if (inst->op == TW_KIR_SETP)
         return inst->src_count == 2 + (inst->combine != TW_KIR_COMBINE_NONE) && compare(e, inst, ret);
     if (inst->type != TW_KIR_PRED)
@@ -271,6 +273,11 @@ bool jit_agreement(struct jit_emit *e, const struct jit_block *block, LLVMValueR
     if (block->cond.is_imm || !e->hints[block->cond.reg].low)
         return false;
     struct agreement found = agreement_of(e, &block->cond, false);
+    if (jit_row_ends(e, e->at_block)) {
+        bool below = block->insts[block->count - 1].cmp == TW_KIR_LT;
+        found = (struct agreement){LLVMConstInt(jit_int(e, 1), !below, false),
+                                   LLVMConstInt(jit_int(e, 1), below, false)};
+    }
     ret_all[0] = found.all;
     ret_all[1] = found.none;
     return true;

@@ -86,6 +86,15 @@ struct jit_part {
     LLVMValueRef *slots;
 };
 
+// Rows that a kernel's loops go through, a lane an element: as many as register `bound` says, which is a parameter of the kernel.
+// Of a short one, with `most` elements, no loop begins a second round at the end of a block of `ends`.
+struct jit_row {
+    uint32_t bound;
+    uint64_t offset; // of the parameter
+    unsigned most;
+    uint64_t *ends;
+};
+
 // Confined: one function being emitted.
 struct jit_emit {
     const struct jit_code *code;
@@ -127,6 +136,7 @@ struct jit_emit {
     struct jit_tile **tiles; // by block, where it has one
     // few.c: by register, the lanes that are kept of it, NULL: all; by block, those that are there, NULL: not asked for
     const struct jit_lanes **few, **known;
+    const struct jit_row *row; // rows.c: in the version for short ones, else NULL
 
     bool out_of_memory;
 
@@ -317,6 +327,16 @@ struct jit_prefix {
 };
 bool jit_prefix_begin(struct jit_emit *e, const struct tw_kir_inst *inst, struct jit_prefix *ret);
 LLVMValueRef jit_prefix_end(struct jit_emit *e, const struct jit_prefix *s, LLVMValueRef mask);
+// The mask of the lanes that a short row has, or of the rest, where the comparison is its beginning; else NULL.
+LLVMValueRef jit_prefix_row(struct jit_emit *e, const struct tw_kir_inst *inst);
+// rows.c: the rows for which a version of their own pays. NULL: there are none.
+[[nodiscard]] bool jit_row_find(const struct jit_emit *e, const struct jit_row **ret_row);
+LLVMValueRef jit_row_is_short(struct jit_emit *e,
+                              const struct jit_row *row); // i1: of this launch, and not empty
+// In the version for short rows: the instruction being emitted compares the threads' numbers with the bound; the loop that ends at
+// `block` is left there by all lanes, its first round done.
+bool jit_row_begins(const struct jit_emit *e, const struct tw_kir_inst *inst);
+bool jit_row_ends(const struct jit_emit *e, uint32_t block);
 // agree.c: whether scalars can tell that all lanes, all W of them there, take the varying branch of `block` the
 // same way: i1 for all true and for all false. Hints are noted behind each instruction.
 [[nodiscard]] bool jit_hints_build(struct jit_emit *e);

@@ -52,10 +52,19 @@ static bool is_hurried(const struct jit_emit *e, uint32_t block) {
            e->code->blocks[block].loop == JIT_NONE;
 }
 
+// In a loop over a short row lanes are always missing.
+static bool is_row(const struct jit_emit *e, uint32_t block) {
+    uint32_t loop = e->code->blocks[block].loop;
+    for (uint32_t b = block; loop != JIT_NONE && b <= e->code->loops[loop].last; b++)
+        if (e->code->blocks[b].loop == loop && jit_row_ends(e, b))
+            return true;
+    return false;
+}
+
 // Blocks that are worth a second version for warps with all lanes there, or that lie in a loop with such a one.
 static bool wants_full_version(const struct jit_emit *e, uint32_t block) {
     const struct jit_code *code = e->code;
-    if (is_hurried(e, block) || code->exact || jit_is_serial(code, block) ||
+    if (is_hurried(e, block) || code->exact || is_row(e, block) || jit_is_serial(code, block) ||
         code->blocks[block].count > FULL_VERSION_MAX ||
         (!e->flow.masks[block] && LLVMIsConstant(e->start_mask)))
         return false;
@@ -232,19 +241,26 @@ static bool may_agree(const struct jit_emit *e, const struct jit_block *b) {
     return b->term == JIT_COND && (e->mask_full || e->lanes > TW_KERNEL_TURNS_MAX);
 }
 
-// Where scalars tell that all lanes that are here go one way, they go there together; else on.
-static void jump_together(struct jit_emit *e, uint32_t from, uint64_t *set) {
+// Where scalars tell that all lanes that are here go one way, they go there together; else on. True: they always do.
+static bool jump_together(struct jit_emit *e, uint32_t from, uint64_t *set) {
     const struct jit_block *b = &e->code->blocks[from];
     LLVMValueRef all[2]; // lanes for which the condition is true, false
     if (!may_agree(e, b) || !jit_agreement(e, b, all))
-        return;
+        return false;
     for (unsigned k = 0; k < 2; k++) {
+        if (LLVMIsConstant(all[k]) && LLVMIsNull(all[k]))
+            continue;
+        if (LLVMIsConstant(all[k])) {
+            jump_goto(e, from, b->succs[k != b->cond_not], set);
+            return true;
+        }
         LLVMBasicBlockRef together = jit_block_new(e, "together"), apart = jit_block_new(e, "apart");
         LLVMBuildCondBr(e->b, all[k], together, apart);
         LLVMPositionBuilderAtEnd(e->b, together);
         jump_goto(e, from, b->succs[k != b->cond_not], set);
         LLVMPositionBuilderAtEnd(e->b, apart);
     }
+    return false;
 }
 
 // On, or out and back in later.
@@ -289,7 +305,8 @@ static bool decides_last(const struct jit_emit *e, uint32_t block) {
 
 static bool jump_apart(struct jit_emit *e, uint32_t block, uint64_t *set) {
     const struct jit_block *b = &e->code->blocks[block];
-    jump_together(e, block, set);
+    if (jump_together(e, block, set))
+        return true;
     if (decides_last(e, block) && !jit_emit_inst(e, &b->insts[b->count - 1]))
         return false;
     jump_varying(e, block, set);

@@ -152,16 +152,22 @@ static LLVMValueRef combine(struct jit_emit *e, const struct tw_kir_inst *inst, 
     return p;
 }
 
+static LLVMValueRef compare_sources(struct jit_emit *e, const struct tw_kir_inst *inst, bool vector) {
+    struct jit_prefix prefix;
+    LLVMValueRef row = vector ? jit_prefix_row(e, inst) : NULL;
+    if (row)
+        return row;
+    bool counts = vector && jit_prefix_begin(e, inst, &prefix);
+    LLVMValueRef a = jit_read_typed(e, &inst->src[0], inst->type, vector),
+                 b = jit_read_typed(e, &inst->src[1], inst->type, vector), p = compare(e, inst, a, b);
+    return counts ? jit_prefix_end(e, &prefix, p) : p;
+}
+
 static bool emit_setp(struct jit_emit *e, const struct tw_kir_inst *inst) {
     if (inst->type == TW_KIR_F16X2 || inst->type == TW_KIR_BF16X2)
         return jit_refuse(e->err, inst, "is not supported on the CPU device; compare the halves one by one");
     bool vector = jit_inst_shape(e->code, inst, 0).kind == JIT_VARYING;
-    struct jit_prefix prefix;
-    bool counts = vector && jit_prefix_begin(e, inst, &prefix);
-    LLVMValueRef a = jit_read_typed(e, &inst->src[0], inst->type, vector),
-                 b = jit_read_typed(e, &inst->src[1], inst->type, vector), p = compare(e, inst, a, b);
-    if (counts)
-        p = jit_prefix_end(e, &prefix, p);
+    LLVMValueRef p = compare_sources(e, inst, vector);
     LLVMValueRef q = LLVMBuildNot(e->b, p, "");
     if (inst->combine != TW_KIR_COMBINE_NONE && inst->src_count > 2) {
         LLVMValueRef c = jit_read(e, &inst->src[2], 1, vector);

@@ -145,10 +145,52 @@ static LLVMTypeRef entry_type(struct jit_emit *e) {
     return LLVMFunctionType(jit_int(e, 32), params, 3, false);
 }
 
-static LLVMValueRef add_function(struct jit_emit *e, LLVMTypeRef type) {
-    LLVMValueRef f = LLVMAddFunction(e->module, TW_KERNEL_SYMBOL, type);
+static LLVMValueRef add_function(struct jit_emit *e, const char *name, LLVMTypeRef type) {
+    LLVMValueRef f = LLVMAddFunction(e->module, name, type);
     jit_function_attributes(e->context, f);
     return f;
+}
+
+// Leaves the launch to a version of the kernel, a function of its own that only the entry calls.
+static bool emit_tail(const struct jit_emit *entry, struct jit_emit *version, const char *name) {
+    LLVMTypeRef type = entry_type(version);
+    LLVMValueRef args[3];
+    version->function = add_function(version, name, type);
+    LLVMSetLinkage(version->function, LLVMInternalLinkage);
+    for (unsigned i = 0; i < TW_COUNT(args); i++)
+        args[i] = LLVMGetParam(entry->function, i);
+    LLVMValueRef status = LLVMBuildCall2(entry->b, type, version->function, args, TW_COUNT(args), "");
+    LLVMSetTailCallKind(status, LLVMTailCallKindMustTail);
+    LLVMBuildRet(entry->b, status);
+    return jit_emit_kernel(version);
+}
+
+// An entry that asks which version the launch takes: the one for short rows or the one for all.
+static bool emit_versions(struct jit_emit *e, const struct jit_row *row) {
+    struct jit_emit version = *e, all = *e;
+    version.row = row;
+    e->function = add_function(e, TW_KERNEL_SYMBOL, entry_type(e));
+    e->frame = LLVMGetParam(e->function, 0);
+    LLVMPositionBuilderAtEnd(e->b, jit_block_new(e, "entry"));
+    LLVMBasicBlockRef is_short = jit_block_new(e, "short"), any = jit_block_new(e, "any");
+    e->params = jit_frame_field(e, offsetof(struct tw_kernel_frame, params),
+                                LLVMPointerTypeInContext(e->context, 0), "params");
+    LLVMBuildCondBr(e->b, jit_row_is_short(e, row), is_short, any);
+    LLVMPositionBuilderAtEnd(e->b, is_short);
+    if (!emit_tail(e, &version, "short_rows"))
+        return false;
+    LLVMPositionBuilderAtEnd(e->b, any);
+    return emit_tail(e, &all, "all_rows");
+}
+
+static bool emit_main(struct jit_emit *e) {
+    const struct jit_row *row;
+    if (!jit_row_find(e, &row))
+        return false;
+    if (row)
+        return emit_versions(e, row);
+    e->function = add_function(e, TW_KERNEL_SYMBOL, entry_type(e));
+    return jit_emit_kernel(e);
 }
 
 // Places of registers in the spill area for both versions; a warp's part is as large as either needs.
@@ -167,17 +209,15 @@ static bool build_spills(struct jit_emit *e) {
 static bool emit_version(struct jit_emit *e) {
     if (!build_spills(e))
         return false;
-    if (e->code->variant.opt_level != TW_KERNEL_EXACT) {
-        e->function = add_function(e, entry_type(e));
-        return jit_emit_kernel(e);
-    }
+    if (e->code->variant.opt_level != TW_KERNEL_EXACT)
+        return emit_main(e);
     if (!e->exact)
         return tw_fail(e->err, TW_ERR_INTERNAL, "kernel %.80s guesses nothing: it has no exact version",
                        e->code->function->name);
     e->exact->context = e->context;
     e->exact->module = e->module;
     e->exact->b = e->b;
-    e->exact->function = add_function(e->exact, jit_exact_type(e->exact));
+    e->exact->function = add_function(e->exact, TW_KERNEL_SYMBOL, jit_exact_type(e->exact));
     return jit_exact_emit(e->exact, e->code);
 }
 

@@ -39,6 +39,21 @@ static LLVMValueRef word_of(struct jit_emit *e, LLVMValueRef n, unsigned k) {
     return jit_intrinsic(e, "llvm.x86.bmi.bzhi.64", NULL, 0, (LLVMValueRef[]){jit_i64(e, UINT64_MAX), n}, 2);
 }
 
+LLVMValueRef jit_prefix_row(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    LLVMValueRef words[JIT_MASK_WORDS_MAX];
+    if (!takes(e, inst) || !jit_row_begins(e, inst))
+        return NULL;
+    LLVMValueRef n = LLVMBuildZExt(e->b, jit_read(e, &inst->src[1], 32, false), jit_int(e, 64), "");
+    for (unsigned k = 0; k < e->lanes / WORD; k++) {
+        words[k] = k < e->row->most / WORD ? word_of(e, n, k) : jit_i64(e, 0);
+        if (k == 0) // there is a first element, and now LLVM knows
+            words[k] = LLVMBuildOr(e->b, words[k], jit_i64(e, 1), "");
+        if (inst->cmp == TW_KIR_GE)
+            words[k] = LLVMBuildNot(e->b, words[k], "");
+    }
+    return jit_mask_join(e, words);
+}
+
 bool jit_prefix_begin(struct jit_emit *e, const struct tw_kir_inst *inst, struct jit_prefix *ret) {
     if (!takes(e, inst))
         return false;
