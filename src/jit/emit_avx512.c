@@ -86,17 +86,21 @@ bool jit_avx512_takes(const struct jit_emit *e, LLVMValueRef v) {
     return e->avx512 && LLVMGetTypeKind(element) == LLVMFloatTypeKind && lanes != 2;
 }
 
-// vrange gives the number beside a quiet NaN, but a signalling one wins; so a signalling one is replaced by the other
-// source before (vfixupimm: a table of what each class of float becomes; 1: itself, 0: the other).
+// vrange gives the number beside a quiet NaN, but a signalling one wins; so a signalling one is replaced before (vfixupimm: a table
+// of what each class of float becomes; 1: itself, 0: the other source, 2: a quiet NaN of it). By the other source where that comes
+// first or may be such a NaN too: what is left then is the other's NaN. A source that is known before the other, which sums up
+// what came before, is not made to wait for it.
 LLVMValueRef jit_avx512_min_max(struct jit_emit *e, bool min, LLVMValueRef *src, const bool *quiet) {
     static const struct machine_op range[2] = {{.name = "mask.range", .immediate = 5, .carry = true},
                                                {.name = "mask.range", .immediate = 4, .carry = true}};
     static const struct machine_op fix = {.name = "mask.fixupimm"};
     LLVMValueRef clean[2];
-    for (unsigned i = 0; i < 2; i++)
-        clean[i] = quiet[i] ? src[i]
-                            : apply(e, &fix,
-                                    (LLVMValueRef[]){src[!i], src[i], table_like(e, src[i], 0x11111101)}, 3);
+    for (unsigned i = 0; i < 2; i++) {
+        bool alone = i == 1 && quiet[0]; // vrange takes the first of two NaNs
+        LLVMValueRef table = table_like(e, src[i], alone ? 0x11111121 : 0x11111101),
+                     other = alone ? src[i] : src[!i];
+        clean[i] = quiet[i] ? src[i] : apply(e, &fix, (LLVMValueRef[]){other, src[i], table}, 3);
+    }
     return apply(e, &range[min], clean, 2);
 }
 
