@@ -211,13 +211,31 @@ static const struct jit_lanes *list_lanes(struct jit_emit *e, const uint64_t *se
     return list;
 }
 
+static unsigned count_lanes(const struct wants *w, const uint64_t *lanes) {
+    unsigned count = 0;
+    for (unsigned k = 0; k < w->words; k++)
+        count += (unsigned)__builtin_popcountll(lanes[k]);
+    return count;
+}
+
+// Adds what fills the 128 bits around each lane: within these shuffles take one cycle, and three or more across them. Not where that
+// is as much as all.
+static void fill_quarters(const struct wants *w, uint32_t reg, uint64_t *lanes) {
+    unsigned bits = w->e->code->function->regs[reg].bits, unit = bits < 8 ? 1 : 128 / bits;
+    uint64_t filled[JIT_MASK_WORDS_MAX] = {};
+    for (unsigned lane = 0; lane < w->e->lanes; lane++)
+        for (unsigned k = 0; jit_bit(lanes, lane) && k < unit; k++)
+            jit_bit_set(filled, lane / unit * unit + k);
+    if (unit > 1 && count_lanes(w, filled) <= w->e->lanes / 4)
+        memcpy(lanes, filled, w->words * sizeof *lanes);
+}
+
 // Half of the lanes at most, and a power of two: as many as are wanted, and some more.
 static bool keep_few(struct wants *w, uint32_t reg) {
     struct jit_emit *e = w->e;
     uint64_t *lanes = &w->lanes[(size_t)reg * w->words];
-    unsigned count = 0, wanted = LEAST;
-    for (unsigned k = 0; k < w->words; k++)
-        count += (unsigned)__builtin_popcountll(lanes[k]);
+    fill_quarters(w, reg, lanes);
+    unsigned count = count_lanes(w, lanes), wanted = LEAST;
     while (wanted < count)
         wanted *= 2;
     if (count == 0 || wanted > e->lanes / 2)

@@ -9,12 +9,13 @@ unsigned jit_part_lane(const struct jit_emit *e, unsigned k) {
     return e->part ? e->part->lanes->at[k] : k;
 }
 
-// The place of a lane among those of `reg` that are kept; of one that is not, and that nobody wants, any.
-static unsigned place_of(const struct jit_lanes *kept, unsigned lane) {
+// The place of a lane among those that are kept; of one that is not, and that nobody wants, any: where it is wanted, so that what
+// stays in its place needs no shuffle.
+static unsigned place_of(const struct jit_lanes *kept, unsigned lane, unsigned wanted_at) {
     for (unsigned k = 0; kept && k < kept->count; k++)
         if (kept->at[k] == lane)
             return k;
-    return kept ? 0 : lane;
+    return !kept ? lane : wanted_at < kept->count ? wanted_at : 0;
 }
 
 LLVMValueRef jit_part_pick(struct jit_emit *e, uint32_t reg, const struct jit_lanes *lanes) {
@@ -23,7 +24,7 @@ LLVMValueRef jit_part_pick(struct jit_emit *e, uint32_t reg, const struct jit_la
     unsigned indices[JIT_MAX_LANES];
     bool same = LLVMGetVectorSize(LLVMTypeOf(value)) == lanes->count;
     for (unsigned k = 0; k < lanes->count; k++) {
-        indices[k] = place_of(kept, lanes->at[k]);
+        indices[k] = place_of(kept, lanes->at[k], k);
         same &= indices[k] == k;
     }
     return same ? value : jit_shuffle(e, value, NULL, indices, lanes->count);
