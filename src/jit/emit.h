@@ -299,6 +299,8 @@ void jit_set_target(LLVMModuleRef module);
                               struct tw_error *err);
 // Scatters of few lanes that are known become stores of these (sparse.c). False: there are none.
 bool jit_store_sparse(LLVMModuleRef module);
+// Lanes of vectors that are picked out become the constants that they are (lanes.c). False: none is one.
+bool jit_fold_lanes(LLVMModuleRef module);
 // Calls `change` for every instruction of the module, which may erase it or build others before it.
 void jit_each_instruction(LLVMModuleRef module,
                           void (*change)(LLVMBuilderRef builder, LLVMValueRef instruction));

@@ -219,7 +219,9 @@ bool jit_finish(LLVMModuleRef module, struct jit_output output, struct tw_buf *o
     LLVMDisposeTargetData(layout);
     int64_t begin_ns = tw_clock_ns();
     bool ok = run_passes(module, machine, full ? full_passes : light_passes, err);
-    if (ok && full && jit_store_sparse(module))
+    bool changed = ok && full && jit_store_sparse(module);
+    changed |= ok && full && jit_fold_lanes(module);
+    if (changed)
         ok = run_passes(module, machine, sparse_passes, err);
     if (ok && full && host.avx512) {
         jit_blend_floats(module);

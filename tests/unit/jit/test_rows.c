@@ -136,3 +136,90 @@ TW_TEST("loops that a short row ends in the first round have a version for these
     }
     rig_done(&rig);
 }
+
+// sum(in, out, n): every thread of 256 adds its elements to `first`, warps by shuffles, and then all add up the warps' sums.
+static void write_sum(uint32_t first, char *text, size_t size) {
+    size_t n = (size_t)snprintf(
+        text, size,
+        ".version 7.8\n.target sm_80\n.address_size 64\n"
+        ".visible .entry k(.param .u64 in, .param .u64 out, .param .u32 n) {\n"
+        ".reg .b32 %%r<40>;\n.reg .b64 %%rd<20>;\n.reg .pred %%p<4>;\n.shared .align 4 .b8 s[32];\n"
+        "ld.param.u64 %%rd1, [in];\nld.param.u64 %%rd2, [out];\nld.param.u32 %%r5, [n];\nmov.u32 %%r1, "
+        "%%tid.x;\n"
+        "mul.wide.u32 %%rd3, %%r1, 4;\nadd.u64 %%rd4, %%rd1, %%rd3;\nadd.u64 %%rd5, %%rd2, %%rd3;\nmov.b32 "
+        "%%r20, %#x;\nmov.u32 %%r3, %%r1;\n"
+        "setp.ge.s32 %%p1, %%r1, %%r5;\n@%%p1 bra after;\nloop:\nld.global.f32 %%r8, [%%rd4];\nadd.f32 "
+        "%%r20, %%r20, %%r8;\nadd.u64 %%rd4, %%rd4, 1024;\nadd.s32 %%r3, %%r3, 256;\nsetp.lt.s32 %%p2, "
+        "%%r3, %%r5;\n@%%p2 bra loop;\nafter:\n",
+        first);
+    for (unsigned step = 16, v = 20; step; step /= 2, v += 2)
+        n += (size_t)snprintf(text + n, size - n,
+                              "shfl.sync.bfly.b32 %%r%u, %%r%u, %u, 31, -1;\nadd.f32 %%r%u, %%r%u, %%r%u;\n",
+                              v + 1, v, step, v + 2, v, v + 1);
+    n += (size_t)snprintf(
+        text + n, size - n,
+        "and.b32 %%r10, %%r1, 31;\nsetp.ne.u32 %%p3, %%r10, 0;\nshr.u32 %%r11, %%r1, 5;\nmul.wide.u32 %%rd6, "
+        "%%r11, 4;\nmov.u64 %%rd7, s;\nadd.u64 %%rd8, %%rd7, %%rd6;\n@%%p3 bra past;\nst.shared.u32 [%%rd8], "
+        "%%r30;\npast:\nbar.sync 0;\nld.shared.f32 %%r31, [s];\n");
+    for (unsigned w = 1; w < 8; w++)
+        n += (size_t)snprintf(text + n, size - n,
+                              "ld.shared.f32 %%r32, [s+%u];\nadd.f32 %%r31, %%r31, %%r32;\n", 4 * w);
+    n += (size_t)snprintf(text + n, size - n, "st.global.f32 [%%rd5], %%r31;\nret;\n}\n");
+    ck_assert_uint_lt(n, size);
+}
+
+static float sum_of(float first, const float *in, uint32_t n) {
+    float v[THREADS_MAX], next[THREADS_MAX], sum = 0;
+    for (uint32_t t = 0; t < THREADS_MAX; t++) {
+        v[t] = first;
+        for (uint32_t i = t; i < n; i += THREADS_MAX)
+            v[t] += in[i];
+    }
+    for (unsigned step = 16; step; step /= 2, memcpy(v, next, sizeof v))
+        for (unsigned t = 0; t < THREADS_MAX; t++)
+            next[t] = v[t] + v[t ^ step];
+    for (unsigned w = 0; w < THREADS_MAX / 32; w++)
+        sum = w ? sum + v[32 * w] : v[0];
+    return sum;
+}
+
+static void run_sum(uint32_t first_bits, float scale) {
+    static const uint32_t rows[] = {0, 1, 20, 64, 65, 127, 128, 129, 256, 300};
+    char text[8192];
+    float first;
+    struct rig rig;
+    struct kernel k;
+    memcpy(&first, &first_bits, sizeof first);
+    rig_init(&rig);
+    rig.opt_level = 1;
+    struct {
+        uint64_t in, out;
+        uint32_t n;
+    } params = {rig_alloc(&rig, 4 * ROW_MAX), rig_alloc(&rig, 4 * THREADS_MAX), 0};
+    float *in = rig_at(&rig, params.in), *out = rig_at(&rig, params.out);
+    for (uint32_t i = 0; i < ROW_MAX; i++)
+        in[i] = scale * (float)(i * 7919 % 1009 + 1);
+    write_sum(first_bits, text, sizeof text);
+    kernel_from_ptx(&rig, &k, text, "k", 256, 256);
+    for (unsigned r = 0; r < TW_COUNT(rows); r++) {
+        params.n = rows[r];
+        ck_assert_uint_eq(
+            rig_launch(&rig, &k, (uint32_t[3]){1, 1, 1}, (uint32_t[3]){256, 1, 1}, 0, &params, sizeof params),
+            TW_KERNEL_OK);
+        float want = sum_of(first, in, rows[r]);
+        for (unsigned t = 0; t < THREADS_MAX; t++)
+            ck_assert_msg(memcmp(&out[t], &want, sizeof want) == 0,
+                          "row of %u from %a: thread %u has %a, not %a", rows[r], (double)first, t,
+                          (double)out[t], (double)want);
+    }
+    kernel_done(&k);
+    rig_done(&rig);
+}
+
+TW_TEST("sums of rows of every length are added in the same order, from 0, -0 and more, to the bit") {
+    run_sum(0, 0.37F);
+    run_sum(0x80000000, 0.37F);
+    run_sum(0x80000000, -0.0F);
+    run_sum(0, -0.0F);
+    run_sum(0x3f8ccccd, -0.0011F);
+}
