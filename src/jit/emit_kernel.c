@@ -137,6 +137,10 @@ void jit_begin_warp(struct jit_emit *e, LLVMValueRef *tid_base) {
     e->start_mask = jit_full_mask(e);
     for (unsigned i = 0; i < 3; i++)
         e->tid[i] = e->tid_base[i] = tid_base[i];
+    // LLVM does not see through the counting that tid.x % W is the lane, of which kernels with warp operations make much.
+    if (e->code->variant.x_multiple == e->lanes && e->code->variant.opt_level == TW_KERNEL_FULL &&
+        e->code->uses_warp_ops)
+        e->tid[0] = LLVMBuildAnd(e->b, tid_base[0], jit_i32(e, ~(e->lanes - 1)), "tid.x");
     if (e->code->variant.x_multiple == 1)
         any_shape_tids(e);
     else if (e->code->variant.x_multiple < e->lanes)
