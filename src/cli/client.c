@@ -76,8 +76,9 @@ static void tell_problem(long status, const struct tw_buf *body) {
     const struct tw_json *error = tw_json_get(root, "error");
     struct tw_str kind = tw_json_str(tw_json_get(error, "kind")),
                   message = tw_json_str(tw_json_get(error, "message"));
+    const char *hint = status == 401 ? " (the token is taken from TENSOR_WASM_TOKEN)" : "";
     if (kind.len)
-        cli_message("%.*s: %.*s", TW_STR_ARG(kind), TW_STR_ARG(message));
+        cli_message("%.*s: %.*s%s", TW_STR_ARG(kind), TW_STR_ARG(message), hint);
     else
         cli_message("the server answered with status %ld", status);
     struct tw_str source = tw_json_str(tw_json_get(error, "source")),
@@ -160,7 +161,7 @@ static int list_page(const struct cli *cli, const char *path, const char *member
         if (!cli->is_json)
             print(tw_json_at(list, i));
         else if (tw_json_append(&text, tw_json_at(list, i)))
-            printf("%s%s", *first ? "" : ",", (const char *)text.data);
+            printf("%s%s", *first ? "[" : ",", (const char *)text.data);
     }
     snprintf(cursor, cursor_size, "%.*s", TW_STR_ARG(tw_json_str(tw_json_get(root, "next"))));
     tw_json_free(root);
@@ -172,12 +173,10 @@ int cli_list(const struct cli *cli, const char *path, const char *member,
     char cursor[TW_FUNCTION_NAME_MAX + TW_KERNEL_VERSION_MAX + 2] = ""; // the longest: a kernel's
     bool first = true;
     int status;
-    if (cli->is_json)
-        fputs("[", stdout);
     do {
         status = list_page(cli, path, member, print, &first, cursor, sizeof cursor);
     } while (status == CLI_OK && cursor[0]);
     if (cli->is_json && status == CLI_OK)
-        puts("]");
+        puts(first ? "[]" : "]");
     return status;
 }

@@ -142,6 +142,16 @@ int cli_tenant_set(int argc, char **argv) {
 
 // ---- tokens ----
 
+// A day of a form that was checked, so that text compares as days do.
+static bool is_past(const char *day) {
+    char today[16];
+    time_t seconds = (time_t)(tw_clock_wall_ns() / TW_NS_PER_S);
+    struct tm parts;
+    gmtime_r(&seconds, &parts);
+    strftime(today, sizeof today, "%Y-%m-%d", &parts);
+    return strcmp(day, today) <= 0;
+}
+
 int cli_token_new(int argc, char **argv) {
     static const struct cli_option options[] = {
         {"role", "ROLE", "invoke (default), deploy or admin"},
@@ -165,6 +175,9 @@ int cli_token_new(int argc, char **argv) {
     if ((size_t)len >= sizeof line || strchr(line, '#') || strchr(line, '\n') ||
         !tw_tokens_line_check(tw_str_from(line), &err))
         return cli_usage("%s", err.code ? err.message : "--tenant, --role or --expires is not of their form");
+    if (expires && is_past(expires))
+        return cli_usage("--expires %s: from that day on the token is refused, so it would never be of use",
+                         expires);
     if (cli.is_json)
         printf("{\"token\":\"%s\",\"line\":\"%s\"}\n", token, line);
     else

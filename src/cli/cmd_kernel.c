@@ -84,8 +84,32 @@ static bool parse_scalar(struct kernel_args *args, uint8_t tag, struct tw_str te
     return ok;
 }
 
-// in:FILE, out:BYTES:FILE, inout:FILE:FILE
-static bool parse_buffer(struct kernel_args *args, struct tw_str kind, const char *rest) {
+static bool bad_arg(const char *text) {
+    cli_usage(
+        "argument '%s' is none of i32:V i64:V u32:V u64:V f32:V f64:V in:FILE out:BYTES:FILE inout:FILE:FILE",
+        text);
+    return false;
+}
+
+// A buffer of zeros, `size` bytes as text.
+static bool make_zeros(struct tw_str size, struct tw_buf *ret_buffer) {
+    uint64_t bytes;
+    if (!tw_str_u64(size, &bytes) || bytes > CLI_BODY_MAX) {
+        cli_usage("out:BYTES:FILE takes at most %d bytes, not '%.*s'", CLI_BODY_MAX, TW_STR_ARG(size));
+        return false;
+    }
+    uint8_t *at = tw_buf_reserve(ret_buffer, bytes);
+    if (!at) {
+        cli_message("no memory for a buffer of %" PRIu64 " bytes", bytes);
+        return false;
+    }
+    memset(at, 0, bytes);
+    tw_buf_commit(ret_buffer, bytes);
+    return true;
+}
+
+// `text` is in:FILE, out:BYTES:FILE or inout:FILE:FILE; `rest` what follows the kind. Tells what is wrong.
+static bool parse_buffer(struct kernel_args *args, struct tw_str kind, const char *rest, const char *text) {
     struct tw_kernel_arg *arg = &args->items[args->count];
     struct tw_buf *buffer = &args->buffers[args->count];
     bool is_in = tw_str_equal(kind, TW_STR("in")), is_out = tw_str_equal(kind, TW_STR("out"));
@@ -95,19 +119,11 @@ static bool parse_buffer(struct kernel_args *args, struct tw_str kind, const cha
     if (is_in)
         return cli_read_file(rest, buffer);
     if (!colon)
-        return false;
+        return bad_arg(text);
     struct tw_str first = tw_str_of(rest, (size_t)(colon - rest));
     args->out_files[args->count] = colon + 1;
-    if (is_out) {
-        uint64_t bytes;
-        uint8_t *at =
-            tw_str_u64(first, &bytes) && bytes <= CLI_BODY_MAX ? tw_buf_reserve(buffer, bytes) : NULL;
-        if (at) {
-            memset(at, 0, bytes);
-            tw_buf_commit(buffer, bytes);
-        }
-        return at;
-    }
+    if (is_out)
+        return make_zeros(first, buffer);
     char *path = tw_str_dup(first);
     bool ok = path && cli_read_file(path, buffer);
     free(path);
@@ -118,18 +134,16 @@ static bool parse_arg(struct kernel_args *args, const char *text) {
     static const char *const scalars[] = {"i32", "i64", "f32", "f64", "u32", "u64"};
     struct tw_str rest = tw_str_from(text);
     struct tw_str kind = tw_str_cut(&rest, ':');
-    bool ok = false;
+    bool ok = false, is_buffer = tw_str_equal(kind, TW_STR("in")) || tw_str_equal(kind, TW_STR("out")) ||
+                                 tw_str_equal(kind, TW_STR("inout"));
     for (uint8_t i = 0; i < TW_COUNT(scalars); i++)
         if (tw_str_equal(kind, tw_str_from(scalars[i])))
             ok = parse_scalar(args, i + 1, rest);
-    if (tw_str_equal(kind, TW_STR("in")) || tw_str_equal(kind, TW_STR("out")) ||
-        tw_str_equal(kind, TW_STR("inout")))
-        ok = parse_buffer(args, kind, rest.data);
+    if (is_buffer)
+        ok = parse_buffer(args, kind, rest.data, text);
+    else if (!ok)
+        bad_arg(text);
     args->count++;
-    if (!ok)
-        cli_usage("argument '%s' is none of i32:V i64:V u32:V u64:V f32:V f64:V in:FILE out:BYTES:FILE "
-                  "inout:FILE:FILE",
-                  text);
     return ok;
 }
 

@@ -54,7 +54,7 @@ static bool read_record(struct binder *binder, struct tw_span *rest, struct reco
     unsigned bytes = tags[tag].bytes;
     if (rest->len - 1 < bytes)
         return tw_fail(binder->err, TW_ERR_CUDA_INVALID_ARGS,
-                       "argument %" PRIu32 ": a %s takes %u bytes after its tag, the buffer ends after %zu",
+                       "argument %" PRIu32 ": %s takes %u bytes after its tag, the buffer ends after %zu",
                        binder->position, tags[tag].name, bytes, rest->len - 1);
     *ret_record = (struct record){.tag = tag};
     if (tag == TAG_RANGE || tag == TAG_BUFFER) {
@@ -98,7 +98,7 @@ static bool bind_buffer(struct binder *binder, const struct record *record, uint
 static bool fail_width(const struct binder *binder, const struct record *record,
                        const struct tw_kernel_param *param) {
     return tw_fail(binder->err, TW_ERR_CUDA_INVALID_ARGS,
-                   "argument %" PRIu32 ": a %s was given, the kernel's parameter is %s of %" PRIu32 " bytes",
+                   "argument %" PRIu32 ": %s was given, the kernel's parameter is %s of %" PRIu32 " bytes",
                    binder->position, tags[record->tag].name,
                    param->is_pointer ? "a pointer"
                    : param->is_float ? "a float"
@@ -123,7 +123,7 @@ static bool bind_scalar(struct binder *binder, const struct record *record,
         if (bytes == param->size && record->bits == 0 && (record->tag == TAG_I64 || record->tag == TAG_U64))
             return true; // a null pointer
         return tw_fail(binder->err, TW_ERR_CUDA_INVALID_ARGS,
-                       "argument %" PRIu32 ": the kernel's parameter is a pointer, a %s was given; pass a "
+                       "argument %" PRIu32 ": the kernel's parameter is a pointer, %s was given; pass a "
                        "guest range (07) or a device buffer (08)",
                        binder->position, tags[record->tag].name);
     }

@@ -181,15 +181,21 @@ def test_devices(cli):
 
 
 def test_no_server_there():
-    _, err = run("functions", "list", "--server", "http://127.0.0.1:1", status=1)
-    assert "127.0.0.1:1" in err
+    for more in ((), ("--output", "json")):
+        out, err = run("functions", "list", "--server", "http://127.0.0.1:1", *more, status=1)
+        assert "127.0.0.1:1" in err and out == ""
+
+
+def test_lists_of_nothing(cli):
+    assert cli("functions", "list", "--tenant", "57") == ("", "")
+    assert cli("functions", "list", "--tenant", "57", "--output", "json") == ("[]\n", "")
 
 
 def test_a_token_is_sent(tmp_path):
     with Server(tmp_path, dev_mode=False) as own:
         where = {"TENSOR_WASM_SERVER": f"http://127.0.0.1:{own.port}"}
         _, err = run("functions", "list", env=where, status=1)
-        assert "unauthorized" in err
+        assert "unauthorized" in err and "TENSOR_WASM_TOKEN" in err
         run("functions", "list", env={**where, "TENSOR_WASM_TOKEN": (own.data / "admin-token").read_text().strip()})
 
 
@@ -317,11 +323,13 @@ def test_launch_bounds_hold(tmp_path, bounds, block, wanted):
     (["--entry", "vector_add", "--grid", "1", "--block", "32", "i8:1"], 2, "i8:1"),
     (["--entry", "vector_add", "--grid", "1", "--block", "32", "i32:3000000000"], 2, "i32:3000000000"),
     (["--entry", "vector_add", "--grid", "1", "--block", "32", "in:/nosuch"], 2, "/nosuch"),
+    (["--entry", "vector_add", "--grid", "1", "--block", "32", "out:9999999999999:@/o"], 2, "at most 536870912 bytes"),
+    (["--entry", "vector_add", "--grid", "1", "--block", "32", "out:4"], 2, "out:BYTES:FILE"),
     (["--entry", "vector_add", "--grid", "1", "--block", "32", "--repeat", "0"], 2, "--repeat"),
     (["--entry", "vector_add", "--grid", "1"], 2, "--block")])
 def test_kernel_run_and_its_refusals(tmp_path, args, status, wanted):
     _, err = run("kernel", "run", PTX, *[a.replace("@", str(tmp_path)) for a in args], status=status)
-    assert wanted in err
+    assert wanted in err and err.count("\n") == (status != 0)
 
 
 def test_a_kernels_output_goes_through_links_into_pipes_and_to_standard_output(tmp_path):

@@ -246,6 +246,8 @@ def test_tokens_of_the_file_come_and_go_with_sighup(tmp_path):
         assert of_second.get("/tenants").status == 200
     cli("admin", "token", "new", "--role", "king", status=2)
     cli("admin", "token", "new", "--expires", "2025-02-30", status=2)
+    for day in ("2020-01-01", time.strftime("%Y-%m-%d", time.gmtime())):
+        assert "never be of use" in cli("admin", "token", "new", "--expires", day, status=2).stderr
     assert "line 1" in cli("serve", "--data-dir", str(tmp_path / "x"), "--tokens-file", str(file), status=2).stderr
 
 
