@@ -281,8 +281,13 @@ bool jit_pieces_of(const struct jit_emit *e, const struct tw_kir_inst *load, str
 LLVMValueRef jit_confine(struct jit_emit *e,
                          LLVMValueRef address); // the offset in the arena that it stands for
 // The masked pointer to `address` + `offset`. Small offsets are added behind the mask, so that accesses side by
-// side share it: what they overrun the arena by lies in the guard.
-enum { JIT_OFFSET_MAX = 1 << 16 };
+// side share it: what they overrun the arena by lies in the guard. Those a little before the address share another.
+enum { JIT_OFFSET_MAX = 1 << 16, JIT_BEFORE_MAX = 1 << 12 };
+static inline int64_t jit_behind_mask(int64_t offset) {
+    if (offset < 0)
+        return offset >= -JIT_BEFORE_MAX ? offset + JIT_BEFORE_MAX : 0;
+    return offset <= JIT_OFFSET_MAX ? offset : 0;
+}
 LLVMValueRef jit_pointer_at(struct jit_emit *e, LLVMValueRef address, int64_t offset);
 
 // ---- llvm.c: the target, passes, output ----
@@ -422,6 +427,15 @@ LLVMValueRef jit_avx512_scale(struct jit_emit *e, LLVMValueRef y, LLVMValueRef n
 [[nodiscard]] LLVMValueRef jit_emit_rounded(struct jit_emit *e, const struct tw_kir_inst *inst,
                                             LLVMValueRef *src);
 [[nodiscard]] bool jit_emit_memory(struct jit_emit *e, const struct tw_kir_inst *inst);
+// Where lanes' elements lie: a vector of pointers; with `words` one pointer and how many times four bytes each lane's is
+// behind it.
+struct jit_places {
+    LLVMValueRef base, words;
+};
+// indexed.c: the places of an access to one table. False: its address is not made like that.
+bool jit_indexed(struct jit_emit *e, const struct tw_kir_inst *inst, struct jit_places *ret);
+// A vector of pointers, `bytes` behind them.
+LLVMValueRef jit_places_at(struct jit_emit *e, const struct jit_places *places, uint64_t bytes);
 // Values at the pointers of the active lanes; zeros for the others.
 LLVMValueRef jit_gather(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef pointers);
 [[nodiscard]] bool jit_emit_matrix(struct jit_emit *e, const struct tw_kir_inst *inst);

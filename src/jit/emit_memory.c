@@ -37,12 +37,11 @@ static struct access describe(struct jit_emit *e, const struct tw_kir_inst *inst
 }
 
 LLVMValueRef jit_pointer_at(struct jit_emit *e, LLVMValueRef address, int64_t offset) {
-    LLVMTypeRef type = LLVMTypeOf(address);
-    bool small = offset >= 0 && offset <= JIT_OFFSET_MAX;
-    if (!small)
-        address = LLVMBuildAdd(e->b, address, jit_const(type, (uint64_t)offset), "");
-    LLVMValueRef pointer = jit_pointer(e, address), at = jit_i64(e, (uint64_t)offset);
-    return small && offset ? LLVMBuildGEP2(e->b, jit_int(e, 8), pointer, &at, 1, "") : pointer;
+    int64_t behind = jit_behind_mask(offset), before = offset - behind;
+    if (before)
+        address = LLVMBuildAdd(e->b, address, jit_const(LLVMTypeOf(address), (uint64_t)before), "");
+    LLVMValueRef pointer = jit_pointer(e, address);
+    return behind ? jit_offset_pointer(e, pointer, jit_i64(e, (uint64_t)behind)) : pointer;
 }
 
 static LLVMValueRef pointer_of(struct jit_emit *e, const struct tw_kir_inst *inst, bool vector) {
@@ -284,15 +283,20 @@ LLVMValueRef jit_gather(struct jit_emit *e, LLVMTypeRef type, LLVMValueRef point
     return masked_call(e, "llvm.masked.gather", overloads, args, 3, 0);
 }
 
+static struct jit_places places_of(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    struct jit_places places;
+    return jit_indexed(e, inst, &places) ? places : (struct jit_places){.base = pointer_of(e, inst, true)};
+}
+
 static void load_gather(struct jit_emit *e, const struct access *a) {
     if (jit_load_groups(e, a->inst))
         return;
-    LLVMValueRef pointers = pointer_of(e, a->inst, true);
+    struct jit_places places = places_of(e, a->inst);
     LLVMTypeRef type = jit_vec(e, a->element);
     for (unsigned i = 0; i < a->count && i < a->inst->dst_count; i++) {
         if (a->inst->dst[i] == TW_KIR_NO_REG)
             continue;
-        LLVMValueRef value = jit_gather(e, type, step(e, pointers, (uint64_t)i * a->bytes));
+        LLVMValueRef value = jit_gather(e, type, jit_places_at(e, &places, (uint64_t)i * a->bytes));
         jit_write(e, a->inst, i, value, (struct jit_shape){.kind = JIT_VARYING});
     }
 }
@@ -374,11 +378,12 @@ static void store_scatter(struct jit_emit *e, const struct access *a) {
     }
     if (jit_store_runs(e, a->inst))
         return;
-    LLVMValueRef pointers = pointer_of(e, a->inst, true);
+    struct jit_places places = places_of(e, a->inst);
     for (unsigned i = 0; i < a->count && i + 1 < a->inst->src_count; i++) {
-        LLVMValueRef value = jit_read(e, &a->inst->src[i + 1], a->bytes * 8, true);
+        LLVMValueRef value = jit_read(e, &a->inst->src[i + 1], a->bytes * 8, true),
+                     pointers = jit_places_at(e, &places, (uint64_t)i * a->bytes);
         LLVMTypeRef overloads[2] = {LLVMTypeOf(value), LLVMTypeOf(pointers)};
-        LLVMValueRef args[3] = {value, step(e, pointers, (uint64_t)i * a->bytes), e->active};
+        LLVMValueRef args[3] = {value, pointers, e->active};
         (void)masked_call(e, "llvm.masked.scatter", overloads, args, 3, 1);
     }
 }

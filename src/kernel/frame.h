@@ -19,6 +19,8 @@
 // Offsets are baked into compiled code: a change needs a new TW_KERNEL_ABI. All host pointers point outside
 // any arena.
 enum { TW_KERNEL_ABI = 5 };
+// The largest arena: 2^33 bytes. Compiled code counts its words in 31 bits.
+enum { TW_KERNEL_ARENA_SHIFT_MAX = 33 };
 struct tw_kernel_frame;
 
 // The exact version of a kernel: takes one warp up where the fast version guessed wrong (`state`), and runs it to its

@@ -5,6 +5,8 @@
 
 #include "gpu/cpu/internal.h"
 
+_Static_assert((int)TW_ARENA_SHIFT <= (int)TW_KERNEL_ARENA_SHIFT_MAX, "what compiled code takes");
+
 #include <cpuid.h>
 #include <sched.h>
 #include <sys/mman.h>
