@@ -35,7 +35,7 @@ static inline struct tw_module *bench_module_new(struct tw_engine *engine, struc
     struct tw_error err = {};
     struct tw_buf image;
     tw_buf_init(&image, 64 << 20);
-    struct tw_module *module = tw_module_build(engine, wasm, limits, NULL, &image, &err);
+    struct tw_module *module = tw_module_build(engine, wasm, limits, NULL, NULL, &image, &err);
     tw_buf_done(&image);
     if (!module)
         bench_die(name, err.message);

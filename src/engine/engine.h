@@ -2,7 +2,7 @@
 //
 // Runs tenants' Wasm: modules with their images, instances on memory that we own, host functions, deadlines.
 //
-//     struct tw_module *module = tw_module_build(engine, wasm, &limits, NULL, &image, &err); // rewrite, compile, start
+//     struct tw_module *module = tw_module_build(engine, wasm, &limits, NULL, NULL, &image, &err); // rewrite, compile, start
 //     struct tw_invoke invoke = {.module = module, .tenant = 7, .input = body, .deadline_ns = …, .done = on_done};
 //     tw_engine_submit(engine, &invoke, &err);                                         // on_done runs on a worker
 //
@@ -75,9 +75,19 @@ struct tw_module; // counted references; frozen
 // to tw_module_open). Blocks: worker threads only. INVALID_WASM, UNKNOWN_IMPORT (names module and function,
 // suggests near ones), COMPILE_FAILED, START_FAILED (trap or timeout in start code), QUOTA, MODULE_TOO_LARGE.
 // What the first instance takes counts for `account` (may be NULL).
+//
+// `foreseen` (may be NULL) is told, on this thread, before the code is compiled: `module`, for its exports and imports,
+// and in its own `image` what the image will be; nothing where that does not follow from the module alone (start
+// code, an image larger than the buffer may get). The code may still prove wrong; compare the image that comes.
+struct tw_foreseen {
+    void (*tell)(void *context, const struct tw_module *module);
+    void *context;
+    struct tw_buf *image;
+};
 [[nodiscard]] struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
                                                 const struct tw_module_limits *limits,
-                                                struct tw_account *account, struct tw_buf *image,
+                                                struct tw_account *account,
+                                                const struct tw_foreseen *foreseen, struct tw_buf *image,
                                                 struct tw_error *err);
 // Where an image lies: `len` bytes (0: all that follow) of a file from `at`, a multiple of 4,096.
 struct tw_image_file {
@@ -96,6 +106,7 @@ struct tw_image_file {
 struct tw_module *tw_module_ref(struct tw_module *module);
 void tw_module_unref(struct tw_module *module);
 
+const struct tw_digest *tw_module_digest(const struct tw_module *module); // of the bytes it was made from
 struct tw_signature {
     const char *name;                // the export
     const uint8_t *params, *results; // enum tw_wasm_valtype

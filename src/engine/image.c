@@ -47,13 +47,17 @@ static uint64_t used_bytes(const struct engine_region *region) {
     return used;
 }
 
+static size_t size_of_type(uint8_t type) {
+    return type == TW_WASM_V128 ? 16 : type == TW_WASM_I64 || type == TW_WASM_F64 ? 8 : 4;
+}
+
 static void capture_globals(struct engine_instance *instance, struct engine_image_global *globals) {
     for (uint32_t i = 0; i < instance->module->global_count; i++) {
         globals[i].type = instance->module->global_types[i];
         wasmtime_val_t value;
         wasmtime_global_get(instance->context, &instance->globals[i], &value);
-        if (engine_type_is_numeric((uint8_t)globals[i].type))
-            memcpy(globals[i].value, &value.of, sizeof(globals[i].value));
+        if (engine_type_is_numeric((uint8_t)globals[i].type)) // what lies behind it in the union is anybody's
+            memcpy(globals[i].value, &value.of, size_of_type((uint8_t)globals[i].type));
         wasmtime_val_unroot(&value);
     }
 }
@@ -114,9 +118,7 @@ static bool capture_memories(const struct engine_instance *instance, struct head
     return true;
 }
 
-bool engine_image_capture(struct engine_instance *instance, const struct tw_digest *wasm, bool replay,
-                          struct tw_buf *out, struct tw_error *err) {
-    const struct tw_module *module = instance->module;
+static struct header header_of(const struct tw_module *module, const struct tw_digest *wasm, bool replay) {
     struct header header = {.version = IMAGE_VERSION,
                             .flags = replay ? IMAGE_REPLAY : 0,
                             .memory_count = module->memory_count,
@@ -124,8 +126,14 @@ bool engine_image_capture(struct engine_instance *instance, const struct tw_dige
                             .table_count = module->table_count,
                             .wasm = *wasm};
     memcpy(header.magic, magic, sizeof(magic));
+    header.data_offset = tw_align_up(places_of(&header).end, IMAGE_PAGE);
+    return header;
+}
+
+bool engine_image_capture(struct engine_instance *instance, const struct tw_digest *wasm, bool replay,
+                          struct tw_buf *out, struct tw_error *err) {
+    struct header header = header_of(instance->module, wasm, replay);
     struct places places = places_of(&header);
-    header.data_offset = tw_align_up(places.end, IMAGE_PAGE);
     tw_buf_reset(out);
     if (!append_zeros(out, header.data_offset) || !capture_memories(instance, &header, out))
         return too_large(out, err);
@@ -144,6 +152,82 @@ void engine_image_seal(struct tw_buf *out) {
     memcpy(out->data, &header, sizeof(header));
     header.meta_crc = tw_crc32(0, tw_span_of(out->data, places_of(&header).end));
     memcpy(out->data, &header, sizeof(header));
+}
+
+// ---- foreseeing ----
+
+// Nothing runs that could change what the module itself says, and all that it says is known.
+static bool is_foreseeable(const struct tw_module *module, const struct tw_wasm *wasm,
+                           const struct tw_wasm_rewritten *rewritten) {
+    bool is_known = !module->has_start && !module->has_initialize && wasm->imported_memories == 0 &&
+                    wasm->imported_globals == 0 && wasm->imported_tables == 0;
+    for (uint32_t i = 0; is_known && i < rewritten->global_count; i++)
+        is_known = wasm->globals[rewritten->globals[i]].is_known;
+    return is_known;
+}
+
+// A memory's bytes up to the end of the last segment in it, behind what `out` has; trailing zeros as capturing leaves
+// them out. False when `out` has no room for it.
+static bool foresee_memory(const struct tw_wasm *wasm, uint32_t memory, struct tw_buf *out) {
+    uint64_t len = 0;
+    size_t at = out->len;
+    for (uint32_t i = 0; i < wasm->data_count; i++) {
+        const struct tw_wasm_data *data = &wasm->data[i];
+        if (data->is_active && data->memory == memory && data->bytes.len &&
+            data->offset + data->bytes.len > len)
+            len = data->offset + data->bytes.len;
+    }
+    len = tw_align_up(len, IMAGE_PAGE);
+    if (!append_zeros(out, len))
+        return false;
+    for (uint32_t i = 0; i < wasm->data_count; i++) {
+        const struct tw_wasm_data *data = &wasm->data[i];
+        if (data->is_active && data->memory == memory && data->bytes.len)
+            memcpy(out->data + at + data->offset, data->bytes.data, data->bytes.len);
+    }
+    while (out->len > at && engine_image_is_zero(out->data + out->len - IMAGE_PAGE))
+        out->len -= IMAGE_PAGE;
+    return true;
+}
+
+static bool foresee_memories(const struct tw_wasm *wasm, struct header *header, struct tw_buf *out) {
+    for (uint32_t i = 0; i < header->memory_count; i++) {
+        uint64_t at = out->len;
+        if (!foresee_memory(wasm, i, out))
+            return false;
+        struct engine_image_memory memory = {wasm->memories[i].min * ENGINE_WASM_PAGE, at, out->len - at};
+        memcpy(out->data + sizeof(*header) + i * sizeof(memory), &memory, sizeof(memory));
+    }
+    header->file_bytes = out->len;
+    return true;
+}
+
+static void foresee_lists(const struct tw_wasm *wasm, const struct tw_wasm_rewritten *rewritten,
+                          const struct header *header, struct tw_buf *out) {
+    struct places places = places_of(header);
+    struct engine_image_global *globals = (void *)(out->data + places.globals);
+    uint64_t *tables = (void *)(out->data + places.tables);
+    for (uint32_t i = 0; i < header->global_count; i++) {
+        const struct tw_wasm_global *global = &wasm->globals[rewritten->globals[i]];
+        globals[i].type = global->type;
+        memcpy(globals[i].value, &global->value, size_of_type(global->type));
+    }
+    for (uint32_t i = 0; i < header->table_count; i++)
+        tables[i] = wasm->tables[i].min;
+}
+
+bool engine_image_foresee(const struct tw_module *module, const struct tw_wasm *wasm,
+                          const struct tw_wasm_rewritten *rewritten, struct tw_buf *out) {
+    if (!is_foreseeable(module, wasm, rewritten))
+        return false;
+    struct header header = header_of(module, &module->digest, module->single_use);
+    tw_buf_reset(out);
+    if (!append_zeros(out, header.data_offset) || !foresee_memories(wasm, &header, out))
+        return false;
+    foresee_lists(wasm, rewritten, &header, out);
+    memcpy(out->data, &header, sizeof(header));
+    engine_image_seal(out);
+    return true;
 }
 
 // ---- mapping ----

@@ -61,6 +61,10 @@ bool engine_image_is_zero(const uint8_t *page); // all of ENGINE_IMAGE_PAGE byte
 [[nodiscard]] bool engine_image_capture(struct engine_instance *instance, const struct tw_digest *wasm,
                                         bool replay, struct tw_buf *out, struct tw_error *err);
 void engine_image_seal(struct tw_buf *out);
+// The same file of a module that was not even compiled, sealed, where it follows from the module alone: no start code, no
+// more than `out` may hold. False otherwise, or without memory: `out` is anything then.
+[[nodiscard]] bool engine_image_foresee(const struct tw_module *module, const struct tw_wasm *wasm,
+                                        const struct tw_wasm_rewritten *rewritten, struct tw_buf *out);
 
 // ---- linear memories (memory.c). Confined to the instance. ----
 struct engine_region {

@@ -219,7 +219,17 @@ static bool prepare(struct tw_module *module, struct tw_span bytes, struct build
         !tw_wasm_rewrite(&build->arena, &build->wasm, &options, &build->bytes, &build->rewritten, err))
         return false;
     return list_state(module, build, err) && list_exports(module, &build->wasm, err) &&
-           list_imports(module, &build->wasm, err) && compile(module, build, err);
+           list_imports(module, &build->wasm, err);
+}
+
+// Tells the caller's `foreseen` what is known before the code is compiled.
+static void tell_foreseen(const struct tw_module *module, const struct build *build,
+                          const struct tw_foreseen *foreseen) {
+    if (!foreseen)
+        return;
+    if (!engine_image_foresee(module, &build->wasm, &build->rewritten, foreseen->image))
+        tw_buf_reset(foreseen->image);
+    foreseen->tell(foreseen->context, module);
 }
 
 static bool write_data(struct engine_instance *instance, const struct tw_wasm *wasm, struct tw_error *err) {
@@ -273,14 +283,18 @@ static bool build_image(struct tw_module *module, const struct build *build, str
 
 struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
                                   const struct tw_module_limits *limits, struct tw_account *account,
-                                  struct tw_buf *image, struct tw_error *err) {
+                                  const struct tw_foreseen *foreseen, struct tw_buf *image,
+                                  struct tw_error *err) {
     struct tw_module *module = module_new(engine, limits, err);
     if (!module)
         return NULL;
     struct build build = {};
     tw_arena_init(&build.arena, MODULE_ARENA_MAX);
     tw_buf_init(&build.bytes, REWRITTEN_MAX);
-    bool ok = prepare(module, wasm, &build, err) && build_image(module, &build, account, image, err);
+    bool ok = prepare(module, wasm, &build, err);
+    if (ok)
+        tell_foreseen(module, &build, foreseen);
+    ok = ok && compile(module, &build, err) && build_image(module, &build, account, image, err);
     build_done(&build);
     if (ok)
         return module;
@@ -316,7 +330,8 @@ struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm,
     struct build build = {};
     tw_arena_init(&build.arena, MODULE_ARENA_MAX);
     tw_buf_init(&build.bytes, REWRITTEN_MAX);
-    bool ok = prepare(module, wasm, &build, err) && open_image(module, image, err);
+    bool ok =
+        prepare(module, wasm, &build, err) && compile(module, &build, err) && open_image(module, image, err);
     build_done(&build);
     if (ok)
         return module;
@@ -339,6 +354,10 @@ bool tw_module_settle(struct tw_module *module, const struct tw_image_file *imag
 }
 
 // ---- looking ----
+
+const struct tw_digest *tw_module_digest(const struct tw_module *module) {
+    return &module->digest;
+}
 
 uint32_t tw_module_export_count(const struct tw_module *module) {
     return module->export_count;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Deploying a function: build its module, keep bytes and image, write the record that makes it real, put it
-// into the index. The record is the last thing written, so a crash before it leaves nothing but unnamed
-// blobs.
+// into the index. Where the image follows from the module, all of that is on the disk before the module is compiled,
+// with the record ahead of its place; it gets there, or is taken back, when the compiler has spoken (recover.c has what
+// crashes leave). Otherwise the record is the last thing written, so a crash before it leaves nothing but unnamed blobs.
 
 #include "service/internal.h"
 
@@ -108,42 +109,108 @@ static void set_identity(struct service_function *function, const struct service
     function->created_ns = function->updated_ns;
 }
 
-// The module as it was built, for what it says of itself; the caller's.
-static struct tw_module *build(struct tw_service *service, const struct tw_deploy *deploy,
-                               struct service_function *function, struct tw_buf *image,
-                               struct tw_error *err) {
-    struct tw_module_limits limits = service_function_limits(service, &function->config);
-    struct tw_account *account = tw_quota_account(service->quotas, function->tenant, err);
+// One deploy under way. Confined.
+struct work {
+    struct tw_service *service;
+    const struct tw_deploy *deploy;
+    struct service_function *function;
+    const struct service_function *old; // or NULL
+    struct tw_buf foreseen, image;      // what the image will be, if that is known; what it is
+    // While the module compiles:
+    struct tw_store_ahead *ahead;
+    struct tw_buf record;
+    char key[SERVICE_FUNCTION_KEY_SIZE];
+};
+
+static void work_init(struct work *work, struct tw_service *service, const struct tw_deploy *deploy,
+                      struct service_function *function, const struct service_function *old) {
+    *work = (struct work){.service = service, .deploy = deploy, .function = function, .old = old};
+    tw_buf_init(&work->foreseen, SERVICE_AHEAD_MAX);
+    tw_buf_init(&work->image, SIZE_MAX / 2); // bounded by the module's memory limit
+    tw_buf_init(&work->record, SERVICE_RECORD_MAX);
+    service_function_key(function, work->key);
+}
+
+static void work_done(struct work *work) {
+    tw_buf_done(&work->record);
+    tw_buf_done(&work->image);
+    tw_buf_done(&work->foreseen);
+}
+
+static uint64_t expected_version(const struct work *work) {
+    return work->old ? work->old->record_version : UINT64_MAX;
+}
+
+// What the module says of itself.
+static bool describe(struct service_function *function, const struct tw_module *module,
+                     struct tw_error *err) {
+    function->wasm = *tw_module_digest(module);
+    if (!function->exports)
+        function->exports = exports_json(module, err);
+    if (function->exports && !function->imports)
+        function->imports = imports_json(module, err);
+    return function->imports;
+}
+
+// Before the module is compiled: the disk and the compiler work at the same time.
+static void bring_ahead(void *context, const struct tw_module *module) {
+    struct work *work = context;
+    struct tw_service *service = work->service;
+    struct service_function *function = work->function;
+    struct tw_error ignored = {}; // what is wrong comes up again
+    if (!describe(function, module, &ignored))
+        return;
+    struct tw_store_blob blobs[] = {{.data = work->deploy->wasm, .digest = function->wasm},
+                                    {.data = tw_buf_span(&work->foreseen), .is_remade = true}};
+    bool has_image = work->foreseen.len > 0;
+    if (has_image)
+        blobs[1].digest = function->image = tw_sha256(blobs[1].data);
+    bool has_record =
+        has_image && service->boot[0] &&
+        service_function_encode(function, &function->image, service->boot, &work->record, &ignored);
+    work->ahead =
+        tw_store_ahead_start(service->store, blobs, has_image ? 2 : 1, has_record ? "function" : NULL,
+                             work->key, tw_buf_span(&work->record), expected_version(work));
+}
+
+// The caller's.
+static struct tw_module *build(struct work *work, struct tw_error *err) {
+    struct tw_service *service = work->service;
+    struct tw_module_limits limits = service_function_limits(service, &work->function->config);
+    struct tw_foreseen foreseen = {.tell = bring_ahead, .context = work, .image = &work->foreseen};
+    bool is_ahead = work->deploy->wasm.len <= SERVICE_AHEAD_MAX;
+    struct tw_account *account = tw_quota_account(service->quotas, work->function->tenant, err);
     struct tw_module *module = NULL;
     if (account && tw_account_may_compute(account, err)) // start code runs
-        module = tw_module_build(service->engine, deploy->wasm, &limits, account, image, err);
+        module = tw_module_build(service->engine, work->deploy->wasm, &limits, account,
+                                 is_ahead ? &foreseen : NULL, &work->image, err);
     tw_account_unref(account);
-    if (!module)
-        return NULL;
-    function->exports = exports_json(module, err);
-    function->imports = function->exports ? imports_json(module, err) : NULL;
-    if (function->imports)
+    if (module && describe(work->function, module, err))
         return module;
     tw_module_unref(module);
     return NULL;
 }
 
-static bool keep(struct tw_service *service, const struct tw_deploy *deploy,
-                 struct service_function *function, const struct service_function *old,
-                 const struct tw_buf *image, struct tw_error *err) {
-    const struct tw_store_blob blobs[] = {
-        {.data = deploy->wasm, .digest = tw_sha256(deploy->wasm)},
-        {.data = tw_buf_span(image), .digest = tw_sha256(tw_buf_span(image)), .is_remade = true}};
-    function->wasm = blobs[0].digest;
+// What was foreseen came true, and lies on the disk.
+static bool keep_ahead(struct work *work) {
+    struct tw_span image = tw_buf_span(&work->image);
+    return work->foreseen.len == image.len && memcmp(work->foreseen.data, image.data, image.len) == 0 &&
+           tw_store_ahead_keep(work->ahead, &work->function->record_version);
+}
+
+static bool keep_now(struct work *work, struct tw_error *err) {
+    struct service_function *function = work->function;
+    const struct tw_store_blob blobs[] = {{.data = work->deploy->wasm, .digest = function->wasm},
+                                          {.data = tw_buf_span(&work->image),
+                                           .digest = tw_sha256(tw_buf_span(&work->image)),
+                                           .is_remade = true}};
     function->image = blobs[1].digest;
-    char key[SERVICE_FUNCTION_KEY_SIZE];
-    service_function_key(function, key);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
     tw_buf_init(&record, SERVICE_RECORD_MAX);
     bool ok =
-        service_function_encode(function, &function->image, &record, err) &&
-        tw_store_put_together(service->store, blobs, TW_COUNT(blobs), "function", key, tw_buf_span(&record),
-                              old ? old->record_version : UINT64_MAX, &function->record_version, err);
+        service_function_encode(function, &function->image, NULL, &record, err) &&
+        tw_store_put_together(work->service->store, blobs, TW_COUNT(blobs), "function", work->key,
+                              tw_buf_span(&record), expected_version(work), &function->record_version, err);
     if (!ok && err->code == TW_ERR_CONFLICT) // the store names its keys, which are not the client's
         tw_fail(
             err, TW_ERR_CONFLICT,
@@ -167,23 +234,30 @@ static bool is_same(const struct service_function *old, const struct service_fun
     return tw_digest_equal(&old->wasm, &digest) && strcmp(old->config.text, new->config.text) == 0;
 }
 
-// The disk and the compiler work at the same time.
+static bool keep(struct work *work, bool is_built, struct tw_error *err) {
+    bool ok = is_built && keep_ahead(work);
+    // What fails is no function after a crash either, before anybody is told.
+    struct tw_error failure = {};
+    bool is_taken_back = tw_store_ahead_done(work->ahead, &failure);
+    ok = ok || (is_built && keep_now(work, err));
+    if (!ok && !is_taken_back)
+        tw_fail(err, TW_ERR_STORE, "what was written ahead of a deploy that failed stays: %s",
+                failure.message);
+    return ok;
+}
+
 static bool make(struct tw_service *service, const struct tw_deploy *deploy,
                  struct service_function *function, const struct service_function *old,
                  struct tw_error *err) {
-    [[gnu::cleanup(tw_buf_done)]] struct tw_buf image;
-    tw_buf_init(&image, SIZE_MAX / 2); // bounded by the module's memory limit
     set_identity(function, old);
-    struct tw_store_ahead ahead = {};
-    if (deploy->wasm.len <= SERVICE_AHEAD_MAX)
-        tw_store_ahead_start(&ahead, service->store, deploy->wasm);
-    struct tw_module *built = build(service, deploy, function, &image, err);
-    tw_store_ahead_done(&ahead);
-    if (built && keep(service, deploy, function, old, &image, err) &&
-        service_function_settle(service, function, built, err))
-        return true;
-    tw_module_unref(built);
-    return false;
+    struct work work;
+    work_init(&work, service, deploy, function, old);
+    struct tw_module *built = build(&work, err);
+    bool ok = keep(&work, built, err) && service_function_settle(service, function, built, err);
+    work_done(&work);
+    if (!ok)
+        tw_module_unref(built);
+    return ok;
 }
 
 // Takes the room in the tenant's limits first, so that deploys at the same time cannot pass them together.

@@ -103,7 +103,7 @@ void service_function_key(const struct service_function *function, char key[SERV
 }
 
 bool service_function_encode(const struct service_function *function, const struct tw_digest *image,
-                             struct tw_buf *out, struct tw_error *err) {
+                             const char *boot, struct tw_buf *out, struct tw_error *err) {
     struct tw_json_writer writer;
     tw_json_write_init(&writer, out);
     tw_json_write_object(&writer);
@@ -119,6 +119,10 @@ bool service_function_encode(const struct service_function *function, const stru
     tw_json_write_int(&writer, function->created_ns);
     tw_json_write_key(&writer, "updated_ns");
     tw_json_write_int(&writer, function->updated_ns);
+    if (boot) {
+        tw_json_write_key(&writer, SERVICE_BOOT_MEMBER);
+        tw_json_write_str(&writer, tw_str_from(boot));
+    }
     tw_json_write_end(&writer, '}');
     return tw_json_write_done(&writer) ||
            tw_buf_fail(out, err, TW_ERR_INVALID_WASM,
@@ -256,7 +260,7 @@ static bool keep_image(struct tw_service *service, const struct service_function
     tw_buf_init(&record, SERVICE_RECORD_MAX);
     char key[SERVICE_FUNCTION_KEY_SIZE];
     service_function_key(function, key);
-    bool ok = service_function_encode(function, &digest, &record, err) &&
+    bool ok = service_function_encode(function, &digest, NULL, &record, err) &&
               tw_store_put_record(service->store, "function", key, tw_buf_span(&record),
                                   function->record_version, NULL, err);
     service_registry_refresh(service, function->tenant, tw_str_from(function->name));
@@ -273,8 +277,8 @@ static struct tw_module *remake(struct tw_service *service, const struct service
     struct tw_account *account = tw_quota_account(service->quotas, function->tenant, err);
     struct tw_module *module = NULL;
     if (account && tw_account_may_compute(account, err)) // start code runs
-        module =
-            tw_module_build(service->engine, tw_span_of(wasm.data, wasm.len), &limits, account, image, err);
+        module = tw_module_build(service->engine, tw_span_of(wasm.data, wasm.len), &limits, account, NULL,
+                                 image, err);
     tw_account_unref(account);
     tw_file_unmap(&wasm);
     return module;

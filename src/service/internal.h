@@ -47,12 +47,14 @@ struct service_sweeper {
     pthread_t thread;
 };
 
+enum { SERVICE_BOOT_SIZE = 40 }; // a UUID's text
 enum { SERVICE_PHASES = 4 }; // of a call: it waits, an instance is made ready, the guest runs, kernels run
 
 // Guarded by the lock that is named; the rest is frozen after tw_service_new.
 struct tw_service {
     struct tw_service_options options;
     struct tw_store *store;
+    char boot[SERVICE_BOOT_SIZE]; // which run of the machine this is; empty: it does not say
     struct tw_quotas *quotas;
     struct tw_compiler *compiler;
     struct tw_gpu *gpu;
@@ -89,10 +91,11 @@ void service_function_unref(struct service_function *function);
 // "TENANT/NAME", as its record is called in the store.
 enum { SERVICE_FUNCTION_KEY_SIZE = 24 + TW_FUNCTION_NAME_MAX };
 void service_function_key(const struct service_function *function, char key[SERVICE_FUNCTION_KEY_SIZE]);
-// The record, with that image.
+// The record, with that image. `boot` (or NULL): of the machine, while which it was written ahead (recover.c).
+#define SERVICE_BOOT_MEMBER "ahead"
 [[nodiscard]] bool service_function_encode(const struct service_function *function,
-                                           const struct tw_digest *image, struct tw_buf *out,
-                                           struct tw_error *err);
+                                           const struct tw_digest *image, const char *boot,
+                                           struct tw_buf *out, struct tw_error *err);
 [[nodiscard]] struct service_function *service_function_decode(struct tw_span record, struct tw_error *err);
 // {id, name, version, digest, …} as tenants see it.
 [[nodiscard]] bool service_function_json(const struct service_function *function, struct tw_buf *out,
@@ -116,6 +119,10 @@ service_function_open(struct tw_service *service, struct service_function *funct
                                            struct tw_module *module, struct tw_error *err);
 struct tw_module_limits service_function_limits(const struct tw_service *service,
                                                 const struct service_config *config);
+
+// ---- recover.c: deploys that a crash found under way ----
+// Before the index is loaded; sets `boot`.
+[[nodiscard]] bool service_recover(struct tw_service *service, struct tw_error *err);
 
 // ---- config.c ----
 [[nodiscard]] bool service_config_parse(const struct tw_service *service, struct tw_str name,

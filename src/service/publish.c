@@ -129,6 +129,11 @@ static bool answer(struct tw_service *service, struct service_kernel *kernel, co
     return service_kernel_json(kernel, is_verified ? &key : NULL, ptx, out, err);
 }
 
+static struct tw_store_blob text_blob(const struct tw_publish *publish, const struct service_kernel *kernel) {
+    return (struct tw_store_blob){.data = tw_span_of(publish->ptx.data, publish->ptx.len),
+                                  .digest = kernel->digest};
+}
+
 static bool keep(struct tw_service *service, const struct tw_publish *publish, struct service_kernel *kernel,
                  struct tw_error *err) {
     struct tw_error ignored = {};
@@ -142,8 +147,7 @@ static bool keep(struct tw_service *service, const struct tw_publish *publish, s
     service_kernel_key(key, kernel->tenant, tw_str_from(kernel->name), tw_str_from(kernel->version));
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
     tw_buf_init(&record, SERVICE_RECORD_MAX);
-    const struct tw_store_blob text = {.data = tw_span_of(publish->ptx.data, publish->ptx.len),
-                                       .digest = kernel->digest};
+    const struct tw_store_blob text = text_blob(publish, kernel);
     uint64_t version;
     return service_kernel_encode(kernel, &record, err) &&
            tw_store_put_together(service->store, &text, 1, "kernel", key, tw_buf_span(&record), UINT64_MAX,
@@ -153,12 +157,14 @@ static bool keep(struct tw_service *service, const struct tw_publish *publish, s
 // The disk and the compiler work at the same time.
 static bool compile_and_keep(struct tw_service *service, const struct tw_publish *publish,
                              struct service_kernel *kernel, struct tw_error *err) {
-    struct tw_store_ahead ahead = {};
+    const struct tw_store_blob text = text_blob(publish, kernel);
+    struct tw_store_ahead *ahead = NULL;
     if (publish->ptx.len <= SERVICE_AHEAD_MAX)
-        tw_store_ahead_start(&ahead, service->store, tw_span_of(publish->ptx.data, publish->ptx.len));
+        ahead = tw_store_ahead_start(service->store, &text, 1, NULL, NULL, (struct tw_span){}, UINT64_MAX);
     bool is_compiled =
         tw_gpu_prepare(service->gpu, publish->ptx, tw_str_from(kernel->entry), TW_NO_DEADLINE, err);
-    tw_store_ahead_done(&ahead);
+    struct tw_error ignored = {}; // keeping it puts it once more
+    (void)tw_store_ahead_done(ahead, &ignored);
     return is_compiled && keep(service, publish, kernel, err);
 }
 

@@ -110,9 +110,10 @@ static bool open_all(struct tw_service *service, struct tw_error *err) {
         !open_compiler(service, err) || !open_engine(service, err))
         return false;
     service->pool = tw_pool_new("tw-blocking", SERVICE_POOL_THREADS, SERVICE_POOL_QUEUE, err);
-    return service->pool && service_registry_load(service, err) && service_kernels_load(service, err) &&
-           service_snapshots_load(service, err) && service_once_load(service, err) &&
-           service_jobs_init(service, err) && service_sweeper_init(service, err);
+    return service->pool && service_recover(service, err) && service_registry_load(service, err) &&
+           service_kernels_load(service, err) && service_snapshots_load(service, err) &&
+           service_once_load(service, err) && service_jobs_init(service, err) &&
+           service_sweeper_init(service, err);
 }
 
 static void collect(void *context) {

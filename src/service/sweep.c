@@ -62,7 +62,9 @@ static bool add_records(struct tw_service *service, struct used *used) {
     } kinds[] = {{"function", add_function}, {"kernel", add_kernel}, {"snapshot", add_snapshot}};
     for (size_t i = 0; i < TW_COUNT(kinds); i++) {
         used->read = kinds[i].read;
-        if (!tw_store_each_record(service->store, kinds[i].kind, visit, used, used->err) || used->failed)
+        // Those ahead first: one that is kept meanwhile is seen as a record.
+        if (!tw_store_each_ahead(service->store, kinds[i].kind, visit, used, used->err) || used->failed ||
+            !tw_store_each_record(service->store, kinds[i].kind, visit, used, used->err) || used->failed)
             return false;
     }
     return true;

@@ -118,27 +118,6 @@ bool tw_store_put_blob_parts(struct tw_store *store, const struct tw_span *parts
     return store_counted(put_blob(store, parts, count, ret_digest, err), "put_blob", err);
 }
 
-// ---- ahead ----
-
-static void run_ahead(void *context) {
-    const struct tw_store_ahead *ahead = context;
-    struct tw_digest digest;
-    struct tw_error ignored = {}; // whoever needs the blob puts it, and is told
-    (void)put_blob(ahead->store, &ahead->data, 1, &digest, &ignored);
-}
-
-void tw_store_ahead_start(struct tw_store_ahead *ahead, struct tw_store *store, struct tw_span data) {
-    struct tw_error ignored = {};
-    *ahead = (struct tw_store_ahead){.store = store, .data = data};
-    ahead->is_running = tw_thread_start(&ahead->thread, "tw-store", run_ahead, ahead, &ignored);
-}
-
-void tw_store_ahead_done(struct tw_store_ahead *ahead) {
-    if (ahead->is_running)
-        tw_thread_join(ahead->thread);
-    ahead->is_running = false;
-}
-
 static bool map_blob(struct tw_store *store, const struct tw_digest *digest, struct tw_mapping *ret_mapping,
                      struct tw_error *err) {
     char path[TW_STORE_PATH_MAX];

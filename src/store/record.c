@@ -16,12 +16,6 @@
 
 enum { HEADER_SIZE = 28 };
 
-struct record_view {
-    struct tw_str key;
-    struct tw_span data;
-    uint64_t version;
-};
-
 static void put_le(uint8_t *at, uint64_t value, unsigned bytes) {
     for (unsigned i = 0; i < bytes; i++)
         at[i] = (uint8_t)(value >> (8 * i));
@@ -34,7 +28,7 @@ static uint64_t get_le(const uint8_t *at, unsigned bytes) {
     return value;
 }
 
-static bool check_kind(const char *kind, struct tw_error *err) {
+bool store_check_kind(const char *kind, struct tw_error *err) {
     size_t len = strspn(kind, "abcdefghijklmnopqrstuvwxyz");
     if (len == 0 || len > STORE_KIND_MAX || kind[len])
         return tw_fail(err, TW_ERR_INVALID_NAME, "'%.40s' is not a record kind ([a-z]+, at most %d)", kind,
@@ -55,9 +49,9 @@ static bool check_key(const char *key, struct tw_error *err) {
     return true;
 }
 
-static bool record_path(const struct tw_store *store, const char *kind, const char *key,
-                        char ret_path[TW_STORE_PATH_MAX], struct tw_error *err) {
-    if (!check_kind(kind, err) || !check_key(key, err))
+bool store_record_path(const struct tw_store *store, const char *kind, const char *key,
+                       char ret_path[TW_STORE_PATH_MAX], struct tw_error *err) {
+    if (!store_check_kind(kind, err) || !check_key(key, err))
         return false;
     struct tw_digest digest = tw_sha256(tw_span_of(key, strlen(key)));
     char hex[TW_DIGEST_HEX_SIZE];
@@ -65,7 +59,7 @@ static bool record_path(const struct tw_store *store, const char *kind, const ch
     return store_path(store, ret_path, err, "records/%s/%s", kind, hex);
 }
 
-static bool decode(const struct tw_buf *file, struct record_view *ret_record, const char *path,
+static bool decode(const struct tw_buf *file, struct store_record *ret_record, const char *path,
                    struct tw_error *err) {
     const uint8_t *at = file->data;
     if (file->len < HEADER_SIZE || memcmp(at, "TWR1", 4) != 0)
@@ -82,14 +76,14 @@ static bool decode(const struct tw_buf *file, struct record_view *ret_record, co
     return true;
 }
 
-static bool read_record(const char *path, struct tw_buf *file, struct record_view *ret_record,
-                        struct tw_error *err) {
+bool store_record_read(const char *path, struct tw_buf *file, struct store_record *ret_record,
+                       struct tw_error *err) {
     tw_buf_init(file, HEADER_SIZE + STORE_KEY_MAX + STORE_RECORD_MAX);
     return tw_file_read(path, file, err) && decode(file, ret_record, path, err);
 }
 
-static bool encode(struct tw_buf *file, const char *key, struct tw_span data, uint64_t version,
-                   struct tw_error *err) {
+bool store_record_encode(struct tw_buf *file, const char *key, struct tw_span data, uint64_t version,
+                         struct tw_error *err) {
     size_t key_len = strlen(key);
     uint8_t header[HEADER_SIZE] = "TWR1";
     put_le(header + 4, key_len, 4);
@@ -106,10 +100,10 @@ static bool encode(struct tw_buf *file, const char *key, struct tw_span data, ui
     return true;
 }
 
-// Holds the kind's lock until close_lock. -1 on failure.
-static int open_lock(const struct tw_store *store, const char *kind, struct tw_error *err) {
+// Holds the kind's lock until store_unlock_kind. -1 on failure.
+int store_lock_kind(const struct tw_store *store, const char *kind, struct tw_error *err) {
     char path[TW_STORE_PATH_MAX];
-    if (!check_kind(kind, err) || !store_path(store, path, err, "records/%s", kind) ||
+    if (!store_check_kind(kind, err) || !store_path(store, path, err, "records/%s", kind) ||
         !tw_file_make_dirs(path, 0755, err) || !store_path(store, path, err, "records/%s/.lock", kind))
         return -1;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -121,26 +115,26 @@ static int open_lock(const struct tw_store *store, const char *kind, struct tw_e
     return -1;
 }
 
-static void close_lock(const int *fd) {
+void store_unlock_kind(const int *fd) {
     if (*fd >= 0)
         close(*fd); // the lock goes with the descriptor
 }
 
 // The version a record has now, 0 when there is none.
-static bool current_version(const char *path, uint64_t *ret_version, struct tw_error *err) {
+bool store_record_version(const char *path, uint64_t *ret_version, struct tw_error *err) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
-    struct record_view record;
+    struct store_record record;
     struct tw_error read_error = {};
     *ret_version = 0;
-    if (read_record(path, &file, &record, &read_error)) {
+    if (store_record_read(path, &file, &record, &read_error)) {
         *ret_version = record.version;
         return true;
     }
     return read_error.code == TW_ERR_NOT_FOUND || tw_fail(err, read_error.code, "%s", read_error.message);
 }
 
-static bool check_version(const char *kind, const char *key, uint64_t version, uint64_t expected,
-                          struct tw_error *err) {
+bool store_check_version(const char *kind, const char *key, uint64_t version, uint64_t expected,
+                         struct tw_error *err) {
     if (expected == UINT64_MAX && version != 0)
         return tw_fail(err, TW_ERR_CONFLICT, "%s '%s' exists already", kind, key);
     if (expected != TW_STORE_ANY && expected != UINT64_MAX && expected != version)
@@ -153,15 +147,16 @@ static bool check_version(const char *kind, const char *key, uint64_t version, u
 static bool put_record(struct tw_store *store, const char *kind, const char *key, struct tw_span data,
                        uint64_t expected_version, uint64_t *ret_version, struct tw_error *err) {
     char path[TW_STORE_PATH_MAX];
-    if (!record_path(store, kind, key, path, err))
+    if (!store_record_path(store, kind, key, path, err))
         return false;
-    [[gnu::cleanup(close_lock)]] int lock = open_lock(store, kind, err);
+    [[gnu::cleanup(store_unlock_kind)]] int lock = store_lock_kind(store, kind, err);
     uint64_t version;
-    if (lock < 0 || !current_version(path, &version, err) ||
-        !check_version(kind, key, version, expected_version, err))
+    if (lock < 0 || !store_record_version(path, &version, err) ||
+        !store_check_version(kind, key, version, expected_version, err))
         return false;
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
-    if (!encode(&file, key, data, version + 1, err) || !tw_file_write(path, tw_buf_span(&file), 0644, err))
+    if (!store_record_encode(&file, key, data, version + 1, err) || !store_revoke_ahead_locked(path, err) ||
+        !tw_file_write(path, tw_buf_span(&file), 0644, err))
         return false;
     if (ret_version)
         *ret_version = version + 1;
@@ -186,10 +181,11 @@ struct together {
 // The last step, under the lock, which others wait for: only names are missing on the disk.
 static bool place(const struct tw_store *store, struct together *all, const char *kind, const char *key,
                   uint64_t expected_version, struct tw_error *err) {
-    [[gnu::cleanup(close_lock)]] int lock = open_lock(store, kind, err);
+    [[gnu::cleanup(store_unlock_kind)]] int lock = store_lock_kind(store, kind, err);
     uint64_t version;
-    return lock >= 0 && current_version(all->record.path, &version, err) &&
-           check_version(kind, key, version, expected_version, err) &&
+    return lock >= 0 && store_record_version(all->record.path, &version, err) &&
+           store_check_version(kind, key, version, expected_version, err) &&
+           store_revoke_ahead_locked(all->record.path, err) &&
            store_blobs_name(all->blobs, all->count, true, err) && tw_file_place(&all->record, err) &&
            store_blobs_sync_names(store, all->blobs, all->count, true, err) &&
            tw_file_sync_folder_of(all->record.path, err);
@@ -217,9 +213,9 @@ bool tw_store_put_together(struct tw_store *store, const struct tw_store_blob *b
     [[gnu::cleanup(together_done)]] struct together all = {.count = count};
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
     char folder[TW_STORE_PATH_MAX], path[TW_STORE_PATH_MAX];
-    bool ok = record_path(store, kind, key, path, err) &&
+    bool ok = store_record_path(store, kind, key, path, err) &&
               store_path(store, folder, err, "records/%s", kind) && tw_file_make_dirs(folder, 0755, err) &&
-              encode(&file, key, data, version, err) &&
+              store_record_encode(&file, key, data, version, err) &&
               prepare(store, &all, blobs, path, tw_buf_span(&file), err) &&
               place(store, &all, kind, key, expected_version, err);
     if (ok)
@@ -231,8 +227,8 @@ static bool get_record(struct tw_store *store, const char *kind, const char *key
                        uint64_t *ret_version, struct tw_error *err) {
     char path[TW_STORE_PATH_MAX];
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
-    struct record_view record;
-    if (!record_path(store, kind, key, path, err) || !read_record(path, &file, &record, err))
+    struct store_record record;
+    if (!store_record_path(store, kind, key, path, err) || !store_record_read(path, &file, &record, err))
         return false;
     if (!tw_buf_append(out, record.data.data, record.data.len))
         return tw_fail(err, TW_ERR_CAPACITY, "the record of %zu bytes does not fit its buffer",
@@ -249,10 +245,10 @@ bool tw_store_get_record(struct tw_store *store, const char *kind, const char *k
 
 static bool delete_record(struct tw_store *store, const char *kind, const char *key, struct tw_error *err) {
     char path[TW_STORE_PATH_MAX];
-    if (!record_path(store, kind, key, path, err))
+    if (!store_record_path(store, kind, key, path, err))
         return false;
-    [[gnu::cleanup(close_lock)]] int lock = open_lock(store, kind, err);
-    return lock >= 0 && tw_file_remove(path, err);
+    [[gnu::cleanup(store_unlock_kind)]] int lock = store_lock_kind(store, kind, err);
+    return lock >= 0 && store_revoke_ahead_locked(path, err) && tw_file_remove(path, err);
 }
 
 bool tw_store_delete_record(struct tw_store *store, const char *kind, const char *key, struct tw_error *err) {
@@ -273,14 +269,14 @@ static bool visit_record(void *context, const char *name) {
     struct tw_digest digest;
     char path[TW_STORE_PATH_MAX], key[STORE_KEY_MAX + 1];
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
-    struct record_view record;
+    struct store_record record;
     struct tw_error read_error = {};
     if (!tw_digest_parse(tw_str_from(name), &digest))
         return true; // the lock, or a writer's temporary file
     walk->failed = !store_path(walk->store, path, walk->err, "records/%s/%s", walk->kind, name);
     if (walk->failed)
         return false;
-    if (!read_record(path, &file, &record, &read_error)) {
+    if (!store_record_read(path, &file, &record, &read_error)) {
         if (read_error.code == TW_ERR_NOT_FOUND)
             return true; // deleted since the folder was listed
         walk->failed = !tw_fail(walk->err, read_error.code, "%s", read_error.message);
@@ -297,7 +293,7 @@ bool tw_store_each_record(struct tw_store *store, const char *kind,
                           void *context, struct tw_error *err) {
     struct each_walk walk = {.store = store, .kind = kind, .visit = visit, .context = context, .err = err};
     char path[TW_STORE_PATH_MAX];
-    if (!check_kind(kind, err) || !store_path(store, path, err, "records/%s", kind))
+    if (!store_check_kind(kind, err) || !store_path(store, path, err, "records/%s", kind))
         return false;
     struct tw_error list_error = {};
     if (!tw_file_list(path, visit_record, &walk, &list_error)) {

@@ -60,17 +60,31 @@ struct tw_store_blob {
                                          size_t count, const char *kind, const char *key, struct tw_span data,
                                          uint64_t expected_version, uint64_t *ret_version,
                                          struct tw_error *err);
-// Begins to bring a blob to the disk, on a thread of its own, while the caller does what takes long. That may come to
-// nothing: whoever names the blob puts it all the same, and then finds it there. Until `done` the bytes stay, and
-// `ahead` is the store's. `{}` is one that was not started.
-struct tw_store_ahead {
-    struct tw_store *store;
-    struct tw_span data;
-    pthread_t thread;
-    bool is_running;
-};
-void tw_store_ahead_start(struct tw_store_ahead *ahead, struct tw_store *store, struct tw_span data);
-void tw_store_ahead_done(struct tw_store_ahead *ahead); // waits for the disk
+// ---- ahead ----
+// Begins to bring blobs, and the record that names them, to the disk, on a thread of its own, while the caller does what
+// takes long and may fail. Nobody sees the record before `keep`, which need not wait for the disk any more: a crash of the
+// machine may leave it ahead, for tw_store_recover. Without a kind it is only about the blobs: whoever names one puts it
+// all the same, and then finds it there. Until `done` the bytes, kind and key stay. NULL without memory, which all take.
+struct tw_store_ahead;
+[[nodiscard]] struct tw_store_ahead *tw_store_ahead_start(struct tw_store *store,
+                                                          const struct tw_store_blob *blobs, size_t count,
+                                                          const char *kind, const char *key,
+                                                          struct tw_span data, uint64_t expected_version);
+// Waits for the store's thread. The record counts now; false: it came to nothing, and the caller puts it together.
+[[nodiscard]] bool tw_store_ahead_keep(struct tw_store_ahead *ahead, uint64_t *ret_version);
+// Waits as well, and frees. What was not kept is taken back, durably: STORE when that failed, and the record may count
+// after a crash of the machine.
+[[nodiscard]] bool tw_store_ahead_done(struct tw_store_ahead *ahead, struct tw_error *err);
+// At start: what a crash left ahead, and what follows the record as it is, counts from now on if it `holds`, and is removed
+// otherwise.
+[[nodiscard]] bool tw_store_recover(struct tw_store *store, const char *kind,
+                                    bool (*holds)(void *context, const char *key, struct tw_span data),
+                                    void *context, struct tw_error *err);
+// As tw_store_each_record, of those ahead: what they name may come to be used.
+[[nodiscard]] bool tw_store_each_ahead(struct tw_store *store, const char *kind,
+                                       bool (*visit)(void *context, const char *key, struct tw_span data,
+                                                     uint64_t version),
+                                       void *context, struct tw_error *err);
 [[nodiscard]] bool tw_store_get_record(struct tw_store *store, const char *kind, const char *key,
                                        struct tw_buf *out, uint64_t *ret_version,
                                        struct tw_error *err); // NOT_FOUND

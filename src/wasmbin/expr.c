@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Constant expressions: initial values of globals, offsets of segments, elements. They are read with the
-// extended constants (add, sub, mul) and evaluated as far as i32 goes, since offsets are i32; other values
-// are only counted. What depends on an imported global is not known here. Types are the engine's to check,
+// extended constants (add, sub, mul) and evaluated for integers and floats; vectors and references are
+// only counted. What depends on an imported global is not known here. Types are the engine's to check,
 // apart from what evaluation needs: as soon as an object is made, all that is known is that a reference comes out.
 //
 //     expr ::= (t.const c | ref.null t | ref.func x | ref.i31 | global.get x | t.add | t.sub | t.mul
@@ -27,10 +27,10 @@ static bool push(struct stack *stack, const struct wasmbin_reader *reader, struc
     return true;
 }
 
-static uint32_t combine(uint32_t code, uint32_t a, uint32_t b) {
-    if (code == WASMBIN_I32_ADD)
+static uint64_t combine(uint32_t code, uint64_t a, uint64_t b) {
+    if (code == WASMBIN_I32_ADD || code == WASMBIN_I64_ADD)
         return a + b;
-    return code == WASMBIN_I32_SUB ? a - b : a * b;
+    return code == WASMBIN_I32_SUB || code == WASMBIN_I64_SUB ? a - b : a * b;
 }
 
 // The two topmost values become one.
@@ -45,7 +45,8 @@ static bool operate(struct stack *stack, const struct wasmbin_reader *reader, co
     if (a->type != type || b->type != type)
         return wasmbin_bad(reader, op->at, "a constant expression adds values of other types");
     a->is_known = a->is_known && b->is_known;
-    a->value = a->is_known ? combine(op->code, a->value, b->value) : 0;
+    uint64_t value = a->is_known ? combine(op->code, a->value, b->value) : 0;
+    a->value = type == TW_WASM_I32 ? (uint32_t)value : value;
     return true;
 }
 
@@ -78,6 +79,18 @@ static uint8_t constant_type(const struct wasmbin_op *op) {
     }
 }
 
+static struct wasmbin_constant constant_of(const struct wasmbin_op *op, uint8_t type) {
+    struct wasmbin_constant constant = {.type = type, .is_known = true};
+    const uint8_t *bytes = op->at + 1; // of a float, little-endian
+    for (unsigned i = 0; i < 8 && (type == TW_WASM_F64 || (type == TW_WASM_F32 && i < 4)); i++)
+        constant.value |= (uint64_t)bytes[i] << (8 * i);
+    if (type == TW_WASM_I32 || type == TW_WASM_I64)
+        constant.value = type == TW_WASM_I32 ? (uint32_t)op->value : (uint64_t)op->value;
+    else
+        constant.is_known = type == TW_WASM_F32 || type == TW_WASM_F64;
+    return constant;
+}
+
 // An instruction that makes an object of a type or turns one reference into another.
 static bool is_of_objects(const struct wasmbin_op *op) {
     return (op->code >= WASMBIN_STRUCT_NEW && op->code <= WASMBIN_STRUCT_NEW_DEFAULT) ||
@@ -88,10 +101,8 @@ static bool is_of_objects(const struct wasmbin_op *op) {
 static bool step(struct wasmbin_parser *parser, struct stack *stack, const struct wasmbin_reader *reader,
                  const struct wasmbin_op *op) {
     uint8_t type = constant_type(op);
-    if (type == TW_WASM_I32)
-        return push(stack, reader, (struct wasmbin_constant){TW_WASM_I32, true, (uint32_t)op->value});
     if (type)
-        return push(stack, reader, (struct wasmbin_constant){.type = type});
+        return push(stack, reader, constant_of(op, type));
     if (is_of_objects(op)) {
         stack->is_opaque = true;
         return op->immediates == WASMBIN_IMM_NONE ||

@@ -189,9 +189,9 @@ struct wasmbin_body {
 };
 // What a constant expression gave. Plain value.
 struct wasmbin_constant {
-    uint8_t type;  // enum tw_wasm_valtype
-    bool is_known; // the value is an i32 that depends on nothing imported
-    uint32_t value;
+    uint8_t type;   // enum tw_wasm_valtype
+    bool is_known;  // the value is an integer or a float that depends on nothing imported
+    uint64_t value; // its bits
 };
 // Plain value.
 struct wasmbin_segment {  // beside wasm->data

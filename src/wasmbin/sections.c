@@ -261,6 +261,8 @@ bool wasmbin_parse_globals(struct wasmbin_parser *parser, struct wasmbin_reader 
         if (!read_global_type(reader, &globals[index]) ||
             !wasmbin_read_constant(parser, reader, &values[index]))
             return false;
+        globals[index].is_known = values[index].is_known && values[index].type == globals[index].type;
+        globals[index].value = values[index].value;
         note_global(wasm, &globals[index]);
         wasm->global_count++;
     }

@@ -95,11 +95,11 @@ static bool place_data(struct wasmbin_parser *parser, const struct wasmbin_reade
         return true;
     uint64_t size = wasm->memories[data->memory].min * PAGE_BYTES;
     if (offset->value + (uint64_t)data->bytes.len > size)
-        return wasmbin_bad(
-            reader, start,
-            "a data segment of %zu bytes at offset %u does not fit memory %u, which begins with %" PRIu64
-            " bytes; raise the memory's minimum",
-            data->bytes.len, offset->value, data->memory, size);
+        return wasmbin_bad(reader, start,
+                           "a data segment of %zu bytes at offset %" PRIu64
+                           " does not fit memory %u, which begins with %" PRIu64
+                           " bytes; raise the memory's minimum",
+                           data->bytes.len, offset->value, data->memory, size);
     data->offset = offset->value;
     data->is_active = true;
     return true;

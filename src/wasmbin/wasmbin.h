@@ -54,6 +54,8 @@ struct tw_wasm_limits {
 struct tw_wasm_global {
     uint8_t type; // enum tw_wasm_valtype
     bool is_mutable;
+    bool is_known;  // an integer or a float whose initial value depends on nothing imported
+    uint64_t value; // its bits
 };
 // A data segment. An active one has its offset worked out and lies within the memory's first size: bytes of
 // the memory image.

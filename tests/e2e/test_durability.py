@@ -11,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -407,3 +408,108 @@ def test_nothing_is_removed_while_a_record_cannot_be_read(tmp_path):
         (data / "records/function" / ("ab" * 32)).unlink()
         eventually(lambda: len(blobs(data)) < len(before), what="the blobs' end")
         assert [server.client.result(f"f{n}", "f", []) for n in (1, 2)] == [1, 2]
+
+
+# ---- deploys that a crash finds under way ----
+
+def record_of(data, name):
+    """The path of a function's record, wherever it lies."""
+    found = [path for path in (data / "records" / "function").iterdir() if f'"name":"{name}"'.encode() in path.read_bytes()]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def fail_the_machine(data, name, boot=None):
+    """What a machine leaves that failed before it had brought the record's name to the disk; `boot` says in which of its runs that was."""
+    path = record_of(data, name)
+    if boot:
+        written = path.read_bytes()
+        head, body = bytearray(written[:28]), re.sub(rb'"ahead":"[0-9a-f-]{36}"', b'"ahead":"%s"' % boot.encode(), written[28:])
+        assert body != written[28:] and len(body) == len(written) - 28
+        head[24:28] = zlib.crc32(body).to_bytes(4, "little")
+        path.write_bytes(bytes(head) + body)
+    path.rename(path.with_name(path.name.removesuffix(".ahead") + ".ahead"))
+
+
+BEFORE = "00000000-0000-4000-8000-000000000000"  # a run of the machine that is over
+
+
+def test_a_deploy_that_was_acknowledged_is_there_after_the_machine_failed(server):
+    with server:
+        client = server.client
+        assert client.deploy("new", answer(1)).status == 201
+        assert client.deploy("newer", answer(2), {"timeout_ms": 777}).status == 201
+        before = {name: client.get(f"/functions/{name}").json() for name in ("new", "newer")}
+    for name in before:
+        fail_the_machine(server.data, name, BEFORE)
+    subprocess.run(["rm", "-rf", server.data / "artifacts"], check=True)
+    image_of(server.data, "new").unlink()
+    for _ in range(2):
+        with server:
+            client = server.client
+            assert {name: client.get(f"/functions/{name}").json() for name in before} == before
+            assert client.result("new", "answer") == 1 and client.result("newer", "answer") == 2
+            assert not list((server.data / "records" / "function").glob("*.ahead"))
+    with server:
+        assert server.client.deploy("newer", answer(3), method="PUT").json()["version"] == 2
+        assert server.client.request("DELETE", "/functions/new").status == 204
+    with server:
+        assert server.client.result("newer", "answer") == 3 and server.client.get("/functions/new").status == 404
+
+
+def test_a_deploy_that_would_have_failed_is_discarded_after_the_machine_failed(server):
+    """The record lies ahead, the module is good for the parser and no good for the compiler, or not there."""
+    with server:
+        client = server.client
+        for name in ("kept", "lost"):
+            assert client.deploy(name, answer(1)).status == 201
+        assert client.deploy("bad", answer(2)).status == 201
+        digest = client.get("/functions/bad").json()["digest"], client.get("/functions/lost").json()["digest"]
+        assert client.deploy("kept", answer(3), method="PUT").status == 200
+    for name in ("kept", "bad", "lost"):
+        fail_the_machine(server.data, name, BEFORE)  # of "kept" version 1 is gone, which version 2 follows
+    record = record_of(server.data, "bad")
+    broken = example_that_does_not_validate()
+    name = hashlib.sha256(broken).hexdigest()
+    (server.data / "blobs" / name[:2]).mkdir(exist_ok=True)
+    (server.data / "blobs" / name[:2] / name).write_bytes(broken)
+    body = record.read_bytes()[28:].replace(digest[0].encode(), name.encode())
+    record.write_bytes(record.read_bytes()[:24] + zlib.crc32(body).to_bytes(4, "little") + body)
+    (server.data / "blobs" / digest[1][:2] / digest[1]).unlink()
+    with server:
+        assert server.client.get("/functions").json()["functions"] == []
+        eventually(lambda: server.log.count("a deploy that a crash found under way was discarded") == 2, what="the warnings")
+        assert server.client.deploy("bad", broken).kind == "invalid_wasm"
+        assert server.client.deploy("kept", answer(4)).json()["version"] == 1
+    with server:
+        assert [f["name"] for f in server.client.get("/functions").json()["functions"]] == ["kept"]
+
+
+def example_that_does_not_validate():
+    """A function that promises an i32 and leaves nothing: only the compiler looks at that."""
+    return b"\0asm\1\0\0\0" + section(1, b"\1\x60\0\1\x7f") + section(3, b"\1\0") + section(7, b"\1\1f\0\0") + section(10, b"\1\2\0\x0b")
+
+
+def test_a_deploy_that_a_kill_broke_off_is_not_tried_again(server):
+    with server:
+        assert server.client.deploy("f", answer(1)).status == 201
+    fail_the_machine(server.data, "f")  # of this run of the machine: its server was killed before it could answer
+    with server:
+        assert server.client.get("/functions/f").status == 404 and compilations(server.client) == 0
+        eventually(lambda: "was discarded" in server.log, what="the warning")
+        assert server.client.deploy("f", answer(2)).status == 201
+    with server:
+        assert server.client.result("f", "answer") == 2
+
+
+def test_a_deploy_that_is_refused_leaves_nothing_ahead_and_the_version_before_it(server):
+    with server:
+        client = server.client
+        assert client.deploy("f", answer(1)).status == 201
+        assert client.deploy("f", example_that_does_not_validate(), method="PUT").kind == "invalid_wasm"
+        assert client.deploy("g", example_that_does_not_validate()).kind == "invalid_wasm"
+        assert not list((server.data / "records" / "function").glob("*.ahead"))
+        assert client.result("f", "answer") == 1 and client.get("/functions/g").status == 404
+        assert client.get("/tenants/0").json()["use"]["functions"]["now"] == 1
+    with server:
+        assert server.client.result("f", "answer") == 1 and len(server.client.get("/functions").json()["functions"]) == 1

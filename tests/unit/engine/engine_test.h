@@ -69,7 +69,7 @@ static inline struct tw_module *engine_test_try(struct engine_test *test, struct
                                                 const struct tw_module_limits *limits, struct tw_error *err) {
     struct tw_buf image;
     tw_buf_init(&image, 256 << 20);
-    struct tw_module *module = tw_module_build(test->engine, wasm, limits, NULL, &image, err);
+    struct tw_module *module = tw_module_build(test->engine, wasm, limits, NULL, NULL, &image, err);
     tw_buf_done(&image);
     return module;
 }

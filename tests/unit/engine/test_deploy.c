@@ -162,7 +162,7 @@ TW_TEST("an image that was saved is opened again, without start code running") {
     snprintf(path, sizeof(path), "%s/image", test.dir);
     struct tw_span wasm = engine_test_wat(stateful);
     struct tw_module *module;
-    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, NULL, &image, &err), &err);
+    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, NULL, NULL, &image, &err), &err);
     ck_assert_int_eq(ENGINE_CALL(&test, module, "f"), STATEFUL_RESULT);
     tw_module_unref(module);
     save(path, &image);
@@ -195,7 +195,7 @@ TW_TEST(
     int seeds[2];
     for (int i = 0; i < 2; i++) { // start code makes another image each time
         tw_buf_init(&images[i], 64 << 20);
-        modules[i] = tw_module_build(test.engine, wasm, NULL, NULL, &images[i], &err);
+        modules[i] = tw_module_build(test.engine, wasm, NULL, NULL, NULL, &images[i], &err);
         tw_assert_ok(modules[i], &err);
         memcpy(&seeds[i], images[i].data + 4096, sizeof(int)); // where the memory begins
     }
@@ -207,7 +207,7 @@ TW_TEST(
         ck_assert_int_eq(ENGINE_CALL(&test, modules[0], "f"), seeds[1]);
     tw_module_unref(modules[0]);
 
-    modules[0] = tw_module_build(test.engine, wasm, NULL, NULL, &images[0], &err);
+    modules[0] = tw_module_build(test.engine, wasm, NULL, NULL, NULL, &images[0], &err);
     tw_assert_ok(modules[0], &err);
     memcpy(&seeds[0], images[0].data + 4096, sizeof(int));
     images[1].data[4096] ^= 1;
@@ -234,7 +234,7 @@ TW_TEST("an image with any byte changed, cut short, or of another module is refu
     struct tw_span wasm = engine_test_wat(stateful),
                    other = engine_test_wat("(module (memory (export \"memory\") 3))");
     struct tw_module *module;
-    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, NULL, &image, &err), &err);
+    tw_assert_ok(module = tw_module_build(test.engine, wasm, NULL, NULL, NULL, &image, &err), &err);
     tw_module_unref(module);
     // All of the header and the lists (one memory, three globals, one table), then a sample of the rest. The
     // padding between them means nothing.
@@ -289,5 +289,87 @@ TW_TEST("exports are listed with their signatures and without our own") {
     ck_assert_ptr_null(tw_module_export_find(module, "memory"));
     ck_assert_ptr_null(tw_module_export_find(module, NULL));
     tw_module_unref(module);
+    engine_test_close(&test);
+}
+
+// ---- what is foreseen ----
+
+struct foreseen_seen {
+    unsigned told, exports, imports;
+};
+
+static void see(void *context, const struct tw_module *module) {
+    struct foreseen_seen *seen = context;
+    seen->told++;
+    seen->exports = tw_module_export_count(module);
+    seen->imports = tw_module_import_count(module);
+}
+
+// Builds it, with at most `max` bytes foreseen, into `image`; whether the image was foreseen, byte for byte.
+static bool is_foreseen(struct engine_test *test, const char *text, size_t max) {
+    struct tw_span wasm = engine_test_wat(text);
+    struct foreseen_seen seen = {};
+    struct tw_error err = {};
+    struct tw_buf foreseen, image;
+    tw_buf_init(&foreseen, max);
+    tw_buf_init(&image, 64 << 20);
+    struct tw_foreseen watcher = {.tell = see, .context = &seen, .image = &foreseen};
+    struct tw_module *module = tw_module_build(test->engine, wasm, NULL, NULL, &watcher, &image, &err);
+    tw_assert_ok(module, &err);
+    ck_assert_uint_eq(seen.told, 1);
+    ck_assert_uint_eq(seen.exports, tw_module_export_count(module));
+    ck_assert_uint_eq(seen.imports, tw_module_import_count(module));
+    bool is_known = foreseen.len > 0;
+    if (is_known) {
+        ck_assert_uint_eq(foreseen.len, image.len);
+        ck_assert_mem_eq(foreseen.data, image.data, image.len);
+    }
+    tw_module_unref(module);
+    tw_buf_done(&image);
+    tw_buf_done(&foreseen);
+    free((void *)(uintptr_t)wasm.data);
+    return is_known;
+}
+
+TW_TEST("an image that follows from the module alone is foreseen byte for byte, and no other one") {
+    static const struct {
+        const char *text;
+        bool is_known;
+    } cases[] = {
+        {"(module)", true},
+        {"(module (memory 1) (func (export \"f\")))", true},
+        {"(module (memory 3) (data (i32.const 5) \"a\") (data (i32.const 70000) \"b\\00\") (data (i32.const "
+         "4) \"xyz\"))",
+         true},
+        {"(module (memory 1) (data (i32.const 9000) \"\\00\\00\") (data (i32.const 65536) \"\") (data "
+         "\"passive\"))",
+         true},
+        {"(module (memory $a 1) (memory $b 2) (data (memory $b) (i32.const 131071) \"q\") (data (memory $a) "
+         "(i32.const 0) \"w\"))",
+         true},
+        {"(module (global $k i32 (i32.const 40)) (global (mut i32) (i32.const -7)) (global (mut i64) "
+         "(i64.const -8))"
+         "(global (mut f32) (f32.const 1.5)) (global (mut f64) (f64.const -2.25))"
+         "(global (mut i32) (global.get $k)) (memory 1) (data (global.get $k) \"at\"))",
+         true},
+        {"(module (table 7 funcref) (table 3 9 externref) (func $f) (elem (i32.const 1) $f))", true},
+        {"(module (table 7 funcref) (memory 1) (global (mut i32) (i32.const 3)) (data (i32.const 1) \"m\")"
+         "(func (export \"grow\") (drop (table.grow (ref.null func) (i32.const 1)))))",
+         true}, // serves once
+        {"(module (import \"wasi_snapshot_preview1\" \"random_get\" (func (param i32 i32) (result i32))) "
+         "(memory 1)"
+         "(func (export \"_start\")))",
+         true},
+        {"(module (global (mut v128) (v128.const i64x2 1 2)))", false},
+        {"(module (memory 1) (func $s (i32.store (i32.const 0) (i32.const 7))) (start $s))", false},
+        {"(module (memory 1) (func (export \"_initialize\") (i32.store (i32.const 0) (i32.const 7))))",
+         false},
+        {"(module (memory 33) (data (i32.const 2097152) \"far\"))",
+         false}, // beyond the megabyte allowed here
+    };
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    for (size_t i = 0; i < TW_COUNT(cases); i++)
+        ck_assert_msg(is_foreseen(&test, cases[i].text, 1 << 20) == cases[i].is_known, "%s", cases[i].text);
     engine_test_close(&test);
 }

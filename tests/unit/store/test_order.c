@@ -120,10 +120,11 @@ TW_TEST("bytes are on the disk before their names, a module before the record th
         struct tw_store *store = tw_store_open(folder, &err);
         tw_assert_ok(store, &err);
         step_count = 0;
-        struct tw_store_ahead ahead = {};
+        const struct tw_store_blob blob = {.data = module, .digest = tw_sha256(module)};
+        struct tw_store_ahead *ahead = NULL;
         if (ahead_of)
-            tw_store_ahead_start(&ahead, store, module);
-        tw_store_ahead_done(&ahead);
+            ahead = tw_store_ahead_start(store, &blob, 1, NULL, NULL, (struct tw_span){}, UINT64_MAX);
+        tw_assert_ok(tw_store_ahead_done(ahead, &err), &err);
         store_both(store);
         check_order();
         tw_store_close(store);
