@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Soak: a mixed load for ten minutes (or `--seconds N`), and what the server holds meanwhile. Flat lines are what is wanted: each column's
-last quarter is set against its second one. Every answer is checked; one that is wrong ends the run."""
+last quarter is set against its second one. (Descriptors rise until the table of 512 compiled artifacts is full, memory under AddressSanitizer until
+its quarantine is.) Every answer is checked; one that is wrong ends the run."""
 import argparse
 import pathlib
 import sys
