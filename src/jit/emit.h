@@ -151,6 +151,8 @@ struct jit_emit {
     uint64_t mask_at; // place of the masks in a warp's part of the spill area, 8 bytes a block and one more:
                       // where lanes leave the main version, or are suspended
 
+    bool strips; // blocks run side by side, row by row (emit_kernel.c): warp after warp reads on in memory
+
     // what is being emitted now
     uint32_t at_block, at_inst;
     LLVMValueRef mask;             // lanes that run this block

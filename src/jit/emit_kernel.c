@@ -339,8 +339,8 @@ bool jit_emit_kernel(struct jit_emit *e) {
     if (!jit_locals_find(e) || !jit_tiles_find(e) || !jit_few_find(e))
         return false;
     emit_entry(e, &s);
-    bool strips = runs_in_strips(e);
-    (strips ? emit_strip_loop : emit_block_loop)(e, &s);
+    e->strips = runs_in_strips(e);
+    (e->strips ? emit_strip_loop : emit_block_loop)(e, &s);
     LLVMPositionBuilderAtEnd(e->b, s.warp_head);
     LLVMValueRef base[3];
     for (unsigned i = 0; i < 3; i++)
@@ -360,7 +360,7 @@ bool jit_emit_kernel(struct jit_emit *e) {
         jit_enter(e);
     }
     jit_emit_hand_over(e);
-    (strips ? emit_after_strip_warp : emit_after_warp)(e, &s);
+    (e->strips ? emit_after_strip_warp : emit_after_warp)(e, &s);
     return true;
 }
 

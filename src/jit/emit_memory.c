@@ -245,22 +245,50 @@ static LLVMValueRef next_pointer(struct jit_emit *e, const struct access *a, str
     far = LLVMBuildSExtOrBitCast(e->b, far, jit_int(e, 64), "");
     far = LLVMBuildMul(e->b, far, jit_i64(e, (uint64_t)moved.factor), "");
     far = LLVMBuildAdd(e->b, jit_read(e, &a->inst->src[0], 64, false), far, "");
-    return jit_pointer_at(e, far, a->inst->offset + moved.bytes);
+    return jit_pointer_at(e, far, (int64_t)((uint64_t)a->inst->offset + (uint64_t)moved.bytes));
 }
 
 // Where a loop leaps over what lies next to this warp's. A whole block asks for what it will read in the next round: what
 // lies between is other blocks', whose turn comes when it has long left the cache. Of a block of many warps one asks for
 // what the warp after the next will read: by then it has come, and unlike the next round's it is known to be wanted.
-static void prefetch(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
+static void prefetch_leaps(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
     enum { WARPS_AHEAD = 2 };
-    if (!e->active_full || e->part)
-        return;
     int64_t bytes = (int64_t)a->count * a->bytes * e->lanes;
     struct jit_move moved = jit_move(e->code, e->at_block, &a->inst->src[0]);
     if (moved.reg != JIT_NONE && e->lanes > TW_KERNEL_TURNS_MAX)
         prefetch_lines(e, next_pointer(e, a, moved), (uint64_t)bytes, true);
     else if (moved.reg != JIT_NONE || moved.bytes > bytes || moved.bytes < -bytes)
         prefetch_lines(e, step(e, pointer, WARPS_AHEAD * (uint64_t)bytes), (uint64_t)bytes, false);
+}
+
+// A load shortly before this one, by the same register and from next to it, has asked for the same lines.
+static bool is_neighbour(const struct jit_emit *e, const struct access *a) {
+    enum { LOOK_BACK = 64, NEAR = 64 };
+    const struct jit_block *b = &e->code->blocks[e->at_block];
+    for (uint32_t i = e->at_inst; i-- > 0 && e->at_inst - i <= LOOK_BACK;) {
+        const struct tw_kir_inst *other = &b->insts[i];
+        uint64_t apart = (uint64_t)other->offset - (uint64_t)a->inst->offset;
+        if (other->op == TW_KIR_LD && !other->src[0].is_imm && other->src[0].reg == a->inst->src[0].reg &&
+            apart + NEAR < 2 * (uint64_t)NEAR)
+            return true;
+    }
+    return false;
+}
+
+// What this warp's followers will read. The processor does so too, but only within a page, and later where warps do a
+// good deal besides.
+static void prefetch_stream(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
+    enum { AHEAD_BYTES = 2'048 };
+    bool global = a->inst->space == TW_KIR_GLOBAL || a->inst->space == TW_KIR_GENERIC;
+    if (global && !is_neighbour(e, a))
+        prefetch_lines(e, step(e, pointer, AHEAD_BYTES), (uint64_t)a->count * a->bytes * e->lanes, true);
+}
+
+static void prefetch(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
+    if (e->strips)
+        prefetch_stream(e, a, pointer);
+    else if (e->active_full && !e->part)
+        prefetch_leaps(e, a, pointer);
 }
 
 static void load_contiguous(struct jit_emit *e, const struct access *a) {

@@ -91,6 +91,47 @@ TW_TEST("a whole block asks for what its next round reads where that is far by a
     rig_done(&rig);
 }
 
+// A thread that goes straight through, with `loads` from its own place %rd3 on.
+static unsigned asked_by(const char *loads, uint16_t lanes) {
+    char *ptx = NULL;
+    int len = asprintf(&ptx,
+                       ".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 in) {\n"
+                       ".reg .b32 %%r<9>;\n.reg .b64 %%rd<9>;\nld.param.u64 %%rd1, [in];\n"
+                       "mov.u32 %%r1, %%ctaid.x;\nmov.u32 %%r2, %%ntid.x;\nmov.u32 %%r3, %%tid.x;\n"
+                       "mad.lo.u32 %%r1, %%r1, %%r2, %%r3;\nmul.wide.u32 %%rd2, %%r1, 4;\n"
+                       "add.u64 %%rd3, %%rd1, %%rd2;\nmov.u32 %%r5, 0;\n%s"
+                       "add.u32 %%r5, %%r5, %%r4;\nst.global.u32 [%%rd3], %%r5;\nret;\n}\n",
+                       loads);
+    ck_assert_int_gt(len, 0);
+    char *text = kernel_llvm(ptx, "k", lanes, lanes);
+    unsigned asked = count(text, "call void @llvm.prefetch");
+    free(text);
+    free(ptx);
+    return asked;
+}
+
+TW_TEST("warps that read on in memory ask for what comes later, once for what lies side by side") {
+    static const char one[] = "ld.global.u32 %r4, [%rd3];\n",
+                      side_by_side[] = "ld.global.u32 %r5, [%rd3+4];\nld.global.u32 %r4, [%rd3];\n",
+                      apart[] = "ld.global.u32 %r5, [%rd3+4096];\nld.global.u32 %r4, [%rd3];\n",
+                      far_apart[] =
+                          "ld.global.u32 %r5, [%rd3+0x7fffffff];\nld.global.u32 %r4, [%rd3+-0x7fffffff];\n",
+                      generic[] = "ld.u32 %r4, [%rd3];\n", one_place[] = "ld.global.u32 %r4, [%rd1];\n",
+                      shared[] = ".shared .u32 s[32];\nmov.u64 %rd4, s;\nld.shared.u32 %r4, [%rd4];\n";
+    struct rig rig;
+    rig_init(&rig);
+    unsigned lines = asked_by(one, 32);
+    ck_assert_uint_gt(lines, 0);
+    ck_assert_uint_eq(lines % 2, 0); // two lines a warp, in every version of the block
+    ck_assert_uint_eq(asked_by(side_by_side, 32), lines);
+    ck_assert_uint_eq(asked_by(apart, 32), 2 * lines);
+    ck_assert_uint_eq(asked_by(far_apart, 32), 2 * lines);
+    ck_assert_uint_eq(asked_by(generic, 32), lines);
+    ck_assert_uint_eq(asked_by(one_place, 32), 0);
+    ck_assert_uint_eq(asked_by(shared, 32), 0);
+    rig_done(&rig);
+}
+
 TW_TEST("kernels that leap by the size of the grid run as whole blocks, and others as before") {
     struct rig rig;
     struct kernel k;
