@@ -47,6 +47,10 @@ def test_a_copy_waits_for_what_was_queued(streams):
     assert streams("copies_wait") == [0, steps(100, start=1)]
 
 
+def test_streams_are_destroyed_with_their_work_done_and_their_errors_kept(streams):
+    assert streams("many") == [0, 0, 255, -5, 0]
+
+
 def test_streams_that_are_not_there(streams):
     gone, launched, synced, again, negative, all_of_them, default = streams("handles")
     assert gone == 0 and {launched, synced, again, negative, all_of_them} == {-11} and default < 0

@@ -114,6 +114,28 @@ EXPORT(handles) {
         tw_cuda_stream_destroy(0));
 }
 
+// Nearly as many streams as there may be, each with work that nobody waits for but the stream's end; in the last of them a
+// kernel fails, which the next sync tells.
+EXPORT(many) {
+    enum { STREAMS = 255, STEPS = 4 };
+    static uint32_t cell[STREAMS][2];
+    int64_t step = load("step"), fault = load("fault"), streams[STREAMS];
+    int code = 0, gone = 0, right = 0;
+    for (int s = 0; s < STREAMS; s++)
+        code |= (streams[s] = tw_cuda_stream_create()) < 0;
+    for (int i = 0; i < STEPS; i++)
+        for (int s = 0; s < STREAMS; s++)
+            code |= queue(streams[s], step, cell[s], s + i);
+    code |= queue(streams[STREAMS - 1], fault, NULL, -1);
+    for (int s = 0; s < STREAMS; s++)
+        gone |= tw_cuda_stream_destroy(streams[s]);
+    for (uint32_t s = 0; s < STREAMS; s++) // ((s · 3 + s + 1) · 3 + s + 2) · 3 + s + 3
+        right += cell[s][0] == 40 * s + 18;
+    int told = tw_cuda_sync(), again = tw_cuda_sync();
+    code |= tw_cuda_stream_create() < 0;
+    say("%d %d %d %d %d", code, gone, right, told, again);
+}
+
 // Returns while its kernels still run: the call's end stops them.
 EXPORT(left_running) {
     int64_t stream = tw_cuda_stream_create(), forever = load("forever");
