@@ -11,8 +11,10 @@
 //
 // On every way out of the loop the end is the first store or atomic that goes where the loop looks; where there is none
 // on any way, the last one that is volatile or ordered, which may be what another lane looks at. What lies behind a
-// barrier, an operation of the warp or another loop that waits is not looked at: all lanes must come there together, or
-// the other loop takes turns itself. (Lanes on the other side of a branch before the loop go first: order.c.)
+// barrier or an operation of the warp is not looked at: all lanes must come there together. What lies behind another
+// loop that waits is looked at for the same address, and else only where there is nothing before it; and a loop that
+// has no end itself, in another loop, takes that one's. Where a longer loop then has others in it that wait, these are
+// joined to it (join.c). (Lanes on the other side of a branch before the loop go first: order.c.)
 
 #include "internal.h"
 
@@ -22,10 +24,11 @@ enum { BLOCKS_MAX = 256, ENDS_MAX = 16 }; // that are looked at behind a loop; w
 struct turn {
     const struct jit_code *code;
     uint32_t loop;
-    uint64_t *behind;                          // blocks that lanes come to from the loop, of `code`
-    uint32_t stack[BLOCKS_MAX], stacked, seen; // those still to be looked at; how many there were
-    uint32_t *ends;                            // of each block: its instruction that ends a turn + 1, or 0
-    bool same_address;                         // only what goes where the loop looks ends one
+    uint64_t *behind;               // blocks that lanes come to from the loop, of `code`
+    uint32_t *stack, stacked, seen; // those still to be looked at; how many there were
+    uint32_t *ends;                 // of each block: its instruction that ends a turn + 1, or 0
+    bool through;                   // what lies behind other loops that wait too
+    bool same_address;              // only what goes where the loop looks ends one
 };
 
 static bool is_write(const struct tw_kir_inst *inst) {
@@ -50,7 +53,7 @@ static bool looks_there(const struct turn *t, const struct tw_kir_inst *write) {
     return false;
 }
 
-// Block `to` is looked at too, if the loop's header alone leads there and it is in no other loop that waits.
+// Block `to` is looked at too, if the loop's header alone leads there, and maybe not if it is in another loop that waits.
 static void follow(struct turn *t, uint32_t to) {
     const struct jit_code *code = t->code;
     uint32_t header = code->loops[t->loop].header;
@@ -59,7 +62,7 @@ static void follow(struct turn *t, uint32_t to) {
         return;
     for (uint32_t l = code->blocks[to].loop; l != JIT_NONE && !jit_in_loop(code, l, header);
          l = code->loops[l].parent)
-        if (code->loops[l].waits)
+        if (code->loops[l].waits && !t->through)
             return;
     jit_bit_set(t->behind, to);
     t->stack[t->stacked++] = to;
@@ -98,12 +101,54 @@ static void keep_last(struct turn *t) {
         t->ends[b] = t->ends[b] == JIT_NONE ? 0 : t->ends[b];
 }
 
+static bool needs_all(const struct jit_block *block) {
+    for (uint32_t i = 0; i < block->count; i++)
+        if (tw_kir_op_flags(block->insts[i].op) & TW_KIR_WARP)
+            return true;
+    return false;
+}
+
+static bool is_barrier(const struct jit_block *block) {
+    return block->term == JIT_BARRIER && block->last->op != TW_KIR_NANOSLEEP;
+}
+
+static bool loop_needs_all(const struct jit_code *code, uint32_t loop) {
+    for (uint32_t b = 0; b < code->count; b++)
+        if (jit_in_loop(code, loop, b) && (is_barrier(&code->blocks[b]) || needs_all(&code->blocks[b])))
+            return true;
+    return false;
+}
+
+// Whether, on some way from the loop to an end, all lanes must come to a place together: they could not.
+static bool meets_on_the_way(struct turn *t) {
+    const struct jit_code *code = t->code;
+    bool meets = false;
+    memset(t->behind, 0, jit_words(code->count) * sizeof *t->behind);
+    for (uint32_t b = 0; b < code->count; b++)
+        if (t->ends[b])
+            t->stack[t->stacked++] = b;
+    while (t->stacked) {
+        const struct jit_block *block = &code->blocks[t->stack[--t->stacked]];
+        for (uint32_t k = 0; k < block->pred_count; k++) {
+            uint32_t from = block->preds[k];
+            if (jit_in_loop(code, t->loop, from) || jit_bit(t->behind, from))
+                continue;
+            jit_bit_set(t->behind, from);
+            meets |= is_barrier(&code->blocks[from]) || needs_all(&code->blocks[from]);
+            if (!t->ends[from])
+                t->stack[t->stacked++] = from;
+        }
+    }
+    return meets;
+}
+
 // How many ends of turns there are behind the loop.
-static uint32_t find_ends(struct turn *t, bool same_address) {
+static uint32_t find_ends(struct turn *t, bool same_address, bool through) {
     const struct jit_code *code = t->code;
     memset(t->behind, 0, jit_words(code->count) * sizeof *t->behind);
     memset(t->ends, 0, code->count * sizeof *t->ends);
     t->same_address = same_address;
+    t->through = through;
     t->seen = 0;
     for (uint32_t b = 0; b < code->count; b++)
         for (uint32_t k = 0; jit_in_loop(code, t->loop, b) && k < code->blocks[b].succ_count; k++)
@@ -119,7 +164,7 @@ static uint32_t find_ends(struct turn *t, bool same_address) {
     uint32_t count = 0;
     for (uint32_t b = 0; b < code->count; b++)
         count += t->ends[b] != 0;
-    return count;
+    return count <= ENDS_MAX && !meets_on_the_way(t) ? count : 0;
 }
 
 // The function's block that holds the instruction at `inst`.
@@ -171,24 +216,27 @@ static bool add_branch(struct tw_kir_module *module, struct tw_kir_function *fun
     return true;
 }
 
-// Makes loop `l` of `code` longer, at every end of a turn.
-static bool lengthen(const struct jit_code *code, struct tw_kir_module *module, uint32_t l, uint32_t header,
+// The loop that is to be longer: `loop`, or the next one around it that can be; JIT_NONE: none.
+static uint32_t find_turn(struct turn *t, uint32_t loop) {
+    for (t->loop = loop; t->loop != JIT_NONE; t->loop = t->code->loops[t->loop].parent) {
+        if (t->loop != loop && loop_needs_all(t->code, t->loop))
+            return JIT_NONE;
+        if (find_ends(t, true, true) || find_ends(t, false, false) || find_ends(t, false, true))
+            return t->loop;
+    }
+    return JIT_NONE;
+}
+
+// Makes the loop longer, at every end of a turn.
+static bool lengthen(const struct turn *t, struct tw_kir_module *module, uint32_t header,
                      struct tw_error *err) {
+    const struct jit_code *code = t->code;
     struct tw_kir_function *function = &module->functions[code->function - module->functions];
-    struct turn t = {.code = code,
-                     .loop = l,
-                     .behind = TW_ARENA_ARRAY(code->arena, uint64_t, jit_words(code->count)),
-                     .ends = TW_ARENA_ARRAY(code->arena, uint32_t, code->count)};
-    if (!t.behind || !t.ends)
-        return jit_no_memory(err);
-    uint32_t count = find_ends(&t, true);
-    if (!count)
-        count = find_ends(&t, false);
     // In the order of the blocks: where one of the function's blocks has two ends, the second is in the tail.
-    for (uint32_t b = 0; count <= ENDS_MAX && b < code->count; b++) {
-        if (!t.ends[b])
+    for (uint32_t b = 0; b < code->count; b++) {
+        if (!t->ends[b])
             continue;
-        const struct tw_kir_inst *end = &code->blocks[b].insts[t.ends[b] - 1];
+        const struct tw_kir_inst *end = &code->blocks[b].insts[t->ends[b] - 1];
         uint32_t block = block_of(function, end);
         if (!add_branch(module, function, block, (uint32_t)(end - function->blocks[block].insts), header,
                         err))
@@ -200,11 +248,20 @@ static bool lengthen(const struct jit_code *code, struct tw_kir_module *module, 
 bool jit_take_turns(const struct jit_code *code, struct tw_kir_module *module, uint32_t header,
                     struct tw_error *err) {
     struct jit_code scratch = *code;
-    const struct tw_kir_function *function = &module->functions[code->function - module->functions];
+    struct tw_kir_function *function = &module->functions[code->function - module->functions];
     if (!jit_cfg_build(&scratch, err))
         return false;
-    for (uint32_t l = 0; l < scratch.loop_count; l++)
-        if (scratch.blocks[scratch.loops[l].header].insts == function->blocks[header].insts)
-            return lengthen(&scratch, module, l, header, err);
-    return true;
+    uint32_t loop = jit_loop_at(&scratch, &function->blocks[header]);
+    struct turn t = {.code = &scratch,
+                     .behind = TW_ARENA_ARRAY(code->arena, uint64_t, jit_words(scratch.count)),
+                     .stack = TW_ARENA_ARRAY(code->arena, uint32_t, scratch.count),
+                     .ends = TW_ARENA_ARRAY(code->arena, uint32_t, scratch.count)};
+    if (!t.behind || !t.stack || !t.ends)
+        return jit_no_memory(err);
+    uint32_t longer = loop == JIT_NONE ? loop : find_turn(&t, loop);
+    if (longer == JIT_NONE)
+        return true;
+    uint32_t first = block_of(function, scratch.blocks[scratch.loops[longer].header].insts);
+    uint32_t within = longer == loop ? jit_count_waiting(&scratch, loop) : 0;
+    return lengthen(&t, module, first, err) && jit_join_loops(code, module, first, within, err);
 }

@@ -113,15 +113,26 @@ static bool add_sleep(struct tw_kir_module *module, struct tw_kir_block *block, 
     return true;
 }
 
-// Marks the blocks of the function that lead back to the beginnings of waiting loops, and those beginnings.
+// Whether the program sleeps in the loop, and in no loop within it.
+static bool sleeps(const struct jit_code *code, uint32_t loop) {
+    for (uint32_t b = 0; b < code->count; b++)
+        if (code->blocks[b].loop == loop && code->blocks[b].term == JIT_BARRIER &&
+            code->blocks[b].last->op == TW_KIR_NANOSLEEP)
+            return true;
+    return false;
+}
+
+// Marks the blocks of the function that lead back to the beginnings of waiting loops, and those beginnings. A loop with
+// a nanosleep of its own waits as it is.
 static void mark_ends(struct search *s, const struct tw_kir_function *function, bool *ends, bool *headers) {
     for (uint32_t l = 0; l < s->code->loop_count; l++) {
-        if (!waits(s, l))
+        bool sleeping = sleeps(s->code, l);
+        if (!sleeping && !waits(s, l))
             continue;
         uint32_t header = s->code->loops[l].header;
         for (uint32_t b = 0; b < function->block_count; b++)
             headers[b] |= function->blocks[b].insts == s->code->blocks[header].insts;
-        for (uint32_t k = 0; k < s->code->blocks[header].pred_count; k++) {
+        for (uint32_t k = 0; !sleeping && k < s->code->blocks[header].pred_count; k++) {
             uint32_t from = s->code->blocks[header].preds[k];
             for (uint32_t b = 0; jit_in_loop(s->code, l, from) && b < function->block_count; b++)
                 ends[b] |=

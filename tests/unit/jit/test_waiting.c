@@ -219,6 +219,56 @@ TW_TEST("every lane takes a lock that is given back by another pointer, on one o
     }
 }
 
+// Two of seven locks each, the lower one first; under both it adds to two sums.
+TW_TEST("every lane takes two locks, one inside the other") {
+    uint32_t *global, want[16] = {};
+    const char *text = ENTRY
+        "st.global.u32 [%rd9], %r9;\nrem.u32 %r1, %r9, 7;\nmad.lo.u32 %r2, %r9, 5, 3;\nrem.u32 %r2, %r2, 6;\n"
+        "setp.ge.u32 %p1, %r2, %r1;\n@%p1 add.u32 %r2, %r2, 1;\nmin.u32 %r3, %r1, %r2;\nmax.u32 %r4, %r1, "
+        "%r2;\n"
+        "mul.wide.u32 %rd1, %r3, 4;\nadd.u64 %rd1, %rd1, %rd8;\nmul.wide.u32 %rd2, %r4, 4;\nadd.u64 %rd2, "
+        "%rd2, "
+        "%rd8;\n"
+        "one:\natom.global.cas.b32 %r5, [%rd1], 0, 1;\nsetp.ne.u32 %p2, %r5, 0;\n@%p2 bra one;\n"
+        "two:\natom.global.cas.b32 %r5, [%rd2], 0, 1;\nsetp.ne.u32 %p2, %r5, 0;\n@%p2 bra two;\n"
+        "ld.volatile.global.u32 %r6, [%rd1+32];\nadd.u32 %r6, %r6, 1;\nst.volatile.global.u32 [%rd1+32], "
+        "%r6;\n"
+        "ld.volatile.global.u32 %r6, [%rd2+32];\nadd.u32 %r6, %r6, %r9;\nst.volatile.global.u32 [%rd2+32], "
+        "%r6;\n"
+        "membar.gl;\natom.global.exch.b32 %r5, [%rd2], 0;\natom.global.exch.b32 %r5, [%rd1], 0;\nret;\n}\n";
+    for (uint32_t i = 0; i < 96; i++) {
+        uint32_t a = i % 7, b = (5 * i + 3) % 6;
+        b += b >= a;
+        want[8 + (a < b ? a : b)] += 1;
+        want[8 + (a < b ? b : a)] += i;
+    }
+    for (unsigned row = 32; row; row = row == 32 ? 1 : 0) {
+        (void)run_global(text, row, 1, 96, &global);
+        ck_assert_mem_eq(global, want, sizeof want);
+    }
+}
+
+// Thread t adds up what threads 2t + 1 and 2t + 2 have told, which it waits for one after the other.
+static uint32_t want_tree(uint32_t t) {
+    uint32_t sum = t;
+    for (uint32_t child = 2 * t + 1; child < 2 * t + 3 && child < 96; child++)
+        sum += want_tree(child);
+    return sum;
+}
+
+TW_TEST("each lane waits for several others in a loop, and lets another one on behind it") {
+    check(ENTRY
+          "mul.lo.u32 %r1, %r9, 2;\nadd.u32 %r1, %r1, 1;\nadd.u32 %r2, %r1, 2;\nmin.u32 %r2, %r2, 96;\n"
+          "mov.u32 %r3, %r9;\n"
+          "child:\nsetp.ge.u32 %p1, %r1, %r2;\n@%p1 bra tell;\nmul.wide.u32 %rd1, %r1, 4;\nadd.u64 %rd1, "
+          "%rd1, %rd8;\n"
+          "wait:\nld.acquire.gpu.global.u32 %r4, [%rd1];\nsetp.eq.u32 %p2, %r4, 0;\n@%p2 bra wait;\n"
+          "sub.u32 %r4, %r4, 1;\nadd.u32 %r3, %r3, %r4;\nadd.u32 %r1, %r1, 1;\nbra child;\n"
+          "tell:\nst.global.u32 [%rd9], %r3;\nadd.u32 %r5, %r3, 1;\nadd.u64 %rd2, %rd8, %rd7;\n"
+          "st.release.gpu.global.u32 [%rd2], %r5;\nret;\n}\n",
+          1, 96, want_tree);
+}
+
 TW_TEST("a warp whose indices have wrapped waits in the exact version") {
     check(ENTRY "sub.u32 %r1, %r9, 5;\nsetp.ne.u32 %p1, %r8, 0;\n@%p1 bra set;\n"
                 "cvt.u64.u32 %rd1, %r1;\nwait:\nld.volatile.shared.u32 %r2, [s];\nsetp.eq.u32 %p2, %r2, "
