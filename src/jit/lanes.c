@@ -16,8 +16,9 @@ enum { STEPS_MAX = 256 };
 // The lane's value, a constant. NULL: it is none, or not found within `steps`.
 static LLVMValueRef lane_of(LLVMBuilderRef builder, LLVMValueRef vector, unsigned lane, unsigned *steps) {
     LLVMTypeRef type = LLVMTypeOf(vector);
-    if (LLVMGetTypeKind(type) != LLVMVectorTypeKind || (*steps)-- == 0)
+    if (LLVMGetTypeKind(type) != LLVMVectorTypeKind || *steps == 0)
         return NULL;
+    --*steps;
     if (LLVMIsConstant(vector)) {
         LLVMValueRef value = LLVMGetAggregateElement(vector, lane);
         return value && (LLVMIsAConstantFP(value) || LLVMIsAConstantInt(value)) ? value : NULL;

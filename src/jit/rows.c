@@ -176,7 +176,8 @@ bool jit_row_find(const struct jit_emit *e, const struct jit_row **ret_row) {
         return true;
     struct jit_row *row = TW_ARENA_NEW(e->arena, struct jit_row);
     uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(code->count) + 1);
-    if (!row || !set)
+    uint64_t *tried = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(code->function->reg_count) + 1);
+    if (!row || !set || !tried)
         return jit_no_memory(e->err);
     *row = (struct jit_row){.ends = set, .most = e->lanes / 2};
     for (uint32_t b = 0; b < code->count; b++)
@@ -184,6 +185,9 @@ bool jit_row_find(const struct jit_emit *e, const struct jit_row **ret_row) {
             if (!begins(code, b, i))
                 continue;
             row->bound = code->blocks[b].insts[i].src[1].reg;
+            if (jit_bit(tried, row->bound))
+                continue;
+            jit_bit_set(tried, row->bound);
             if (!holds_parameter(code, row->bound, &row->offset) || !find_ends(code, row->bound, set))
                 continue;
             *ret_row = row;

@@ -316,6 +316,15 @@ static uint64_t want_max_ftz_f32(uint64_t a, uint64_t b, [[maybe_unused]] uint64
     return of_f(max_number(flushed(f_of(a)), flushed(f_of(b))));
 }
 
+// The first of two in a chain gives a quiet NaN at worst.
+static uint64_t want_min_of_three(uint64_t a, uint64_t b, uint64_t c) {
+    return of_f(min_number(min_number(f_of(a), f_of(b)), f_of(c)));
+}
+
+static uint64_t want_max_of_three(uint64_t a, uint64_t b, uint64_t c) {
+    return of_f(max_number(max_number(f_of(a), f_of(b)), f_of(c)));
+}
+
 static const struct op_case cases[] = {
     {"add.rn.f32 d, a, b;", OP_B32, {OP_B32, OP_B32, OP_B32}, 2, want_add_rn_f32, NULL, true},
     {"add.rn.f64 d, a, b;", OP_B64, {OP_B64, OP_B64, OP_B64}, 2, want_add_rn_f64, NULL, true},
@@ -378,6 +387,27 @@ static const struct op_case cases[] = {
     {"max.f32 d, a, b;", OP_B32, {OP_B32, OP_B32, OP_B32}, 2, want_max_f32, NULL, true},
     {"max.NaN.f32 d, a, b;", OP_B32, {OP_B32, OP_B32, OP_B32}, 2, want_max_NaN_f32, NULL, true},
     {"max.ftz.f32 d, a, b;", OP_B32, {OP_B32, OP_B32, OP_B32}, 2, want_max_ftz_f32, NULL, true},
+    {"{ .reg .b32 t; min.f32 t, a, b; min.f32 d, t, c; }",
+     OP_B32,
+     {OP_B32, OP_B32, OP_B32},
+     3,
+     want_min_of_three,
+     NULL,
+     true},
+    {"{ .reg .b32 t; max.f32 t, a, b; max.f32 d, t, c; }",
+     OP_B32,
+     {OP_B32, OP_B32, OP_B32},
+     3,
+     want_max_of_three,
+     NULL,
+     true},
+    {"{ .reg .b32 t; max.f32 t, a, b; max.f32 d, c, t; }",
+     OP_B32,
+     {OP_B32, OP_B32, OP_B32},
+     3,
+     want_max_of_three,
+     NULL,
+     true},
 };
 
 TW_TEST("floating-point arithmetic rounds, flushes, saturates and treats NaN as the manual says") {
