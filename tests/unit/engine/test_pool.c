@@ -146,3 +146,36 @@ TW_TEST("at the cap on instances the pool that lay idle longest makes room") {
         rest();
     engine_test_close(&test);
 }
+
+TW_TEST("prewarming ends at the cap on instances, says so, and what it made serves") {
+    enum { CAP = 3 };
+    struct engine_test test;
+    struct tw_engine_options options = {
+        .workers = 1, .warm_per_function = 8, .max_instances = CAP, .warm_idle_ms = 1'000'000};
+    engine_test_open(&test, &options);
+    struct tw_module *module = engine_test_module(&test, plain), *other = engine_test_module(&test, plain);
+    struct tw_error err = {};
+    uint32_t warm = 77;
+    ck_assert(!tw_module_prewarm(test.engine, module, 0, NULL, CAP + 2, &warm, &err));
+    ck_assert_int_eq(err.code, TW_ERR_CAPACITY);
+    ck_assert_uint_eq(warm, 77); // as all outputs of what failed
+    ck_assert_uint_eq(stats_of(&test).warm, CAP);
+    int64_t made = tw_metric_get(TW_METRIC_INSTANCE_SPAWNS, tw_labels());
+    struct engine_instance *taken[CAP];
+    for (int i = 0; i < CAP; i++)
+        taken[i] = take(module, 0);
+    ck_assert_int_eq(tw_metric_get(TW_METRIC_INSTANCE_SPAWNS, tw_labels()), made);
+    ck_assert_uint_eq(stats_of(&test).warm, 0);
+    // All of them are in use: another function gets none, until one is back, which then makes room.
+    ck_assert_ptr_null(engine_pool_take(other, 0, NULL, TW_NO_DEADLINE, &err));
+    ck_assert_int_eq(err.code, TW_ERR_CAPACITY);
+    for (int i = 0; i < CAP; i++)
+        engine_pool_give(taken[i]);
+    ck_assert_int_eq(ENGINE_CALL(&test, other, "f"), 6);
+    ck_assert_uint_eq(stats_of(&test).instances, CAP);
+    tw_module_unref(module);
+    tw_module_unref(other);
+    while (stats_of(&test).instances) // the last call's worker may hold its module for a moment
+        rest();
+    engine_test_close(&test);
+}
