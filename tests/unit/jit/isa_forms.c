@@ -197,9 +197,10 @@ const struct isa_form isa_runs[] = {
      "barrier.red.popc{,.aligned}.u32 %r0, 2, %p1; bar.cta.sync 0; barrier.cta.sync 0;",
      NULL, 80},
     {"shfl.sync.{up,down,bfly,idx}.b32 %r0|%p0, %r1, %r2, %r3, -1; shfl.sync.idx.b32 %r0, %r1, 3, 31, %r4; "
-     "vote.sync.{all,any,uni}.pred %p0, %p1, -1; vote.sync.ballot.b32 %r0, %p1, %r2; match.any.sync.{b32} "
-     "%r0, %r1, %r2; "
-     "match.all.sync.b64 %r0|%p0, %rd1, %r2; activemask.b32 %r0; redux.sync.{add,min,max}.{u32,s32} %r0, "
+     "vote.sync.{all,any,uni}.pred %p0, %p1, -1; vote.sync.ballot.b32 %r0, %p1, %r2; match.any.sync.b32 %r0, "
+     "%r1, %r2; "
+     "match.any.sync.b64 %r0, %rd1, %r2; match.all.sync.b32 %r0|%p0, %r1, %r2; match.all.sync.b64 %r0|%p0, "
+     "%rd1, %r2; activemask.b32 %r0; redux.sync.{add,min,max}.{u32,s32} %r0, "
      "%r1, -1; redux.sync.{and,or,xor}.b32 %r0, %r1, -1; nanosleep.u32 %r1;",
      NULL, 80},
     {"shfl.{up,down,bfly,idx}.b32 %r0|%p0, %r1, %r2, %r3; vote.{all,any,uni}.pred %p0, %p1; vote.ballot.b32 "
