@@ -215,28 +215,40 @@ void jit_fail_kernel(struct jit_emit *e, uint32_t status, uint32_t line) {
     LLVMBuildBr(e->b, e->leave);
 }
 
-static bool emit_isspace(struct jit_emit *e, const struct tw_kir_inst *inst) {
-    bool vector = jit_operand_varies(e, &inst->src[0]);
-    LLVMValueRef a = jit_read(e, &inst->src[0], 64, vector);
-    LLVMTypeRef type = LLVMTypeOf(a);
-    LLVMValueRef shared = LLVMBuildSub(e->b, a, vector ? jit_splat(e, e->shared_base) : e->shared_base, "");
-    LLVMValueRef limit =
-        jit_frame_field(e, offsetof(struct tw_kernel_frame, shared_limit), jit_int(e, 64), "");
-    LLVMValueRef in_shared =
-        LLVMBuildICmp(e->b, LLVMIntULT, shared, vector ? jit_splat(e, limit) : limit, "");
+// Whether addresses lie in `bytes` bytes from `base` on.
+static LLVMValueRef lies_within(struct jit_emit *e, LLVMValueRef address, LLVMValueRef base,
+                                LLVMValueRef bytes) {
+    bool vector = jit_is_vector(address);
+    LLVMValueRef from = LLVMBuildSub(e->b, address, vector ? jit_splat(e, base) : base, "");
+    return LLVMBuildICmp(e->b, LLVMIntULT, from, vector ? jit_splat(e, bytes) : bytes, "");
+}
+
+static LLVMValueRef lies_in(struct jit_emit *e, LLVMValueRef address, unsigned space) {
+    LLVMTypeRef i64 = jit_int(e, 64);
+    const struct jit_layout *l = &e->code->layout;
+    if (space == TW_KIR_SHARED)
+        return lies_within(e, address, e->shared_base,
+                           jit_frame_field(e, offsetof(struct tw_kernel_frame, shared_limit), i64, ""));
+    if (space == TW_KIR_CONST)
+        return lies_within(e, address, LLVMBuildAdd(e->b, e->global_base, jit_i64(e, l->constants), ""),
+                           jit_i64(e, l->globals_bytes - l->constants));
     LLVMValueRef threads =
         LLVMBuildMul(e->b, LLVMBuildMul(e->b, e->block[0], e->block[1], ""), e->block[2], "");
-    LLVMValueRef bytes = LLVMBuildMul(e->b, LLVMBuildZExt(e->b, threads, jit_int(e, 64), ""),
-                                      jit_i64(e, e->code->layout.local_bytes), "");
-    LLVMValueRef local = LLVMBuildSub(e->b, a, vector ? jit_splat(e, e->local_base) : e->local_base, "");
-    LLVMValueRef in_local = LLVMBuildICmp(e->b, LLVMIntULT, local, vector ? jit_splat(e, bytes) : bytes, "");
-    LLVMValueRef found = jit_const(jit_like_bool(e, type), 0);
-    if (inst->space == TW_KIR_SHARED)
-        found = in_shared;
-    else if (inst->space == TW_KIR_LOCAL)
-        found = in_local;
-    else if (inst->space == TW_KIR_GLOBAL)
-        found = LLVMBuildNot(e->b, LLVMBuildOr(e->b, in_shared, in_local, ""), "");
+    LLVMValueRef bytes =
+        LLVMBuildMul(e->b, LLVMBuildZExt(e->b, threads, i64, ""), jit_i64(e, l->local_bytes), "");
+    return lies_within(e, address, e->local_base, bytes);
+}
+
+static bool emit_isspace(struct jit_emit *e, const struct tw_kir_inst *inst) {
+    LLVMValueRef a = jit_read(e, &inst->src[0], 64, jit_operand_varies(e, &inst->src[0]));
+    LLVMValueRef found = jit_const(jit_like_bool(e, LLVMTypeOf(a)), 0);
+    if (inst->space == TW_KIR_SHARED || inst->space == TW_KIR_LOCAL || inst->space == TW_KIR_CONST)
+        found = lies_in(e, a, inst->space);
+    else if (inst->space == TW_KIR_GLOBAL) {
+        LLVMValueRef elsewhere =
+            LLVMBuildOr(e->b, lies_in(e, a, TW_KIR_SHARED), lies_in(e, a, TW_KIR_LOCAL), "");
+        found = LLVMBuildNot(e->b, LLVMBuildOr(e->b, elsewhere, lies_in(e, a, TW_KIR_CONST), ""), "");
+    }
     jit_write_any(e, inst, 0, found);
     return true;
 }

@@ -82,8 +82,8 @@ struct jit_loop {
 
 // Where each variable lies: in the module's image, the shared window or a thread's local window.
 struct jit_layout {
-    uint64_t *offsets; // by variable
-    uint64_t globals_bytes, globals_align;
+    uint64_t *offsets;                                // by variable
+    uint64_t globals_bytes, globals_align, constants; // constants: where they begin, up to the end
     uint64_t static_shared, dynamic_offset, local_bytes;
     uint8_t *image; // NULL: all zero
     uint64_t *relocs;

@@ -29,19 +29,33 @@ static bool find_used(const struct jit_code *code, bool **ret_used, struct tw_er
     return true;
 }
 
+// The module's variables in one image, those of the constant space behind the others, so that addresses tell them apart.
+static void place_module(struct jit_code *code) {
+    struct jit_layout *l = &code->layout;
+    l->globals_align = 16;
+    for (unsigned constant = 0; constant < 2; constant++) {
+        if (constant)
+            l->constants = l->globals_bytes;
+        for (uint32_t i = 0; i < code->module->variable_count; i++) {
+            const struct tw_kir_variable *v = &code->module->variables[i];
+            if (v->space != (constant ? TW_KIR_CONST : TW_KIR_GLOBAL))
+                continue;
+            l->globals_align = v->align > l->globals_align ? v->align : l->globals_align;
+            l->offsets[i] = place(&l->globals_bytes, v);
+        }
+    }
+}
+
 static bool place_all(struct jit_code *code, struct tw_error *err) {
     struct jit_layout *l = &code->layout;
     uint64_t dynamic_align = 16;
     bool *used;
     if (!find_used(code, &used, err))
         return false;
-    l->globals_align = 16;
+    place_module(code);
     for (uint32_t i = 0; i < code->module->variable_count; i++) {
         const struct tw_kir_variable *v = &code->module->variables[i];
-        if (v->space == TW_KIR_GLOBAL || v->space == TW_KIR_CONST) {
-            l->globals_align = v->align > l->globals_align ? v->align : l->globals_align;
-            l->offsets[i] = place(&l->globals_bytes, v);
-        } else if (!used[i]) {
+        if (v->space == TW_KIR_GLOBAL || v->space == TW_KIR_CONST || !used[i]) {
             continue;
         } else if (v->space == TW_KIR_SHARED && v->size) {
             l->offsets[i] = place(&l->static_shared, v);

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "harness/test.h"
+#include "isa_forms.h"
 #include "kernel_run.h"
 
 enum { LANES = 32, MOST_REGS = 4, MOST_K = 256 };
@@ -334,12 +335,64 @@ static void check_kind(struct rig *rig, const struct kind *kind) {
     free(text);
 }
 
-TW_TEST("every product of matrices is that of plain C") {
+// ---- all of the list ----
+
+// Type `index` of a name: m16n8k16.row.col.s32.s8.u8.s32.
+static enum number type_of(const char *name, unsigned index) {
+    static const char *const names[] = {"f16", "bf16", "tf32", "f64", "s8", "u8", "s4", "u4", "b1"};
+    struct tw_str rest = tw_str_from(name);
+    unsigned at = 0;
+    while (rest.len) {
+        struct tw_str part = tw_str_cut(&rest, '.');
+        for (unsigned i = 0; i < TW_COUNT(names); i++)
+            if (tw_str_equal(part, tw_str_from(names[i])) && at++ == index)
+                return (enum number)i;
+        at += tw_str_equal(part, TW_STR("f32")) || tw_str_equal(part, TW_STR("s32"));
+    }
+    return F16;
+}
+
+struct tried {
     struct rig rig;
-    rig_init(&rig);
+    char names[100][64];
+    unsigned count;
+};
+
+// A form of isa_forms.c: laid out as the kind above that has its shape, and elements as wide.
+static void check_form(const char *text, void *context) {
+    static const char head[] = "mma.sync.aligned.";
+    struct tried *tried = context;
+    const char *name = text + strlen(head);
+    bool is_known = strncmp(text, head, strlen(head)) != 0;
+    for (unsigned i = 0; i < tried->count; i++)
+        is_known |= strcmp(tried->names[i], text) == 0;
+    for (size_t i = 0; !is_known && i < TW_COUNT(kinds); i++) {
+        struct kind kind = kinds[i];
+        size_t shape = strcspn(kind.name, ".") + 1;
+        if (strncmp(kind.name, name, shape) != 0 || widths[kind.a_type] != widths[type_of(name, 1)])
+            continue;
+        kind.name = name;
+        kind.a_type = type_of(name, 1);
+        kind.b_type = type_of(name, 2);
+        kind.half_sums = strstr(name, ".f16.f16.f16.f16") != NULL;
+        kind.saturates = strstr(name, "satfinite") != NULL;
+        kind.exclusive = strstr(name, "xor") != NULL;
+        check_kind(&tried->rig, &kind);
+        ck_assert_uint_lt(tried->count, TW_COUNT(tried->names));
+        snprintf(tried->names[tried->count++], sizeof tried->names[0], "%s", text);
+        return;
+    }
+    ck_assert_msg(is_known || strstr(name, "m8n8k4."), "%s has no layout", text); // test_volta.c
+}
+
+TW_TEST("every product of matrices is that of plain C") {
+    static struct tried tried;
+    rig_init(&tried.rig);
     for (size_t i = 0; i < TW_COUNT(kinds); i++)
-        check_kind(&rig, &kinds[i]);
-    rig_done(&rig);
+        check_kind(&tried.rig, &kinds[i]);
+    isa_each_name(check_form, &tried);
+    ck_assert_uint_gt(tried.count, 50);
+    rig_done(&tried.rig);
 }
 
 TW_TEST("products that do not exist are refused by name and place") {

@@ -418,3 +418,71 @@ TW_TEST("instructions compute what the manual says, form by form: the seventh of
 TW_TEST("instructions compute what the manual says, form by form: the last of eight parts") {
     check_eighth(7);
 }
+
+// ---- the rest of the list ----
+
+// What no function of plain.h knows, and where it is compared with plain C or Python. The first five take their forms from the
+// list too, so that a new one is compared or fails there.
+static const struct {
+    const char *names, *where;
+} others[] = {
+    {"ld ldu st", "unit/jit/test_values_memory.c"},
+    {"atom red", "unit/jit/test_values_atomic.c"},
+    {"shfl vote match redux activemask elect exit", "unit/jit/test_values_warp.c"},
+    {"mma", "unit/jit/test_matrix.c"},
+    {"cvta isspacep", "unit/jit/test_values_memory.c"},
+    {"ldmatrix movmatrix", "unit/jit/test_matrix.c"},
+    {"wmma", "unit/jit/test_wmma.c"},
+    {"bar barrier bra brx ret trap", "unit/jit/test_control.c"},
+    {"mbarrier cp nanosleep", "unit/jit/test_mbarrier.c"},
+    {"alloca stacksave stackrestore call", "unit/jit/test_stack.c"},
+    {"mov", "unit/jit/test_values_memory.c"}, // of 128 bits
+};
+// Fences, hints and events, which have no results; a breakpoint is a trap.
+static const char no_result[] =
+    " membar fence prefetch prefetchu discard applypriority createpolicy pmevent brkpt ";
+
+static bool has_word(const char *words, const char *word) {
+    char wanted[32], all[160];
+    snprintf(wanted, sizeof wanted, " %s ", word);
+    snprintf(all, sizeof all, " %s ", words);
+    return strstr(all, wanted) != NULL;
+}
+
+static void check_other(const char *text, void *context) {
+    unsigned *missing = context;
+    struct plain_inst inst;
+    if (plain_parse(text, &inst) || strchr(text, ':') || has_word(no_result, inst.name))
+        return;
+    for (size_t i = 0; i < TW_COUNT(others); i++)
+        if (has_word(others[i].names, inst.name))
+            return;
+    fprintf(stderr, "%s: no test compares what it does\n", text);
+    ++*missing;
+}
+
+static bool mentions(const char *file, const char *word) {
+    char path[512], text[1 << 16];
+    snprintf(path, sizeof path, "%s/%s", TW_TEST_SOURCE_DIR, file);
+    FILE *in = fopen(path, "r");
+    ck_assert_msg(in != NULL, "%s", path);
+    text[fread(text, 1, sizeof text - 1, in)] = 0;
+    fclose(in);
+    return strstr(text, word) != NULL;
+}
+
+// test_isa.c: every row of the table of instructions, each of its types and modifiers is in the list.
+TW_TEST("every form of the list is compared with plain C, here or where it is said") {
+    unsigned missing = 0;
+    isa_each_name(check_other, &missing);
+    for (size_t i = 0; i < TW_COUNT(others); i++) {
+        struct tw_str names = tw_str_from(others[i].names);
+        while (names.len) {
+            char word[32];
+            struct tw_str name = tw_str_cut(&names, ' ');
+            snprintf(word, sizeof word, "%.*s", TW_STR_ARG(name));
+            ck_assert_msg(mentions(others[i].where, word), "%s is not in %s", word, others[i].where);
+        }
+    }
+    ck_assert_uint_eq(missing, 0);
+}

@@ -3,6 +3,8 @@
 // Every form of atom and red in isa_forms.c against plain C (plain.h): what is in memory afterwards, and what each lane got.
 // Each lane on a word of its own; and, where the order of the lanes makes no difference to memory, several on one.
 
+#include <stdarg.h>
+
 #include "harness/test.h"
 #include "isa_forms.h"
 #include "kernel_run.h"
@@ -76,16 +78,26 @@ static unsigned bits_of(const struct atomic *a) {
     return a->type.bits * a->type.lanes;
 }
 
-// Form i of a kernel works on words i × THREADS …, each lane on word t & spread.
-static char *kernel_of(char (*texts)[64], unsigned count, unsigned spread) {
-    size_t size = 1 << 16, n = 0;
-    char *text = calloc(1, size);
-    ck_assert_ptr_nonnull(text);
-#define SAY(...) n += (size_t)snprintf(text + n, size - n, __VA_ARGS__)
-    SAY(".version 8.3\n.target sm_90\n.address_size 64\n.visible .entry k(.param .u64 pm, .param .u64 pin, "
-        ".param .u64 pout) {\n"
-        ".shared .align 8 .b8 words[%u];\n.reg .b64 m, in, out, s, at, x, y, p; .reg .b32 t, r, e; .reg .b16 "
-        "h, i;\n.reg .pred apart;\n"
+struct writer {
+    char *text;
+    size_t len, size;
+};
+
+[[gnu::format(printf, 2, 3)]] static void say(struct writer *w, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    w->len += (size_t)vsnprintf(w->text + w->len, w->size - w->len, format, args);
+    va_end(args);
+    ck_assert_uint_lt(w->len, w->size);
+}
+
+// Places of each thread's own, operands, and what shared memory begins with.
+static void say_head(struct writer *w, unsigned count) {
+    say(w,
+        ".version 8.3\n.target sm_90\n.address_size 64\n"
+        ".visible .entry k(.param .u64 pm, .param .u64 pin, .param .u64 pout) {\n.shared .align 8 .b8 "
+        "words[%u];\n"
+        ".reg .b64 m, in, out, s, at, v, x, y, p; .reg .b32 t, r, e; .reg .b16 h, i;\n.reg .pred apart;\n"
         "ld.param.u64 m, [pm]; ld.param.u64 in, [pin]; ld.param.u64 out, [pout]; mov.u32 t, %%tid.x;\n"
         "mad.wide.u32 in, t, 16, in; mad.wide.u32 out, t, 8, out; ld.global.b64 x, [in]; ld.global.b64 y, "
         "[in+8];\n"
@@ -93,37 +105,44 @@ static char *kernel_of(char (*texts)[64], unsigned count, unsigned spread) {
         "p, 0;\n"
         "mul.wide.u32 at, t, 8; add.u64 s, s, at; add.u64 m, m, at;\n",
         A_KERNEL * THREADS * STRIDE);
-    for (unsigned i = 0; i < count; i++) // what shared memory begins with
-        SAY("{ .reg .b64 v; ld.global.b64 v, [m+%u]; st.shared.b64 [s+%u], v; }\n", i * THREADS * STRIDE,
+    for (unsigned i = 0; i < count; i++)
+        say(w, "ld.global.b64 v, [m+%u]; st.shared.b64 [s+%u], v;\n", i * THREADS * STRIDE,
             i * THREADS * STRIDE);
-    SAY("bar.sync 0; and.b32 t, t, %u; mul.wide.u32 y, t, 8; sub.u64 at, y, at; add.u64 s, s, at; add.u64 m, "
-        "m, at; "
-        "ld.global.b64 y, [in+8];\nmov.u32 t, %%tid.x; and.b32 t, t, 3; setp.eq.u32 apart, t, 1; @apart bra "
-        "L;\n",
+}
+
+static void say_atomic(struct writer *w, const char *text, unsigned at) {
+    struct atomic a = atomic_of(text);
+    unsigned bits = bits_of(&a);
+    const char *b = bits == 16 ? "h" : bits == 32 ? "r" : "x", *c = bits == 16 ? "i" : bits == 32 ? "e" : "y";
+    bool compares = strcmp(a.op, "cas") == 0;
+    say(w, "{ .reg .b%u d; %s %s[%s+%u], %s%s%s%s; ", bits, text, a.is_red ? "" : "d, ",
+        a.is_shared ? "s" : "m", at, b, compares ? ", " : "", compares ? c : "", a.has_policy ? ", p" : "");
+    if (!a.is_red)
+        say(w, "st.global.b%u [out+%u], d; ", bits, at);
+    say(w, "}\n");
+}
+
+// Form i of a kernel works on words i × THREADS …, each lane on word t & spread.
+static char *kernel_of(char (*texts)[64], unsigned count, unsigned spread) {
+    struct writer w = {.size = 1 << 16};
+    w.text = calloc(1, w.size);
+    ck_assert_ptr_nonnull(w.text);
+    say_head(&w, count);
+    say(&w,
+        "bar.sync 0; and.b32 t, t, %u; mul.wide.u32 v, t, 8; sub.u64 at, v, at; add.u64 s, s, at; add.u64 m, "
+        "m, at;\n"
+        "mov.u32 t, %%tid.x; and.b32 t, t, 3; setp.eq.u32 apart, t, 1; @apart bra L;\n",
         spread);
-    for (unsigned i = 0; i < count; i++) {
-        struct atomic a = atomic_of(texts[i]);
-        unsigned bits = bits_of(&a), at = i * THREADS * STRIDE;
-        const char *b = bits == 16   ? "h"
-                        : bits == 32 ? "r"
-                                     : "x",
-                   *c = bits == 16   ? "i"
-                        : bits == 32 ? "e"
-                                     : "y";
-        SAY("{ .reg .b%u d; %s %s[%s+%u], %s%s%s%s; ", bits, texts[i], a.is_red ? "" : "d, ",
-            a.is_shared ? "s" : "m", at, b, strcmp(a.op, "cas") == 0 ? ", " : "",
-            strcmp(a.op, "cas") == 0 ? c : "", a.has_policy ? ", p" : "");
-        SAY(a.is_red ? "}\n" : "st.global.b%u [out+%u], d; }\n", bits, at);
-    }
-    SAY("L: bar.sync 0; mov.u32 t, %%tid.x; mul.wide.u32 at, t, 8; mov.u64 s, words; add.u64 s, s, at; "
-        "ld.param.u64 m, [pm]; add.u64 m, m, at;\n");
+    for (unsigned i = 0; i < count; i++)
+        say_atomic(&w, texts[i], i * THREADS * STRIDE);
+    say(&w, "L: bar.sync 0; mov.u32 t, %%tid.x; mul.wide.u32 at, t, 8; mov.u64 s, words; add.u64 s, s, at; "
+            "ld.param.u64 m, [pm]; add.u64 m, m, at;\n");
     for (unsigned i = 0; i < count; i++)
         if (atomic_of(texts[i]).is_shared)
-            SAY("{ .reg .b64 v; ld.shared.b64 v, [s+%u]; st.global.b64 [m+%u], v; }\n", i * THREADS * STRIDE,
+            say(&w, "ld.shared.b64 v, [s+%u]; st.global.b64 [m+%u], v;\n", i * THREADS * STRIDE,
                 i * THREADS * STRIDE);
-    SAY("ret;\n}\n");
-#undef SAY
-    return text;
+    say(&w, "ret;\n}\n");
+    return w.text;
 }
 
 static uint64_t next_random(uint64_t *state) { // xorshift64* (Vigna 2014)

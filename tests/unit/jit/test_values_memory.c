@@ -242,7 +242,7 @@ static void run(const struct form *forms, unsigned count, unsigned turn) {
     struct kernel k;
     bool is_apart = turn % 2;
     rig_init(&rig);
-    rig.opt_level = turn / 2 % 2 ? TW_KERNEL_FULL : TW_KERNEL_LIGHT;
+    rig.opt_level = turn / 2 % 3 == 2 ? TW_KERNEL_FULL : TW_KERNEL_LIGHT;
     uint64_t params[3] = {rig_alloc(&rig, THREADS * AREA), rig_alloc(&rig, sizeof memory.in),
                           rig_alloc(&rig, A_KERNEL * SHOWN * THREADS * 8)};
     fill(&memory, rig_at(&rig, params[0]));
@@ -266,6 +266,45 @@ static void run_half(unsigned half) {
     for (unsigned i = 0, turn = 0; i < forms.count; i += A_KERNEL, turn++)
         if (turn % 2 == half)
             run(&forms.form[i], forms.count - i < A_KERNEL ? forms.count - i : A_KERNEL, turn / 2 + turn % 2);
+}
+
+// Bit i of what a thread shows: generic address number i is in the space that is asked for.
+TW_TEST("isspacep knows the space of a generic address, and cvta makes it and takes it back") {
+    static const char *const spaces[] = {"global", "shared", "local", "const"};
+    static struct memory memory;
+    struct rig rig;
+    struct kernel k;
+    struct writer w = {.size = 1 << 14};
+    w.text = calloc(1, w.size);
+    ck_assert_ptr_nonnull(w.text);
+    rig_init(&rig);
+    uint64_t params[3] = {rig_alloc(&rig, THREADS * AREA), rig_alloc(&rig, sizeof memory.in),
+                          rig_alloc(&rig, 8 * THREADS * 8)};
+    say_head(&w, memory.constants, false);
+    say(&w, ".reg .pred q; .reg .b64 back; .reg .b32 told, bit; cvta.const.u64 gc, c;\n");
+    for (unsigned s = 0; s < SPACES; s++) {
+        say(&w, "mov.u32 told, 0;\n");
+        for (unsigned i = 0; i < SPACES; i++)
+            say(&w, "isspacep.%s q, g%c; selp.u32 bit, %u, 0, q; or.b32 told, told, bit;\n", spaces[s],
+                bases[i], 1 << i);
+        say(&w,
+            "cvta.to.%s.u64 back, g%c; setp.eq.u64 q, back, %c; selp.u32 bit, 64, 0, q; or.b32 told, told, "
+            "bit;\n"
+            "st.global.u32 [out+%u], told;\n",
+            spaces[s], bases[s], bases[s], s * THREADS * 8);
+    }
+    say(&w, "ret;\n}\n");
+    kernel_from_ptx(&rig, &k, w.text, "k", 32, 1);
+    ck_assert_uint_eq(
+        rig_launch(&rig, &k, (uint32_t[3]){1, 1, 1}, (uint32_t[3]){THREADS, 1, 1}, 0, params, sizeof params),
+        TW_KERNEL_OK);
+    const uint64_t *told = rig_at(&rig, params[2]);
+    for (unsigned i = 0; i < SPACES * THREADS; i++)
+        ck_assert_msg(told[i] == (64 | 1u << i / THREADS), "%s, thread %u: %" PRIx64, spaces[i / THREADS],
+                      i % THREADS, told[i]);
+    free(w.text);
+    kernel_done(&k);
+    rig_done(&rig);
 }
 
 TW_TEST("loads and stores of every form, type and state space move what they should: the first half") {

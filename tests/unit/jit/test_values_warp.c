@@ -143,3 +143,34 @@ TW_TEST("lanes that are in a branch see each other, and nobody else") {
     for (unsigned pattern = 1; pattern < 5; pattern++)
         check_pattern(pattern);
 }
+
+TW_TEST("lanes that exit write no more, and the others go on without them") {
+    static const char text[] = ".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 "
+                               "pout) {\n.reg .b64 out; .reg .b32 t, m, d;\n"
+                               ".reg .pred p;\nld.param.u64 out, [pout]; mov.u32 t, %tid.x; mad.wide.u32 "
+                               "out, t, 8, out; st.global.u32 [out], 5;\n"
+                               "rem.u32 m, t, 3; setp.eq.u32 p, m, 1; @p exit;\nbar.sync 0; activemask.b32 "
+                               "d; st.global.u32 [out], 6; "
+                               "st.global.u32 [out+4], d;\nexit;\n}\n";
+    for (int tier = TW_KERNEL_LIGHT; tier <= TW_KERNEL_FULL; tier++) {
+        struct rig rig;
+        struct kernel k;
+        rig_init(&rig);
+        rig.opt_level = tier;
+        uint64_t at = rig_alloc(&rig, BLOCK * 8);
+        kernel_from_ptx(&rig, &k, text, "k", 32, 1);
+        ck_assert_uint_eq(
+            rig_launch(&rig, &k, (uint32_t[3]){1, 1, 1}, (uint32_t[3]){BLOCK, 1, 1}, 0, &at, sizeof at),
+            TW_KERNEL_OK);
+        const uint32_t(*out)[2] = rig_at(&rig, at);
+        for (unsigned t = 0; t < BLOCK; t++) {
+            uint32_t others = 0;
+            for (unsigned i = t / WARP * WARP; i < BLOCK && i < t / WARP * WARP + WARP; i++)
+                others |= (uint32_t)(i % 3 != 1) << i % WARP;
+            ck_assert_uint_eq(out[t][0], t % 3 == 1 ? 5 : 6);
+            ck_assert_uint_eq(out[t][1], t % 3 == 1 ? 0 : others);
+        }
+        kernel_done(&k);
+        rig_done(&rig);
+    }
+}
