@@ -115,7 +115,8 @@ struct tw_store_ahead *tw_store_ahead_start(struct tw_store *store, const struct
     ahead->key = key;
     ahead->data = data;
     ahead->expected_version = expected_version;
-    memcpy(ahead->blobs, blobs, count * sizeof *blobs);
+    for (size_t i = 0; i < count; i++)
+        ahead->blobs[i] = blobs[i];
     struct tw_error ignored = {};
     ahead->is_running = tw_thread_start(&ahead->thread, "tw-store", run, ahead, &ignored);
     return ahead;

@@ -127,7 +127,8 @@ static void disk_write_out(const char *from, const char *to) {
         const struct tw_buf *bytes = disk_file_of(name->inode); // nor has such a file any bytes
         FILE *file = fopen(outer, "w");
         ck_assert_ptr_nonnull(file);
-        ck_assert_uint_eq(fwrite(bytes->data, 1, bytes->len, file), bytes->len);
+        if (bytes->len)
+            ck_assert_uint_eq(fwrite(bytes->data, 1, bytes->len, file), bytes->len);
         ck_assert_int_eq(fclose(file), 0);
     }
 }
