@@ -172,15 +172,14 @@ int fsync(int fd) {
     char link[64], path[PATH_MAX] = "";
     struct stat info;
     disk_begin_step();
-    int result = (int)syscall(SYS_fsync, fd);
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    if (disk_root && result == 0 && readlink(link, path, sizeof path - 1) > 0 && fstat(fd, &info) == 0) {
+    if (disk_root && readlink(link, path, sizeof path - 1) > 0 && fstat(fd, &info) == 0) {
         if (S_ISDIR(info.st_mode))
             disk_list(path, disk_folder_at(path));
         else
             disk_sync_file(path);
     }
-    return disk_end_step(result);
+    return disk_end_step(0); // the real disk need not be waited for
 }
 
 int rename(const char *from, const char *to) {
