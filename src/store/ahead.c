@@ -13,18 +13,13 @@
 // A change that lost it this way is put as if it had never been ahead.
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/internal.h"
 
 static const char suffix[] = ".ahead";
-
-// Which file: another change may have put its own in its place meanwhile. Plain value.
-struct identity {
-    dev_t device;
-    ino_t inode;
-};
 
 // The store's thread's until it was joined, then the owner's.
 struct tw_store_ahead {
@@ -36,7 +31,7 @@ struct tw_store_ahead {
     uint64_t expected_version;
     pthread_t thread;
     bool is_running, is_placed, is_durable;
-    struct identity identity; // of the file that is ahead
+    int fd; // of the file that is ahead, so that no other one gets its inode; -1: none
     char path[TW_STORE_PATH_MAX], ahead_path[TW_STORE_PATH_MAX];
 };
 
@@ -61,7 +56,6 @@ static bool place(struct tw_store_ahead *ahead, struct tw_file_draft *record, st
 static bool begin_record(struct tw_store_ahead *ahead, struct tw_file_draft *record, struct tw_error *err) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
     char folder[TW_STORE_PATH_MAX];
-    struct stat info;
     if (!store_record_path(ahead->store, ahead->kind, ahead->key, ahead->path, err) ||
         !path_ahead(ahead->path, ahead->ahead_path, err) ||
         !store_path(ahead->store, folder, err, "records/%s", ahead->kind) ||
@@ -69,10 +63,9 @@ static bool begin_record(struct tw_store_ahead *ahead, struct tw_file_draft *rec
         !store_record_encode(&file, ahead->key, ahead->data, next_version(ahead->expected_version), err) ||
         !tw_file_begin(record, ahead->ahead_path, tw_buf_span(&file), 0644, err))
         return false;
-    if (fstat(record->fd, &info) != 0)
-        return tw_fail_errno(err, TW_ERR_STORE, errno, "%s could not be examined", ahead->ahead_path);
-    ahead->identity = (struct identity){info.st_dev, info.st_ino};
-    return true;
+    ahead->fd = fcntl(record->fd, F_DUPFD_CLOEXEC, 0);
+    return ahead->fd >= 0 ||
+           tw_fail_errno(err, TW_ERR_STORE, errno, "%s could not be held open", ahead->ahead_path);
 }
 
 // Two waits: for all bytes, for all names. No name waits for another one: what is ahead counts only once all of them are
@@ -110,6 +103,7 @@ struct tw_store_ahead *tw_store_ahead_start(struct tw_store *store, const struct
     if (!ahead)
         return NULL;
     ahead->store = store;
+    ahead->fd = -1;
     ahead->count = count;
     ahead->kind = kind;
     ahead->key = key;
@@ -128,9 +122,16 @@ static void join(struct tw_store_ahead *ahead) {
     ahead->is_running = false;
 }
 
-static bool is_there(const char *path, const struct identity *identity) {
-    struct stat info;
-    return stat(path, &info) == 0 && info.st_dev == identity->device && info.st_ino == identity->inode;
+// Another change may have put its own file there meanwhile.
+static bool is_there(const char *path, int fd) {
+    struct stat here, own;
+    return stat(path, &here) == 0 && fstat(fd, &own) == 0 && here.st_dev == own.st_dev &&
+           here.st_ino == own.st_ino;
+}
+
+static void close_fd(const int *fd) {
+    if (*fd >= 0)
+        close(*fd);
 }
 
 static bool rename_ahead(const char *ahead_path, const char *path, struct tw_error *err) {
@@ -150,8 +151,7 @@ bool tw_store_ahead_keep(struct tw_store_ahead *ahead, uint64_t *ret_version) {
     uint64_t version;
     if (lock < 0 || !store_record_version(ahead->path, &version, &ignored) ||
         !store_check_version(ahead->kind, ahead->key, version, ahead->expected_version, &ignored) ||
-        !is_there(ahead->ahead_path, &ahead->identity) ||
-        !rename_ahead(ahead->ahead_path, ahead->path, &ignored))
+        !is_there(ahead->ahead_path, ahead->fd) || !rename_ahead(ahead->ahead_path, ahead->path, &ignored))
         return false;
     ahead->is_placed = false;
     *ret_version = next_version(ahead->expected_version);
@@ -170,9 +170,8 @@ bool store_revoke_ahead_locked(const char *path, struct tw_error *err) {
 static bool take_back(const struct tw_store_ahead *ahead, struct tw_error *err) {
     [[gnu::cleanup(store_unlock_kind)]] int lock = store_lock_kind(ahead->store, ahead->kind, err);
     // Synced though it may be gone: whoever removed it may have failed before that.
-    return lock >= 0 &&
-           (is_there(ahead->ahead_path, &ahead->identity) ? tw_file_remove(ahead->ahead_path, err)
-                                                          : tw_file_sync_folder_of(ahead->path, err));
+    return lock >= 0 && (is_there(ahead->ahead_path, ahead->fd) ? tw_file_remove(ahead->ahead_path, err)
+                                                                : tw_file_sync_folder_of(ahead->path, err));
 }
 
 bool tw_store_ahead_done(struct tw_store_ahead *ahead, struct tw_error *err) {
@@ -180,6 +179,7 @@ bool tw_store_ahead_done(struct tw_store_ahead *ahead, struct tw_error *err) {
         return true;
     join(ahead);
     bool ok = !ahead->is_placed || take_back(ahead, err);
+    close_fd(&ahead->fd);
     free(ahead);
     return store_counted(ok, "put_record", err);
 }
@@ -265,13 +265,13 @@ static bool is_to_keep(const struct walk *walk, const char *path, const char *ah
 }
 
 static bool settle(struct walk *walk, const char *path, const char *ahead_path) {
-    struct stat info;
-    if (stat(ahead_path, &info) != 0)
-        return true; // its owner lives, in another server, and was quicker; as below
-    struct identity identity = {info.st_dev, info.st_ino};
+    [[gnu::cleanup(close_fd)]] int fd = open(ahead_path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) // its owner lives, in another server, and was quicker; as below
+        return errno == ENOENT ||
+               tw_fail_errno(walk->err, TW_ERR_STORE, errno, "%s could not be opened", ahead_path);
     bool keeps = is_to_keep(walk, path, ahead_path);
     [[gnu::cleanup(store_unlock_kind)]] int lock = store_lock_kind(walk->store, walk->kind, walk->err);
-    if (lock < 0 || !is_there(ahead_path, &identity))
+    if (lock < 0 || !is_there(ahead_path, fd))
         return lock >= 0;
     walk->has_changed = true;
     return keeps ? rename_ahead(ahead_path, path, walk->err) : tw_file_remove(ahead_path, walk->err);
