@@ -118,9 +118,10 @@ struct jit_code {
 // Lets lanes that have left the waiting loop at block `header` of the function run to where they let others on (turns.c).
 [[nodiscard]] bool jit_take_turns(const struct jit_code *code, struct tw_kir_module *module, uint32_t header,
                                   struct tw_error *err);
-// Makes one loop of that at block `header` and those in it that wait, if there are more than `within` (join.c).
-[[nodiscard]] bool jit_join_loops(const struct jit_code *code, struct tw_kir_module *module, uint32_t header,
-                                  uint32_t within, struct tw_error *err);
+// Makes one loop of that at block `*header` and those in it that wait, if there are more than `within` (join.c): it then
+// begins at another block. How many were joined.
+[[nodiscard]] bool jit_join_loops(const struct jit_code *code, struct tw_kir_module *module, uint32_t *header,
+                                  uint32_t within, uint32_t *ret_joined, struct tw_error *err);
 uint32_t jit_loop_at(const struct jit_code *code, const struct tw_kir_block *header); // JIT_NONE: none
 uint32_t jit_count_waiting(const struct jit_code *code,
                            uint32_t loop); // loops in it in which a warp may wait

@@ -136,24 +136,26 @@ static bool join(struct join *j) {
            fill_way(j, j->again, 1);
 }
 
-bool jit_join_loops(const struct jit_code *code, struct tw_kir_module *module, uint32_t header,
-                    uint32_t within, struct tw_error *err) {
+bool jit_join_loops(const struct jit_code *code, struct tw_kir_module *module, uint32_t *header,
+                    uint32_t within, uint32_t *ret_joined, struct tw_error *err) {
     struct tw_kir_function *function = &module->functions[code->function - module->functions];
-    for (unsigned i = 0; i < JOINS_MAX && header != 0; i++) { // nothing may lead to a function's first block
+    uint32_t joined = 0;
+    for (; joined < JOINS_MAX && *header != 0; joined++) { // nothing may lead to a function's first block
         struct jit_code scratch = *code;
         if (!jit_cfg_build(&scratch, err))
             return false;
-        uint32_t outer = jit_loop_at(&scratch, &function->blocks[header]);
+        uint32_t outer = jit_loop_at(&scratch, &function->blocks[*header]);
         if (outer == JIT_NONE || jit_count_waiting(&scratch, outer) <= within)
-            return true;
+            break;
         struct join j = {
             .module = module, .function = function, .code = &scratch, .outer = outer, .err = err};
         j.inner = find_inner(&scratch, outer);
         if (j.inner == JIT_NONE)
-            return true;
+            break;
         if (!join(&j))
             return false;
-        header = j.head;
+        *header = j.head;
     }
+    *ret_joined = joined;
     return true;
 }

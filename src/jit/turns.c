@@ -245,23 +245,43 @@ static bool lengthen(const struct turn *t, struct tw_kir_module *module, uint32_
     return true;
 }
 
+// Looks at the function as it is now; the loop that begins at `header`, JIT_NONE: none.
+static bool look_at(struct turn *t, const struct jit_code *code, struct jit_code *scratch,
+                    const struct tw_kir_block *header, struct tw_error *err) {
+    *scratch = *code;
+    if (!jit_cfg_build(scratch, err))
+        return false;
+    *t = (struct turn){.code = scratch,
+                       .loop = jit_loop_at(scratch, header),
+                       .behind = TW_ARENA_ARRAY(code->arena, uint64_t, jit_words(scratch->count)),
+                       .stack = TW_ARENA_ARRAY(code->arena, uint32_t, scratch->count),
+                       .ends = TW_ARENA_ARRAY(code->arena, uint32_t, scratch->count)};
+    return (t->behind && t->stack && t->ends) || jit_no_memory(err);
+}
+
 bool jit_take_turns(const struct jit_code *code, struct tw_kir_module *module, uint32_t header,
                     struct tw_error *err) {
-    struct jit_code scratch = *code;
     struct tw_kir_function *function = &module->functions[code->function - module->functions];
-    if (!jit_cfg_build(&scratch, err))
+    struct jit_code scratch;
+    struct turn t;
+    if (!look_at(&t, code, &scratch, &function->blocks[header], err))
         return false;
-    uint32_t loop = jit_loop_at(&scratch, &function->blocks[header]);
-    struct turn t = {.code = &scratch,
-                     .behind = TW_ARENA_ARRAY(code->arena, uint64_t, jit_words(scratch.count)),
-                     .stack = TW_ARENA_ARRAY(code->arena, uint32_t, scratch.count),
-                     .ends = TW_ARENA_ARRAY(code->arena, uint32_t, scratch.count)};
-    if (!t.behind || !t.stack || !t.ends)
-        return jit_no_memory(err);
+    uint32_t loop = t.loop, joined = 0;
     uint32_t longer = loop == JIT_NONE ? loop : find_turn(&t, loop);
     if (longer == JIT_NONE)
         return true;
     uint32_t first = block_of(function, scratch.blocks[scratch.loops[longer].header].insts);
     uint32_t within = longer == loop ? jit_count_waiting(&scratch, loop) : 0;
-    return lengthen(&t, module, first, err) && jit_join_loops(code, module, first, within, err);
+    if (!lengthen(&t, module, first, err) || !jit_join_loops(code, module, &first, within, &joined, err))
+        return false;
+    // What the inner loops looked at may be written further behind: their locks given back after the outer one.
+    for (; joined; joined--) {
+        if (!look_at(&t, code, &scratch, &function->blocks[first], err))
+            return false;
+        if (t.loop == JIT_NONE || !find_ends(&t, true, false))
+            return true;
+        if (!lengthen(&t, module, first, err))
+            return false;
+    }
+    return true;
 }

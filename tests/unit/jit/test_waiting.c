@@ -248,6 +248,24 @@ TW_TEST("every lane takes two locks, one inside the other") {
     }
 }
 
+// The first lock taken is the first given back.
+TW_TEST("every lane takes the same four locks, one inside the other") {
+    uint32_t *global, want[8] = {0, 0, 0, 0, 96};
+    const char *text =
+        ENTRY "a:\natom.global.cas.b32 %r1, [%rd8], 0, 1;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra a;\n"
+              "b:\natom.global.cas.b32 %r1, [%rd8+4], 0, 1;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra b;\n"
+              "c:\natom.global.cas.b32 %r1, [%rd8+8], 0, 1;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra c;\n"
+              "d:\natom.global.cas.b32 %r1, [%rd8+12], 0, 1;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra d;\n"
+              "ld.volatile.global.u32 %r2, [%rd8+16];\nadd.u32 %r2, %r2, 1;\nst.volatile.global.u32 "
+              "[%rd8+16], %r2;\n"
+              "membar.gl;\natom.global.exch.b32 %r1, [%rd8], 0;\natom.global.exch.b32 %r1, [%rd8+4], 0;\n"
+              "atom.global.exch.b32 %r1, [%rd8+8], 0;\natom.global.exch.b32 %r1, [%rd8+12], 0;\nret;\n}\n";
+    for (unsigned row = 32; row; row = row == 32 ? 1 : 0) {
+        (void)run_global(text, row, 1, 96, &global);
+        ck_assert_mem_eq(global, want, sizeof want);
+    }
+}
+
 // Thread t adds up what threads 2t + 1 and 2t + 2 have told, which it waits for one after the other.
 static uint32_t want_tree(uint32_t t) {
     uint32_t sum = t;
