@@ -335,6 +335,11 @@ const struct isa_form isa_runs[] = {
      "ld.param.u64 %rd0, [in]; "
      "cvta{,.to}.param.u64 %rd0, %rd1; isspacep.param %p0, %rd1;",
      NULL, 80},
+    // what CUDA's headers hold besides (cuda_fp16.hpp, cuda_bf16.hpp)
+    {"cvt.{rni,rzi,rmi,rpi}.bf16.bf16 %h0, %h1; cvt.{rm,rp}.bf16.f32 %h0, %f1; cvt.rn.f16.bf16 %h0, %h1; "
+     "cvt.rzi.{s8,u8}.bf16 %h0, %h1; set.eq.f16.f16 %h0, %h1, %h2; set.eq.f16x2.f16x2 %r0, %r1, %r2; "
+     "set.nan.f32.f32 %f0, %f1, %f2;",
+     NULL, 90},
     // what no assembler takes, and LLVM has written
     {"mov.T R0, R1; selp.T R0, R1, R2, %p0; ld.global.T R0, [%rd1]; st.global.T [%rd1], R0; ldu.global.T R0, "
      "[%rd1];",

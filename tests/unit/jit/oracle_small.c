@@ -28,7 +28,8 @@ static const struct small_float *kind_of(unsigned type) {
 static double value_of(const struct small_float *s, uint64_t code) {
     unsigned width = s->fraction + s->exponent;
     uint32_t size = (uint32_t)code & ((1u << width) - 1);
-    double value = size > s->most + 1 ? NAN : size > s->most ? INFINITY : (double)small_value(s, size);
+    bool is_nan = size > s->most + 1 || size == s->nan; // e4m3 has no infinity
+    double value = is_nan ? NAN : size > s->most ? INFINITY : (double)small_value(s, size);
     return code >> width & 1 ? -value : value;
 }
 

@@ -123,7 +123,10 @@ static void narrow(struct random_maker *m) {
                  {"cvt.f32.bf16", 'f', 'h', ""}};
     unsigned form = random_pick(m, TW_COUNT(forms)), to = random_pick(m, 4), from = random_pick(m, 4);
     if (forms[form].from == 'h')
-        random_emit(m, "    and.b16 %%h, %%s%u, %s;\n", from, form == 15 ? "0xbfff" : "0xfbfb");
+        random_emit(m, "    and.b16 %%h, %%s%u, %s;\n", from,
+                    form == 15   ? "0xbfff"
+                    : form == 12 ? "0xffff"
+                                 : "0xfbfb");
     random_guard(m);
     random_emit(m, "%s %%%c%u, %%%c", forms[form].op, forms[form].to, to, forms[form].from);
     if (forms[form].from != 'h')
