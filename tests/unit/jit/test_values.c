@@ -120,7 +120,8 @@ static void say_sources(struct writer *w, char prefix, const char *index) {
 }
 
 static bool has_second(const struct plain_inst *inst) {
-    return inst->shape[1] == 'p' || (joins(inst) && strcmp(inst->name, "lop3") == 0) || carries(inst);
+    return strncmp(inst->shape, "pp", 2) == 0 || (joins(inst) && strcmp(inst->name, "lop3") == 0) ||
+           carries(inst);
 }
 
 static void say_statement(struct writer *w, const struct plain_inst *inst, const char *shape, char prefix) {
