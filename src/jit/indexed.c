@@ -91,7 +91,8 @@ static LLVMValueRef read_index(struct jit_emit *e, const struct parts *parts) {
 
 bool jit_indexed(struct jit_emit *e, const struct tw_kir_inst *inst, struct jit_places *ret) {
     struct parts parts;
-    if (e->code->variant.unconfined || !split(e, inst, &parts))
+    // The exact version may begin between the two, with what is alive there: the address, and not what it was made of.
+    if (e->code->exact || e->code->variant.unconfined || !split(e, inst, &parts))
         return false;
     LLVMTypeRef word = jit_int(e, 32);
     LLVMValueRef base = jit_read(e, parts.base, 64, false), two = jit_i64(e, WORD_SHIFT), at = NULL;
