@@ -26,6 +26,13 @@ def build():
     return {name: file for name, file in found.items() if name in chosen}
 
 
+def lines(name, file):
+    """Of the kernel's text alone, without empty ones and comments."""
+    text = file.read_text()
+    body = text[re.search(rf"\.entry {name}\(", text).start():]
+    return sum(1 for line in body[:body.index("\n}")].splitlines() if line.strip() and not line.strip().startswith("//")) + 1
+
+
 def compile_once(name, file, tier):
     done = subprocess.run([BIN / "tensor-wasm", "kernel", "dump", file, "--stage", "time", "--entry", name, "--tier", tier],
                           capture_output=True, text=True, check=True)
@@ -51,8 +58,8 @@ def main():
     for name, file in kernels.items():
         rounds[name] = alternate({tier: (lambda tier=tier: compile_once(name, file, tier)) for tier in ("light", "full")})
         for tier, figures in rounds[name].items():
-            table.append([f"{name} {tier}"] + [median([f[part] for f in figures]) for part in PARTS + ["bytes"]])
-    show("Compiling kernels, us (median of the rounds)", ["kernel", *PARTS, "bytes"], table)
+            table.append([f"{name} {tier}", lines(name, file)] + [median([f[part] for f in figures]) for part in PARTS + ["bytes"]])
+    show("Compiling kernels, us (median of the rounds)", ["kernel", "lines of PTX", *PARTS, "bytes"], table)
     summary = {}
     for tier in ("light", "full"):
         every = [f["all"] for figures in rounds.values() for f in figures[tier]]
@@ -64,6 +71,7 @@ def main():
     show("From PTX to the end of the first launch, us (p50 of 60, median of the rounds)", ["kernel", *LOADS],
          [[name] + [figures[way] for way in LOADS] for name, figures in medians.items()])
     rounds["load"], summary["load"] = loads, medians
+    summary["lines of PTX"] = {name: lines(name, file) for name, file in kernels.items()}
     if "TW_KERNELS" not in os.environ:
         save("compile", {"clang": version(CLANG, "--version")}, rounds, summary)
 

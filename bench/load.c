@@ -42,7 +42,7 @@ static void place_done(struct place *place) {
 static struct tw_buf zero_args(struct tw_compiler *compiler, struct tw_str ptx, const char *entry) {
     struct tw_error err = {};
     struct tw_compile_request request = {
-        .kind = TW_COMPILE_PTX, .input = tw_key_str(ptx), .variant = {.lanes = 32, .x_multiple = 32}};
+        .kind = TW_COMPILE_PTX, .input = tw_key_str(ptx), .variant = {.lanes = TW_KERNEL_LANES_ANY}};
     snprintf(request.entry, sizeof(request.entry), "%s", entry);
     struct tw_artifact *artifact = tw_compile(compiler, &request, &err);
     struct tw_kernel_artifact parts;
@@ -103,7 +103,7 @@ static void wait_for_cache(const char *program, const char *cache, char *const *
     for (unsigned i = 0; compiler && i < 2 * TEXTS; i++) {
         struct tw_compile_request request = {.kind = TW_COMPILE_PTX,
                                              .input = tw_span_of(texts[i], strlen(texts[i])),
-                                             .variant = {.lanes = 32, .x_multiple = 32}};
+                                             .variant = {.lanes = TW_KERNEL_LANES_ANY}};
         snprintf(request.entry, sizeof(request.entry), "%s", entry);
         struct tw_artifact *artifact;
         while (!(artifact = tw_compile_cached(compiler, &request, &err)))

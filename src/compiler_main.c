@@ -295,8 +295,7 @@ static struct tw_compile_request warm_request(unsigned step) {
     const struct tw_span small = tw_span_of(warm_ptx, sizeof(warm_ptx) - 1),
                          wide = tw_span_of(wide_ptx, sizeof(wide_ptx) - 1),
                          wasm = tw_span_of(warm_wasm, sizeof(warm_wasm));
-    struct tw_compile_request ptx = {
-        .kind = TW_COMPILE_PTX, .input = small, .entry = "warm", .variant = {.lanes = 32, .x_multiple = 32}};
+    struct tw_compile_request ptx = {.kind = TW_COMPILE_PTX, .input = small, .entry = "warm"};
     switch (step) {
     case 1:
         ptx.input = wide;

@@ -18,7 +18,7 @@
 // A better variant is compiled when this much time was spent in the kernel: what it costs for most.
 #define HOT_NS (10 * TW_NS_PER_MS)
 
-enum { KERNELS_MAX = 65'536, PROMOTIONS_QUEUED_MAX = 64, LANES_DEFAULT = 32 };
+enum { KERNELS_MAX = 65'536, PROMOTIONS_QUEUED_MAX = 64 };
 
 struct gpu_promotion {
     struct tw_task task;
@@ -155,14 +155,16 @@ static void count_compiled(const struct gpu_code *code) {
     tw_metric_add(TW_METRIC_KERNEL_COMPILES, tier, 1);
 }
 
-// From the cache, where a full variant is as good as the light one that is asked for; else compiled.
+// From the cache, where the full variant for the same blocks is as good as the light one that is asked for (NULL: there is
+// none); else compiled.
 static struct tw_artifact *obtain(const struct gpu_kernels *kernels, struct tw_compile_request *request,
-                                  bool *ret_cached, struct tw_error *err) {
+                                  const struct tw_kernel_variant *full, bool *ret_cached,
+                                  struct tw_error *err) {
     struct tw_error unused = {};
     struct tw_artifact *artifact = NULL;
     struct tw_kernel_variant asked = request->variant;
-    if (asked.opt_level == TW_KERNEL_LIGHT && kernels->tier == TW_GPU_TIER_AUTO) {
-        request->variant.opt_level = TW_KERNEL_FULL;
+    if (full && kernels->tier == TW_GPU_TIER_AUTO) {
+        request->variant = *full;
         artifact = tw_compile_cached(kernels->compiler, request, &unused);
         request->variant = asked;
     }
@@ -173,8 +175,8 @@ static struct tw_artifact *obtain(const struct gpu_kernels *kernels, struct tw_c
 }
 
 static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct gpu_kernel *kernel,
-                                struct tw_kernel_variant variant, int64_t deadline_ns, bool *ret_cached,
-                                struct tw_error *err) {
+                                struct tw_kernel_variant variant, const struct tw_kernel_variant *full,
+                                int64_t deadline_ns, bool *ret_cached, struct tw_error *err) {
     if (!kernels->compiler) {
         tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE, "there is no kernel compiler in this process");
         return NULL;
@@ -189,7 +191,7 @@ static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct 
                                          .deadline_ns = deadline_ns};
     request.variant.unconfined = kernels->unconfined;
     memcpy(request.entry, kernel->entry, sizeof(request.entry));
-    struct tw_artifact *artifact = obtain(kernels, &request, ret_cached, err);
+    struct tw_artifact *artifact = obtain(kernels, &request, full, ret_cached, err);
     if (!artifact) {
         translate(err);
         return NULL;
@@ -270,11 +272,12 @@ static uint16_t first_tier(const struct gpu_kernels *kernels) {
 
 static bool load_first(struct gpu_kernels *kernels, struct gpu_kernel *kernel, int64_t deadline_ns,
                        struct tw_error *err) {
-    struct tw_kernel_variant variant = {
-        .lanes = LANES_DEFAULT, .x_multiple = LANES_DEFAULT, .opt_level = first_tier(kernels)};
-    bool cached = false;
+    struct tw_kernel_variant full = {.lanes = 32, .x_multiple = 32, .opt_level = TW_KERNEL_FULL},
+                             light = {.lanes = TW_KERNEL_LANES_ANY, .opt_level = TW_KERNEL_LIGHT};
+    bool cached = false, is_light = first_tier(kernels) == TW_KERNEL_LIGHT;
     struct tw_error error = {};
-    struct gpu_code *code = compile(kernels, kernel, variant, deadline_ns, &cached, &error);
+    struct gpu_code *code = compile(kernels, kernel, is_light ? light : full, is_light ? &full : NULL,
+                                    deadline_ns, &cached, &error);
     count_load(!code ? "failed" : cached ? "cached" : "compiled");
     TW_LOCK_SCOPE(&kernels->lock);
     kernel->state = code ? GPU_KERNEL_READY : GPU_KERNEL_BROKEN;
@@ -396,9 +399,10 @@ static struct gpu_code *add_variant(struct gpu_kernels *kernels, struct gpu_kern
     return there;
 }
 
+// `full`: as obtain has it.
 static struct gpu_code *variant_for(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
-                                    struct tw_kernel_variant variant, int64_t deadline_ns,
-                                    struct tw_error *err) {
+                                    struct tw_kernel_variant variant, const struct tw_kernel_variant *full,
+                                    int64_t deadline_ns, struct tw_error *err) {
     struct gpu_code *code;
     {
         TW_LOCK_SCOPE(&kernels->lock);
@@ -407,7 +411,7 @@ static struct gpu_code *variant_for(struct gpu_kernels *kernels, struct gpu_kern
     if (code)
         return code;
     bool cached;
-    code = compile(kernels, kernel, variant, deadline_ns, &cached, err);
+    code = compile(kernels, kernel, variant, full, deadline_ns, &cached, err);
     struct gpu_code *added = code ? add_variant(kernels, kernel, code, err) : NULL;
     if (added && added == code && !cached) // who came second shares what the first had compiled
         count_compiled(added);
@@ -427,7 +431,8 @@ struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel 
             return code;
     }
     struct tw_kernel_variant first = tw_kernel_variant_for(info, block, first_tier(kernels));
-    return variant_for(kernels, kernel, first, deadline_ns, err);
+    bool is_light = first.opt_level == TW_KERNEL_LIGHT;
+    return variant_for(kernels, kernel, first, is_light ? &full : NULL, deadline_ns, err);
 }
 
 // ---- exact versions ----
@@ -445,7 +450,7 @@ const struct gpu_code *gpu_kernel_exact(struct gpu_kernels *kernels, struct gpu_
     }
     struct tw_kernel_variant variant = info->variant;
     variant.opt_level = TW_KERNEL_EXACT;
-    const struct gpu_code *exact = variant_for(kernels, kernel, variant, deadline_ns, err);
+    const struct gpu_code *exact = variant_for(kernels, kernel, variant, NULL, deadline_ns, err);
     if (!exact)
         return NULL;
     if (exact->parts.info.spill_bytes != info->spill_bytes) {
@@ -466,7 +471,7 @@ static void promote(struct tw_task *task) {
     struct gpu_kernels *kernels = promotion->kernels;
     struct gpu_kernel *kernel = promotion->kernel;
     struct tw_error unused = {};
-    struct gpu_code *code = variant_for(kernels, kernel, promotion->variant, TW_NO_DEADLINE, &unused);
+    struct gpu_code *code = variant_for(kernels, kernel, promotion->variant, NULL, TW_NO_DEADLINE, &unused);
     if (code)
         tw_counter_add(&kernel->generation, 1); // contexts look again at their next launch
     else                                        // the light one stays in use

@@ -287,7 +287,7 @@ static void prefetch_stream(struct jit_emit *e, const struct access *a, LLVMValu
 static void prefetch(struct jit_emit *e, const struct access *a, LLVMValueRef pointer) {
     if (e->strips)
         prefetch_stream(e, a, pointer);
-    else if (e->active_full && !e->part)
+    else if (e->active_full && !e->part && e->code->variant.opt_level == TW_KERNEL_FULL)
         prefetch_leaps(e, a, pointer);
 }
 

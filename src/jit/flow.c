@@ -46,12 +46,6 @@ static bool has_wide_access(const struct jit_emit *e, uint32_t block) {
     return false;
 }
 
-// Where masks cost little, blocks outside loops are not worth the time in which a launch waits for light code.
-static bool is_hurried(const struct jit_emit *e, uint32_t block) {
-    return e->avx512 && e->code->variant.opt_level == TW_KERNEL_LIGHT &&
-           e->code->blocks[block].loop == JIT_NONE;
-}
-
 // In a loop over a short row lanes are always missing.
 static bool is_row(const struct jit_emit *e, uint32_t block) {
     uint32_t loop = e->code->blocks[block].loop;
@@ -61,11 +55,12 @@ static bool is_row(const struct jit_emit *e, uint32_t block) {
     return false;
 }
 
-// Blocks that are worth a second version for warps with all lanes there, or that lie in a loop with such a one.
+// Blocks that are worth a second version for warps with all lanes there, or that lie in a loop with such a one. Where masks
+// cost little none is worth the time in which a launch waits for light code.
 static bool wants_full_version(const struct jit_emit *e, uint32_t block) {
     const struct jit_code *code = e->code;
-    if (is_hurried(e, block) || code->exact || is_row(e, block) || jit_is_serial(code, block) ||
-        code->blocks[block].count > FULL_VERSION_MAX ||
+    if ((e->avx512 && code->variant.opt_level == TW_KERNEL_LIGHT) || code->exact || is_row(e, block) ||
+        jit_is_serial(code, block) || code->blocks[block].count > FULL_VERSION_MAX ||
         (!e->flow.masks[block] && LLVMIsConstant(e->start_mask)))
         return false;
     if (has_wide_access(e, block))

@@ -31,6 +31,12 @@ static bool is_warp_sreg(uint32_t sreg) {
            (sreg >= TW_KIR_LANEMASK_EQ && sreg <= TW_KIR_LANEMASK_GE);
 }
 
+// Volatile shared memory: before there was bar.warp.sync, programs relied on it that a warp's 32 threads run in step.
+static bool is_in_step(const struct tw_kir_inst *inst) {
+    return (inst->op == TW_KIR_LD || inst->op == TW_KIR_ST) && inst->mods & TW_KIR_VOLATILE &&
+           (inst->space == TW_KIR_SHARED || inst->space == TW_KIR_GENERIC);
+}
+
 // Anything but one barrier for the whole block.
 static void note_barrier(struct jit_code *code, const struct tw_kir_inst *inst,
                          const struct tw_kir_inst **first) {
@@ -50,6 +56,7 @@ static void note_uses(struct jit_code *code) {
             const struct tw_kir_inst *inst = &code->function->blocks[b].insts[i];
             code->uses_warp_ops |= (tw_kir_op_flags(inst->op) & TW_KIR_WARP) != 0;
             code->uses_warp_ops |= inst->op == TW_KIR_SREG && is_warp_sreg(inst->index);
+            code->uses_warp_ops |= is_in_step(inst);
             code->uses_atomics |= inst->op == TW_KIR_ATOM && inst->space != TW_KIR_SHARED;
             if (tw_kir_op_flags(inst->op) & TW_KIR_SYNC)
                 note_barrier(code, inst, &first);
@@ -62,6 +69,13 @@ static void note_uses(struct jit_code *code) {
         }
     code->uses_warp_ops |= code->named_barriers; // they count threads by warps of 32
     code->uses_barriers |= code->named_barriers;
+}
+
+// What launches with rows of 32 threads will ask for.
+static void choose_lanes(struct jit_code *code) {
+    note_uses(code);
+    struct tw_kernel_info info = {.uses_warp_ops = code->uses_warp_ops};
+    code->variant = tw_kernel_variant_for(&info, (const uint32_t[3]){32, 1, 1}, code->variant.opt_level);
 }
 
 static bool check_depth(const struct jit_code *code, struct tw_error *err) {
@@ -270,6 +284,8 @@ static bool compile(struct jit_code *code, enum tw_jit_stage stage, struct tw_ji
                     struct tw_jit_result *ret_result, struct tw_error *err) {
     int64_t begin_ns = tw_clock_ns();
     struct jit_points points;
+    if (code->variant.lanes == TW_KERNEL_LANES_ANY)
+        choose_lanes(code);
     struct jit_code exact_code = *code;
     if (!analyse(code, err) || !jit_points_find(code, &points, err))
         return false;

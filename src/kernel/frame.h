@@ -98,7 +98,9 @@ enum tw_kernel_tier { TW_KERNEL_LIGHT, TW_KERNEL_FULL, TW_KERNEL_EXACT };
 // Which code it is: one PTX entry has one variant a shape of block. Plain value, compared bytewise: zero the
 // padding.
 struct tw_kernel_variant {
-    uint16_t lanes; // W: lanes a vector, 32, 16 or 8; 64, 128, 256: the block has as many threads, all in one
+    uint16_t
+        lanes; // W: lanes a vector, 32, 16 or 8; 64, 128, 256: the block has as many threads, all in one; in a
+               // request, TW_KERNEL_LANES_ANY: for rows of 32, as many as the kernel bears
     uint16_t
         x_multiple; // W: block.x is a multiple of it; 2 to W/2: block.x is this, and whole rows fill vectors
                     // (block.x × block.y a multiple of W); 1: any shape, W at most 32
@@ -107,7 +109,7 @@ struct tw_kernel_variant {
 };
 
 // Lanes of a vector whose blocks are one vector each: nobody waits at barriers.
-enum { TW_KERNEL_TURNS_MAX = 32, TW_KERNEL_LANES_MAX = 256 };
+enum { TW_KERNEL_LANES_ANY = 0, TW_KERNEL_TURNS_MAX = 32, TW_KERNEL_LANES_MAX = 256 };
 
 // Describes one compiled variant. Frozen after decoding. Encoded before the object code in an artifact.
 struct tw_kernel_info {

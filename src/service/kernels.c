@@ -148,7 +148,7 @@ bool tw_service_kernel_dump(struct tw_service *service, struct tw_str ptx, struc
                             struct tw_error *err) {
     struct tw_compile_request request = {.kind = TW_COMPILE_DUMP,
                                          .input = tw_span_of(ptx.data, ptx.len),
-                                         .variant = {.lanes = 32, .x_multiple = 32, .opt_level = full},
+                                         .variant = {.lanes = TW_KERNEL_LANES_ANY, .opt_level = full},
                                          .deadline_ns = TW_NO_DEADLINE};
     if (entry.len > TW_KERNEL_NAME_MAX || strlen(stage) >= sizeof request.stage)
         return tw_fail(err, TW_ERR_INVALID_REQUEST, "the entry's name or the stage is too long");

@@ -165,6 +165,7 @@ void kernel_from_module(struct rig *rig, struct kernel *k, struct tw_kir_module 
     if (!k->info.guesses)
         return;
     tw_kernel_entry exact;
+    variant = k->info.variant;
     variant.opt_level = TW_KERNEL_EXACT;
     tw_assert_ok(tw_jit_compile(module, entry, &variant, TW_JIT_OBJECT, &result, &err), &err);
     tw_assert_ok(tw_kernel_artifact_decode(tw_buf_span(&result.bytes), &artifact, &err), &err);

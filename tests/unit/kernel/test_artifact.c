@@ -121,6 +121,26 @@ TW_TEST("the variant fills rows where it can, and warp operations have 32 lanes"
     }
 }
 
+TW_TEST("light code has no more than 16 lanes unless there are warp operations") {
+    static const struct {
+        uint32_t block[3];
+        bool warp_ops;
+        uint16_t lanes, x_multiple;
+    } cases[] = {
+        {{256, 1, 1}, false, 16, 16}, {{48, 2, 1}, false, 16, 16}, {{8, 8, 1}, false, 8, 8},
+        {{16, 16, 1}, false, 16, 16}, {{32, 4, 1}, true, 32, 32},  {{100, 1, 1}, false, 16, 1},
+        {{1, 1, 1}, false, 8, 1},     {{4, 8, 2}, false, 16, 4},   {{16, 3, 1}, true, 32, 1},
+    };
+    for (size_t i = 0; i < TW_COUNT(cases); i++) {
+        struct tw_kernel_info info = {.uses_warp_ops = cases[i].warp_ops, .whole_lanes = 256};
+        struct tw_kernel_variant v = tw_kernel_variant_for(&info, cases[i].block, TW_KERNEL_LIGHT);
+        ck_assert_uint_eq(v.lanes, cases[i].lanes);
+        ck_assert_uint_eq(v.x_multiple, cases[i].x_multiple);
+        ck_assert_uint_eq(v.opt_level, TW_KERNEL_LIGHT);
+        ck_assert(tw_kernel_variant_good(&v));
+    }
+}
+
 TW_TEST("a hot kernel that works on tiles gets its blocks as one vector, as far as it bears that") {
     static const struct {
         uint32_t block[3];
