@@ -155,18 +155,16 @@ static void count_compiled(const struct gpu_code *code) {
     tw_metric_add(TW_METRIC_KERNEL_COMPILES, tier, 1);
 }
 
-// From the cache, where the full variant for the same blocks is as good as the light one that is asked for (NULL: there is
-// none); else compiled.
+// From the cache, where `full` (NULL: none), for the same blocks, is as good as the light one asked for; else compiled.
 static struct tw_artifact *obtain(const struct gpu_kernels *kernels, struct tw_compile_request *request,
                                   const struct tw_kernel_variant *full, bool *ret_cached,
                                   struct tw_error *err) {
     struct tw_error unused = {};
     struct tw_artifact *artifact = NULL;
-    struct tw_kernel_variant asked = request->variant;
-    if (full && kernels->tier == TW_GPU_TIER_AUTO) {
-        request->variant = *full;
-        artifact = tw_compile_cached(kernels->compiler, request, &unused);
-        request->variant = asked;
+    struct tw_compile_request better = *request;
+    if (full && request->variant.opt_level == TW_KERNEL_LIGHT && kernels->tier == TW_GPU_TIER_AUTO) {
+        better.variant = *full;
+        artifact = tw_compile_cached(kernels->compiler, &better, &unused);
     }
     if (!artifact)
         artifact = tw_compile_cached(kernels->compiler, request, &unused);
@@ -272,12 +270,11 @@ static uint16_t first_tier(const struct gpu_kernels *kernels) {
 
 static bool load_first(struct gpu_kernels *kernels, struct gpu_kernel *kernel, int64_t deadline_ns,
                        struct tw_error *err) {
-    struct tw_kernel_variant full = {.lanes = 32, .x_multiple = 32, .opt_level = TW_KERNEL_FULL},
-                             light = {.lanes = TW_KERNEL_LANES_ANY, .opt_level = TW_KERNEL_LIGHT};
-    bool cached = false, is_light = first_tier(kernels) == TW_KERNEL_LIGHT;
+    struct tw_kernel_variant full = {.lanes = 32, .x_multiple = 32, .opt_level = TW_KERNEL_FULL}, light = {};
+    bool cached = false;
     struct tw_error error = {};
-    struct gpu_code *code = compile(kernels, kernel, is_light ? light : full, is_light ? &full : NULL,
-                                    deadline_ns, &cached, &error);
+    struct gpu_code *code = compile(kernels, kernel, first_tier(kernels) == TW_KERNEL_LIGHT ? light : full,
+                                    &full, deadline_ns, &cached, &error);
     count_load(!code ? "failed" : cached ? "cached" : "compiled");
     TW_LOCK_SCOPE(&kernels->lock);
     kernel->state = code ? GPU_KERNEL_READY : GPU_KERNEL_BROKEN;
@@ -399,7 +396,6 @@ static struct gpu_code *add_variant(struct gpu_kernels *kernels, struct gpu_kern
     return there;
 }
 
-// `full`: as obtain has it.
 static struct gpu_code *variant_for(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
                                     struct tw_kernel_variant variant, const struct tw_kernel_variant *full,
                                     int64_t deadline_ns, struct tw_error *err) {
@@ -431,8 +427,7 @@ struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel 
             return code;
     }
     struct tw_kernel_variant first = tw_kernel_variant_for(info, block, first_tier(kernels));
-    bool is_light = first.opt_level == TW_KERNEL_LIGHT;
-    return variant_for(kernels, kernel, first, is_light ? &full : NULL, deadline_ns, err);
+    return variant_for(kernels, kernel, first, &full, deadline_ns, err);
 }
 
 // ---- exact versions ----
