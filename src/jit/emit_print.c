@@ -78,7 +78,8 @@ bool jit_emit_print(struct jit_emit *e, const struct tw_kir_inst *inst) {
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, left, zero, ""), body, done);
     LLVMPositionBuilderAtEnd(e->b, body);
     LLVMValueRef args[2] = {left, LLVMConstNull(jit_int(e, 1))}, values[2];
-    LLVMValueRef lane = LLVMBuildZExt(e->b, jit_intrinsic(e, "llvm.cttz", &word, 1, args, 2), i64, "");
+    LLVMValueRef lane =
+        LLVMBuildIntCast2(e->b, jit_intrinsic(e, "llvm.cttz", &word, 1, args, 2), i64, false, "");
     lane = LLVMBuildAnd(e->b, lane, jit_i64(e, e->lanes - 1), "");
     for (unsigned i = 0; i < 2; i++)
         values[i] = LLVMBuildLoad2(e->b, i64, LLVMBuildGEP2(e->b, i64, slots[i], &lane, 1, ""), "");

@@ -193,7 +193,7 @@ static bool emit_lanes(struct serial *s) {
     LLVMPositionBuilderAtEnd(e->b, each);
     LLVMValueRef left = LLVMBuildPhi(e->b, word, "left"), args[2] = {left, LLVMConstNull(jit_int(e, 1))};
     LLVMValueRef first = jit_intrinsic(e, "llvm.cttz", &word, 1, args, 2);
-    s->lane = LLVMBuildAnd(e->b, LLVMBuildZExtOrBitCast(e->b, first, jit_int(e, 64), ""),
+    s->lane = LLVMBuildAnd(e->b, LLVMBuildIntCast2(e->b, first, jit_int(e, 64), false, ""),
                            jit_i64(e, e->lanes - 1), "lane");
     if (!emit_lane(s))
         return false;

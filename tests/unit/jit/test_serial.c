@@ -84,5 +84,7 @@ TW_TEST("loops of look-ups give every lane its own result, whenever it leaves th
         check(50, opt_level, 32);
         check(48, opt_level, 16);
         check(1, opt_level, 8);
+        check(64, opt_level, 64);
+        check(256, opt_level, 256); // more lanes than a word has bits
     }
 }
