@@ -6,7 +6,7 @@
 #include "service/internal.h"
 #include "telemetry/telemetry.h"
 
-// "TENANT/NAME", as records are keyed in the store too.
+// "TENANT/NAME", as records are keyed in the store too; `text` ends as a string does.
 static struct tw_span name_key(char text[SERVICE_FUNCTION_KEY_SIZE], uint64_t tenant, struct tw_str name) {
     char digits[TW_U64_DIGITS];
     struct tw_str number = tw_str_of_u64(tenant, digits);
@@ -14,6 +14,7 @@ static struct tw_span name_key(char text[SERVICE_FUNCTION_KEY_SIZE], uint64_t te
     memcpy(text, number.data, number.len);
     text[number.len] = '/';
     memcpy(text + number.len + 1, name.data, name_len);
+    text[number.len + 1 + name_len] = 0;
     return tw_span_of(text, number.len + 1 + name_len);
 }
 
