@@ -21,17 +21,18 @@ static LLVMValueRef floats_of(LLVMValueRef value) {
     return kind == LLVMFloatTypeKind || kind == LLVMDoubleTypeKind ? from : NULL;
 }
 
-static void blend(LLVMBuilderRef builder, LLVMValueRef select) {
+static bool blend(LLVMBuilderRef builder, LLVMValueRef select) {
     LLVMValueRef floats = LLVMIsASelectInst(select) ? floats_of(LLVMGetOperand(select, 1)) : NULL;
     if (!floats || LLVMGetTypeKind(LLVMTypeOf(LLVMGetOperand(select, 0))) != LLVMVectorTypeKind)
-        return;
+        return false;
     LLVMPositionBuilderBefore(builder, select);
     LLVMValueRef old = LLVMBuildBitCast(builder, LLVMGetOperand(select, 2), LLVMTypeOf(floats), "");
     LLVMValueRef chosen = LLVMBuildSelect(builder, LLVMGetOperand(select, 0), floats, old, "");
     LLVMReplaceAllUsesWith(select, LLVMBuildBitCast(builder, chosen, LLVMTypeOf(select), ""));
     LLVMInstructionEraseFromParent(select);
+    return true;
 }
 
 void jit_blend_floats(LLVMModuleRef module) {
-    jit_each_instruction(module, blend);
+    (void)jit_each_instruction(module, blend);
 }

@@ -308,9 +308,10 @@ void jit_set_target(LLVMModuleRef module);
 bool jit_store_sparse(LLVMModuleRef module);
 // Lanes of vectors that are picked out become the constants that they are (lanes.c). False: none is one.
 bool jit_fold_lanes(LLVMModuleRef module);
-// Calls `change` for every instruction of the module, which may erase it or build others before it.
-void jit_each_instruction(LLVMModuleRef module,
-                          void (*change)(LLVMBuilderRef builder, LLVMValueRef instruction));
+// Calls `change` for every instruction of the module, which may erase it or build others before it, and tells whether it did.
+// True: some call did.
+bool jit_each_instruction(LLVMModuleRef module,
+                          bool (*change)(LLVMBuilderRef builder, LLVMValueRef instruction));
 // What masks choose among floats is chosen as floats, not as words (blend.c).
 void jit_blend_floats(LLVMModuleRef module);
 // Parts of masks as words, as they were before LLVM combined them (words.c).

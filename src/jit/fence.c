@@ -38,8 +38,8 @@ static LLVMTypeRef real_of(LLVMContextRef context, LLVMTypeRef type) {
     return real ? LLVMVectorType(real, LLVMGetVectorSize(type)) : NULL;
 }
 
-static void fence_operand(LLVMModuleRef module, LLVMBuilderRef builder, LLVMValueRef select,
-                          unsigned operand) {
+static void fence_operand(LLVMBuilderRef builder, LLVMValueRef select, unsigned operand) {
+    LLVMModuleRef module = LLVMGetGlobalParent(LLVMGetBasicBlockParent(LLVMGetInstructionParent(select)));
     LLVMValueRef value = LLVMGetOperand(select, operand);
     LLVMTypeRef type = LLVMTypeOf(value), real = real_of(LLVMGetModuleContext(module), type);
     if (!real || !is_bitwise(value))
@@ -52,14 +52,14 @@ static void fence_operand(LLVMModuleRef module, LLVMBuilderRef builder, LLVMValu
     LLVMSetOperand(select, operand, LLVMBuildBitCast(builder, hidden, type, ""));
 }
 
+static bool fence(LLVMBuilderRef builder, LLVMValueRef select) {
+    if (!LLVMIsASelectInst(select))
+        return false;
+    fence_operand(builder, select, 1);
+    fence_operand(builder, select, 2);
+    return true;
+}
+
 void jit_fence_logic(LLVMModuleRef module) {
-    LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(module));
-    for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
-        for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
-            for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))
-                if (LLVMIsASelectInst(i)) {
-                    fence_operand(module, builder, i, 1);
-                    fence_operand(module, builder, i, 2);
-                }
-    LLVMDisposeBuilder(builder);
+    (void)jit_each_instruction(module, fence);
 }

@@ -163,14 +163,16 @@ LLVMValueRef jit_concatenate(struct jit_emit *e, LLVMValueRef *parts, unsigned c
     return parts[0];
 }
 
-void jit_each_instruction(LLVMModuleRef module,
-                          void (*change)(LLVMBuilderRef builder, LLVMValueRef instruction)) {
+bool jit_each_instruction(LLVMModuleRef module,
+                          bool (*change)(LLVMBuilderRef builder, LLVMValueRef instruction)) {
+    bool changed = false;
     LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(module));
     for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
         for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
             for (LLVMValueRef i = LLVMGetFirstInstruction(b), next; i; i = next) {
                 next = LLVMGetNextInstruction(i);
-                change(builder, i);
+                changed |= change(builder, i);
             }
     LLVMDisposeBuilder(builder);
+    return changed;
 }

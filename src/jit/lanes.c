@@ -63,14 +63,5 @@ static bool fold(LLVMBuilderRef builder, LLVMValueRef extract) {
 }
 
 bool jit_fold_lanes(LLVMModuleRef module) {
-    LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(module));
-    bool found = false;
-    for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
-        for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
-            for (LLVMValueRef i = LLVMGetFirstInstruction(b), next; i; i = next) {
-                next = LLVMGetNextInstruction(i);
-                found |= fold(builder, i);
-            }
-    LLVMDisposeBuilder(builder);
-    return found;
+    return jit_each_instruction(module, fold);
 }

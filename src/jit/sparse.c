@@ -38,6 +38,8 @@ static bool is_scatter(LLVMValueRef inst) {
 // In the order of lanes: where they meet the last one wins, as in a scatter.
 static bool replace(LLVMBuilderRef builder, LLVMValueRef scatter) {
     unsigned lanes[STORES_MAX], count;
+    if (!is_scatter(scatter))
+        return false;
     LLVMValueRef mask = LLVMGetOperand(scatter, LLVMGetNumArgOperands(scatter) - 1);
     if (!lanes_of(mask, lanes, &count))
         return false;
@@ -54,15 +56,5 @@ static bool replace(LLVMBuilderRef builder, LLVMValueRef scatter) {
 }
 
 bool jit_store_sparse(LLVMModuleRef module) {
-    LLVMBuilderRef builder = LLVMCreateBuilderInContext(LLVMGetModuleContext(module));
-    bool found = false;
-    for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
-        for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
-            for (LLVMValueRef i = LLVMGetFirstInstruction(b), next; i; i = next) {
-                next = LLVMGetNextInstruction(i);
-                if (is_scatter(i))
-                    found |= replace(builder, i);
-            }
-    LLVMDisposeBuilder(builder);
-    return found;
+    return jit_each_instruction(module, replace);
 }

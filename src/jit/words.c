@@ -29,20 +29,21 @@ static LLVMValueRef word_of(LLVMBuilderRef builder, LLVMValueRef vector, uint64_
     return LLVMBuildBitCast(builder, lanes, LLVMGetElementType(words), "word");
 }
 
-static void take_word(LLVMBuilderRef builder, LLVMValueRef extract) {
+static bool take_word(LLVMBuilderRef builder, LLVMValueRef extract) {
     if (!LLVMIsAExtractElementInst(extract))
-        return;
+        return false;
     LLVMValueRef index = LLVMGetOperand(extract, 1);
     LLVMPositionBuilderBefore(builder, extract);
     LLVMValueRef word = LLVMIsAConstantInt(index)
                             ? word_of(builder, LLVMGetOperand(extract, 0), LLVMConstIntGetZExtValue(index))
                             : NULL;
     if (!word)
-        return;
+        return false;
     LLVMReplaceAllUsesWith(extract, word);
     LLVMInstructionEraseFromParent(extract);
+    return true;
 }
 
 void jit_take_words(LLVMModuleRef module) {
-    jit_each_instruction(module, take_word);
+    (void)jit_each_instruction(module, take_word);
 }

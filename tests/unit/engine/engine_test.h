@@ -204,3 +204,13 @@ static inline enum tw_code engine_test_code(struct engine_test *test, struct tw_
     engine_test_wait(call);
     return call->invoke.error.code;
 }
+
+// How many guests are paused now.
+static inline unsigned engine_test_paused(struct engine_test *test) {
+    struct engine_sched *sched = &test->engine->sched;
+    unsigned count = 0;
+    TW_LOCK_SCOPE(&sched->lock);
+    for (const struct engine_runner *runner = sched->runners; runner; runner = runner->next)
+        count += runner->is_paused;
+    return count;
+}

@@ -45,15 +45,6 @@ static void submit_mix(struct engine_test *test, struct engine_test_call *call, 
     engine_test_submit(test, call);
 }
 
-static unsigned paused_now(struct engine_test *test) {
-    struct engine_sched *sched = &test->engine->sched;
-    unsigned count = 0;
-    TW_LOCK_SCOPE(&sched->lock);
-    for (const struct engine_runner *runner = sched->runners; runner; runner = runner->next)
-        count += runner->is_paused;
-    return count;
-}
-
 static const struct backend {
     const char *name;
     enum tw_memory_backend memory;
@@ -87,7 +78,7 @@ static bool mix_at_once(struct engine_test *test, struct tw_module *module, cons
         submit_mix(test, &calls[i], module, i, STEPS);
     for (int i = 0; i < GUESTS; i++) {
         while (tw_state_get(&calls[i].over) == 0) {
-            was_paused = was_paused || paused_now(test) > 0;
+            was_paused = was_paused || engine_test_paused(test) > 0;
             sched_yield();
         }
         ck_assert_int_eq(calls[i].invoke.error.code, TW_OK);
@@ -121,7 +112,7 @@ TW_TEST("paused guests are stopped in a pool's slots too, and the slots serve ag
             engine_test_prepare(&calls[i], module, "spin", ENGINE_TEST_PATIENCE_MS);
             engine_test_submit(&test, &calls[i]);
         }
-        while (paused_now(&test) < GUESTS - 1)
+        while (engine_test_paused(&test) < GUESTS - 1)
             sched_yield();
         for (int i = GUESTS - 1; i >= 0; i--) {
             tw_invoke_cancel(&calls[i].invoke);

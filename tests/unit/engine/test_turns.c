@@ -254,15 +254,6 @@ TW_TEST("a tenant of weight eight gets more") {
     check_share(TW_INTERRUPT_POLL, 8, 1.4);
 }
 
-static unsigned paused_now(struct engine_test *test) {
-    struct engine_sched *sched = &test->engine->sched;
-    unsigned count = 0;
-    TW_LOCK_SCOPE(&sched->lock);
-    for (const struct engine_runner *runner = sched->runners; runner; runner = runner->next)
-        count += runner->is_paused;
-    return count;
-}
-
 static void check_stop_paused(enum tw_interrupt interrupt) {
     enum { GUESTS = 5 };
     struct engine_test test;
@@ -276,7 +267,7 @@ static void check_stop_paused(enum tw_interrupt interrupt) {
             engine_test_prepare(&calls[i], module, "spin", 60000 + 1000 * i);
             engine_test_submit(&test, &calls[i]);
         }
-        while (paused_now(&test) < GUESTS - 1)
+        while (engine_test_paused(&test) < GUESTS - 1)
             sched_yield();
         ck_assert_int_eq(ENGINE_CALL(&test, module, "good"), 7); // a short call waits for none of them
         for (int i = GUESTS - 1; i >= 0; i--) {
@@ -285,7 +276,7 @@ static void check_stop_paused(enum tw_interrupt interrupt) {
             ck_assert_int_eq(calls[i].invoke.error.code, TW_ERR_CANCELLED);
             engine_test_forget(&calls[i]);
         }
-        ck_assert_uint_eq(paused_now(&test), 0);
+        ck_assert_uint_eq(engine_test_paused(&test), 0);
     }
     tw_module_unref(module);
     engine_test_close(&test);

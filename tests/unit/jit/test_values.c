@@ -5,12 +5,11 @@
 // whole warps and partial ones, light and full code. What no function there knows has to be on the list of those that another
 // test compares: a form that is on neither fails.
 
-#include <stdarg.h>
-
 #include "harness/test.h"
 #include "isa_forms.h"
 #include "kernel_run.h"
 #include "plain.h"
+#include "writer.h"
 
 enum { A_KERNEL = 20, THREADS = 480, FORMS_MAX = 4'000, SOURCES = 4 };
 
@@ -92,19 +91,6 @@ static unsigned source_count(const struct plain_inst *inst, const char *sources)
 }
 
 // ---- the kernel ----
-
-struct writer {
-    char *text;
-    size_t len, size;
-};
-
-[[gnu::format(printf, 2, 3)]] static void say(struct writer *w, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    w->len += (size_t)vsnprintf(w->text + w->len, w->size - w->len, format, args);
-    va_end(args);
-    ck_assert_uint_lt(w->len, w->size);
-}
 
 // Sources a to d in registers of every class: v… of the lane's own, u… the same for the block.
 static void say_sources(struct writer *w, char prefix, const char *index) {

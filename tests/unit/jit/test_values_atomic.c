@@ -3,12 +3,11 @@
 // Every form of atom and red in isa_forms.c against plain C (plain.h): what is in memory afterwards, and what each lane got.
 // Each lane on a word of its own; and, where the order of the lanes makes no difference to memory, several on one.
 
-#include <stdarg.h>
-
 #include "harness/test.h"
 #include "isa_forms.h"
 #include "kernel_run.h"
 #include "plain.h"
+#include "writer.h"
 
 enum { THREADS = 80, FORMS_MAX = 400, A_KERNEL = 16, STRIDE = 8 };
 
@@ -76,19 +75,6 @@ static uint64_t updated(const struct atomic *a, uint64_t old, uint64_t b, uint64
 
 static unsigned bits_of(const struct atomic *a) {
     return a->type.bits * a->type.lanes;
-}
-
-struct writer {
-    char *text;
-    size_t len, size;
-};
-
-[[gnu::format(printf, 2, 3)]] static void say(struct writer *w, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    w->len += (size_t)vsnprintf(w->text + w->len, w->size - w->len, format, args);
-    va_end(args);
-    ck_assert_uint_lt(w->len, w->size);
 }
 
 // Places of each thread's own, operands, and what shared memory begins with.

@@ -3,12 +3,11 @@
 // Every form of ld, ldu and st in isa_forms.c against plain C: each thread has 64 bytes in every state space, loads into registers
 // as wide as the type and wider ones, stores from them, and shows what its bytes have become.
 
-#include <stdarg.h>
-
 #include "harness/test.h"
 #include "isa_forms.h"
 #include "kernel_run.h"
 #include "plain.h"
+#include "writer.h"
 
 enum { THREADS = 80, FORMS_MAX = 1'200, A_KERNEL = 24, AREA = 64, SHOWN = 4, CONSTANTS = 256 };
 enum space { GLOBAL, SHARED, LOCAL, CONST, SPACES };
@@ -70,19 +69,6 @@ static void add_form(const char *text, void *context) {
 }
 
 // ---- the kernel ----
-
-struct writer {
-    char *text;
-    size_t len, size;
-};
-
-[[gnu::format(printf, 2, 3)]] static void say(struct writer *w, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    w->len += (size_t)vsnprintf(w->text + w->len, w->size - w->len, format, args);
-    va_end(args);
-    ck_assert_uint_lt(w->len, w->size);
-}
 
 static const char *const names[SPACES] = {"global", "shared", "local", "const"};
 static const char bases[SPACES] = {'m', 's', 'l', 'c'};
