@@ -359,6 +359,41 @@ TW_TEST("an array takes its references from a long element segment") {
     engine_test_close(&test);
 }
 
+// ---- types with large numbers --------------------------------------------------------------------------------
+// What the helpers take are references to types, whose numbers are signed and have 1 to 3 bytes.
+TW_TEST("arrays whose types have large numbers are made, filled and copied") {
+    static const unsigned numbers[] = {62, 63, 64, 127, 128, 8'191, 8'192, 20'000};
+    enum { TYPE_TEXT = 16, REST = 1'200 };
+    struct engine_test test;
+    engine_test_open(&test, NULL);
+    for (size_t i = 0; i < TW_COUNT(numbers); i++) {
+        char *text = malloc(numbers[i] * TYPE_TEXT + REST), *at = text;
+        at += snprintf(at, TYPE_TEXT, "(module");
+        for (unsigned type = 0; type < numbers[i]; type++)
+            at += snprintf(at, TYPE_TEXT, "(type (func))");
+        snprintf(
+            at, REST - TYPE_TEXT,
+            "(type $a (array (mut i64))) (type $b (array (mut (ref null $a)))) (func (export \"f\") (param "
+            "i32 i32) "
+            "(result i32) (local $x (ref null $a)) (local $y (ref null $a)) (local $z (ref null $b))"
+            "(local.set $x (array.new $a (i64.const 5) (local.get 0)))"
+            "(local.set $y (array.new $a (i64.const 7) (local.get 0)))"
+            "(array.fill $a (local.get $x) (i32.const 1) (i64.const 11) (local.get 1))"
+            "(array.copy $a $a (local.get $y) (i32.const 0) (local.get $x) (i32.const 0) (local.get 1))"
+            "(local.set $z (array.new $b (ref.null $a) (local.get 0)))"
+            "(array.fill $b (local.get $z) (i32.const 0) (local.get $y) (local.get 1))"
+            "(local.set $y (array.get $b (local.get $z) (i32.const 3)))"
+            "(i32.wrap_i64 (i64.add (i64.mul (i64.const 1000000) (array.get $a (local.get $y) (i32.const 0)))"
+            "(i64.add (i64.mul (i64.const 1000) (array.get $a (local.get $y) (i32.const 1)))"
+            "(array.get $a (local.get $y) (i32.sub (local.get 0) (i32.const 1))))))))");
+        struct tw_module *module = engine_test_module(&test, text);
+        ck_assert_int_eq(engine_test_i32(&test, module, "f", 2, (int[]){40'000, 39'999}), 5'011'007);
+        tw_module_unref(module);
+        free(text);
+    }
+    engine_test_close(&test);
+}
+
 // ---- how many ---------------------------------------------------------------------------------------------
 // A copy from each of `count` types to each, twice.
 static char *pairs_text(unsigned count) {

@@ -210,3 +210,62 @@ TW_TEST("a function with more polls than the page has bytes is refused") {
     rewrite_fails(64 << 20, TW_ERR_MODULE_TOO_LARGE, "function 0 has more than 65536 loops");
     tw_buf_done(&text);
 }
+
+// ---- modules made here, larger than what wabt should be asked for ------------------------------------------
+static void put(struct tw_buf *out, const void *bytes, size_t len) {
+    ck_assert(tw_buf_append(out, bytes, len));
+}
+
+// Five bytes, as long as a number of 32 bits can be.
+static void put_number(struct tw_buf *out, uint32_t value) {
+    const uint8_t bytes[] = {(uint8_t)(value | 0x80), (uint8_t)(value >> 7 | 0x80),
+                             (uint8_t)(value >> 14 | 0x80), (uint8_t)(value >> 21 | 0x80),
+                             (uint8_t)(value >> 28)};
+    put(out, bytes, sizeof bytes);
+}
+
+// `count` items, each the same bytes.
+static void put_section(struct tw_buf *out, uint8_t id, uint32_t count, const void *item, size_t len) {
+    put(out, &id, 1);
+    put_number(out, (uint32_t)(5 + count * len));
+    put_number(out, count);
+    for (uint32_t i = 0; i < count; i++)
+        put(out, item, len);
+}
+
+static void begin_module(struct tw_buf *out) {
+    tw_buf_init(out, GUEST_MAX);
+    put(out, "\0asm\1\0\0\0", 8);
+    put_section(out, 1, 1, "\x60\0\0", 3); // a type: takes nothing, gives nothing
+}
+
+TW_TEST("a module that polls make too large is refused") {
+    enum { LOOPS = 65'000, FUNCTIONS = 200 }; // 39 MB, and 7 to 9 bytes more for each of 13 million loops
+    struct tw_buf module, body;
+    tw_buf_init(&body, GUEST_MAX);
+    put_number(&body, 2 + 3 * LOOPS);
+    put(&body, "\0", 1);
+    for (unsigned i = 0; i < LOOPS; i++)
+        put(&body, "\x03\x40\x0b", 3);
+    put(&body, "\x0b", 1);
+    begin_module(&module);
+    put_section(&module, 3, FUNCTIONS, "\0", 1);
+    put_section(&module, 10, FUNCTIONS, body.data, body.len);
+    parse(tw_span_of(module.data, module.len));
+    rewrite_fails(256 << 20, TW_ERR_MODULE_TOO_LARGE, "the module grows beyond 134217728 bytes");
+    tw_buf_done(&module);
+    tw_buf_done(&body);
+}
+
+TW_TEST("a module without room for the functions that come in is refused") {
+    struct tw_buf module;
+    begin_module(&module);
+    put_section(&module, 2, WASMBIN_MAX_IMPORTS, "\0\0\0\0", 4);
+    put_section(&module, 3, WASMBIN_MAX_FUNCTIONS, "\0", 1);
+    put_section(&module, 5, 1, "\0\1", 2);
+    // memory.fill of as many bytes as a local says: a function does it in pieces
+    put_section(&module, 10, WASMBIN_MAX_FUNCTIONS, "\xd\1\1\x7f\x20\0\x20\0\x20\0\xfc\xb\0\xb", 14);
+    parse(tw_span_of(module.data, module.len));
+    rewrite_fails(64 << 20, TW_ERR_MODULE_TOO_LARGE, "110000 functions, the limit is 108976");
+    tw_buf_done(&module);
+}
