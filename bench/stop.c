@@ -208,7 +208,7 @@ int main(int argc, char **argv) {
     struct bench_house house;
     bench_house_open(&house, argv[0]);
     // Compiled already, so that each call is in its kernel when it is stopped.
-    if (!tw_gpu_prepare(house.gpu, tw_str_from(FOREVER), TW_STR("k"), TW_NO_DEADLINE, &err))
+    if (!tw_gpu_prepare(house.gpu, 1, tw_str_from(FOREVER), TW_STR("k"), TW_NO_DEADLINE, &err))
         bench_die("the kernel", err.message);
     FILE *json = argc > 1 ? NULL : bench_result_open("stop");
     if (json)

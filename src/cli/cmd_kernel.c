@@ -250,7 +250,7 @@ static const char *read_stage(const struct cli *cli) {
 static void warn_refused(struct tw_service *service, struct tw_str ptx) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
     tw_buf_init(&text, CLI_BODY_MAX);
-    if (!tw_service_kernel_entries(service, ptx, &text, NULL))
+    if (!tw_service_kernel_entries(service, 0, ptx, &text, NULL))
         return; // the dump itself tells what is wrong
     struct tw_json *entries = tw_json_parse(tw_buf_span(&text), NULL);
     for (size_t i = 0; entries && i < tw_json_count(entries); i++) {

@@ -56,7 +56,7 @@ static bool find_entry(struct publication *publication, struct tw_error *err) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
     tw_buf_init(&text, CLI_BODY_MAX);
     struct tw_service *service = cli_local_service(&(struct cli_local_options){.device = "cpu"}, err);
-    bool ok = service && tw_service_kernel_entries(service, tw_buf_str(&publication->ptx), &text, err);
+    bool ok = service && tw_service_kernel_entries(service, 0, tw_buf_str(&publication->ptx), &text, err);
     tw_service_free(service);
     struct tw_json *entries = ok ? tw_json_parse(tw_buf_span(&text), err) : NULL;
     ok = entries;

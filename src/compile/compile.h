@@ -30,7 +30,8 @@ struct tw_compile_request {
     struct tw_kernel_variant variant;   // PTX, DUMP
     char stage[16];                     // DUMP: parse ir opt llvm asm ptx fence
     uint32_t interrupt;                 // WASM: enum tw_compile_interrupt
-    bool background;                    // nobody waits: with less CPU time, after whoever wants the core
+    uint64_t tenant;                    // whose turn it takes; no part of the key
+    bool background;                    // nobody waits: after all others, with less CPU time, nice
     int64_t deadline_ns;                // monotonic; 0 or TW_NO_DEADLINE: the compiler's own limits only
 };
 enum tw_compile_interrupt { TW_COMPILE_INTERRUPT_POLL, TW_COMPILE_INTERRUPT_EPOCH };
@@ -59,7 +60,8 @@ void tw_compiler_free(struct tw_compiler *compiler); // ends the processes; no c
 // From the cache, or compiled. COMPILE_FAILED / CUDA_MALFORMED_PTX / CUDA_INVALID_KERNEL say what the input
 // did wrong; COMPILE_FAILED also when the compiler died, hung or ran out of memory ("the compiler ran out of
 // memory (limit 2 GiB)"): the next request works. TIMEOUT when the request's own deadline passed first,
-// CAPACITY when too many wait. One compilation serves all who ask for the same at the same time.
+// CAPACITY when too many wait. One compilation serves all who ask for the same at the same time. Tenants take turns at the
+// processes: however many requests of others wait, a tenant's first one gets the next process that becomes free.
 [[nodiscard]] struct tw_artifact *tw_compile(struct tw_compiler *compiler,
                                              const struct tw_compile_request *request, struct tw_error *err);
 // Only from the cache: NULL and NOT_FOUND when it is not there.

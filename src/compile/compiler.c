@@ -20,6 +20,7 @@ struct flight {
     bool again;                   // it failed for the leader's own reasons: the next in line leads
     struct tw_artifact *artifact; // a reference, or NULL with `error`
     struct tw_error error;
+    struct compile_turn turn; // the leader's wait for a process
 };
 
 // ---- new and free ----
@@ -70,7 +71,6 @@ struct tw_compiler *tw_compiler_new(const struct tw_compiler_options *options, s
     compiler->options = *options;
     fill_defaults(&compiler->options);
     tw_lock_init(&compiler->lock);
-    tw_cond_init(&compiler->idle);
     tw_cond_init(&compiler->landed);
     tw_map_init(&compiler->flights, COMPILE_MAX_FLIGHTS);
     compiler->program_fd = open_program(options->program, err);
@@ -106,7 +106,6 @@ void tw_compiler_free(struct tw_compiler *compiler) {
     if (compiler->program_fd >= 0)
         close(compiler->program_fd);
     tw_cond_done(&compiler->landed);
-    tw_cond_done(&compiler->idle);
     tw_lock_done(&compiler->lock);
     free(compiler);
 }
@@ -207,8 +206,8 @@ static struct tw_span key_span(const struct tw_digest *key) {
 
 // From the folder, or compiled. `ret_own` as in compile_crew_run.
 static struct tw_artifact *obtain(struct tw_compiler *compiler, const struct tw_compile_request *request,
-                                  const struct tw_digest *key, bool *ret_cached, bool *ret_own,
-                                  struct tw_error *err) {
+                                  struct flight *flight, const struct tw_digest *key, bool *ret_cached,
+                                  bool *ret_own, struct tw_error *err) {
     bool kept = compiler->cache && is_kept(request);
     struct tw_artifact *artifact = kept ? compile_cache_load(compiler->cache, key) : NULL;
     *ret_cached = artifact != NULL;
@@ -216,7 +215,7 @@ static struct tw_artifact *obtain(struct tw_compiler *compiler, const struct tw_
         return artifact;
     int fd;
     size_t len;
-    if (!compile_crew_run(compiler, request, &fd, &len, ret_own, err))
+    if (!compile_crew_run(compiler, request, &flight->turn, &fd, &len, ret_own, err))
         return NULL;
     artifact = compile_artifact_new(fd, len, key, err);
     *ret_own = !artifact;
@@ -237,7 +236,7 @@ static struct tw_artifact *lead(struct tw_compiler *compiler, struct flight *fli
                                 struct tw_error *err) {
     bool own = false, cached = false;
     struct tw_error failure = {};
-    struct tw_artifact *artifact = obtain(compiler, request, key, &cached, &own, &failure);
+    struct tw_artifact *artifact = obtain(compiler, request, flight, key, &cached, &own, &failure);
     TW_LOCK_SCOPE(&compiler->lock);
     flight->ended = true;
     flight->again = own;
@@ -258,9 +257,12 @@ static struct tw_artifact *lead(struct tw_compiler *compiler, struct flight *fli
 }
 
 // Waits for another caller's flight. NULL with `ret_again`: it failed for reasons of its leader; ask again.
-static struct tw_artifact *follow(struct tw_compiler *compiler, struct flight *flight, int64_t deadline_ns,
+static struct tw_artifact *follow(struct tw_compiler *compiler, struct flight *flight,
+                                  const struct tw_compile_request *request, int64_t deadline_ns,
                                   bool *ret_again, struct tw_error *err) {
     TW_LOCK_SCOPE(&compiler->lock);
+    if (!flight->ended)
+        compile_turn_share_locked(compiler, &flight->turn, request);
     bool in_time = true;
     while (!flight->ended && in_time)
         in_time = tw_cond_wait(&compiler->landed, &compiler->lock, deadline_ns);
@@ -309,9 +311,9 @@ static struct tw_artifact *board(struct tw_compiler *compiler, const struct tw_d
     return NULL;
 }
 
-static bool begin(struct tw_compiler *compiler, const struct tw_compile_request *request, int64_t deadline_ns,
+static bool begin(struct tw_compiler *compiler, const struct tw_compile_request *request,
                   struct compile_identity *ret_identity, struct tw_error *err) {
-    if (check_request(request, err) && compile_crew_identity(compiler, deadline_ns, ret_identity, err))
+    if (check_request(request, err) && compile_crew_identity(compiler, request, ret_identity, err))
         return true;
     TW_LOCK_SCOPE(&compiler->lock);
     compiler->stats.failures++;
@@ -326,7 +328,7 @@ struct tw_artifact *tw_compile(struct tw_compiler *compiler, const struct tw_com
         TW_LOCK_SCOPE(&compiler->lock);
         compiler->stats.requests++;
     }
-    if (!begin(compiler, request, deadline_ns, &identity, err))
+    if (!begin(compiler, request, &identity, err))
         return NULL;
     struct tw_digest key = compile_key(&identity, request);
     for (;;) {
@@ -337,7 +339,7 @@ struct tw_artifact *tw_compile(struct tw_compiler *compiler, const struct tw_com
             return artifact;
         if (leads)
             return lead(compiler, flight, request, &key, err);
-        artifact = follow(compiler, flight, deadline_ns, &again, err);
+        artifact = follow(compiler, flight, request, deadline_ns, &again, err);
         if (!again)
             return artifact;
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The compiler processes and who may use one: a request takes an idle process or waits for one, starts it if
-// it is not running, and gives it back. A process that died (not its child: that is an ordinary end of a
+// The compiler processes: a request that has its turn at one (turns.c) starts it if it is not running, and gives it back. A process that died (not its child: that is an ordinary end of a
 // request) is started again for the same request, once; so is one that dies while it starts.
 
 #include "compile/internal.h"
@@ -9,54 +8,6 @@
 
 static int64_t deadline_of(const struct tw_compile_request *request) {
     return request->deadline_ns ? request->deadline_ns : TW_NO_DEADLINE;
-}
-
-// ---- taking turns ----
-
-// An idle process, a running one rather than one to start; NULL when all are busy, or when one will be there sooner
-// than another could be started.
-static struct compile_process *find_idle_locked(struct tw_compiler *compiler) {
-    struct compile_process *found = NULL;
-    for (unsigned i = 0; i < compiler->options.processes; i++) {
-        struct compile_process *process = &compiler->processes[i];
-        if (process->busy)
-            continue;
-        if (process->alive)
-            return process;
-        if (!found && !compiler->is_starting)
-            found = process;
-    }
-    return found;
-}
-
-static struct compile_process *take_process(struct tw_compiler *compiler, int64_t deadline_ns,
-                                            struct tw_error *err) {
-    TW_LOCK_SCOPE(&compiler->lock);
-    struct compile_process *process = find_idle_locked(compiler);
-    if (!process && compiler->waiting >= COMPILE_MAX_WAITING) {
-        tw_fail(err, TW_ERR_CAPACITY, "%u compilations wait already, the most there may be; try again later",
-                compiler->waiting);
-        return NULL;
-    }
-    compiler->waiting++;
-    while (!process) {
-        if (!tw_cond_wait(&compiler->idle, &compiler->lock, deadline_ns) && !find_idle_locked(compiler)) {
-            compiler->waiting--;
-            tw_fail(err, TW_ERR_TIMEOUT,
-                    "no compiler process became free before the deadline; try again later");
-            return NULL;
-        }
-        process = find_idle_locked(compiler);
-    }
-    compiler->waiting--;
-    process->busy = true;
-    return process;
-}
-
-static void give_process(struct tw_compiler *compiler, struct compile_process *process) {
-    TW_LOCK_SCOPE(&compiler->lock);
-    process->busy = false;
-    tw_cond_wake_one(&compiler->idle);
 }
 
 void compile_crew_stop(struct tw_compiler *compiler) {
@@ -163,7 +114,7 @@ static void start_first(struct tw_task *task) {
     (void)ensure_alive(compiler, &compiler->processes[0], &ignored);
     TW_LOCK_SCOPE(&compiler->lock);
     compiler->processes[0].busy = compiler->is_starting = false;
-    tw_cond_wake_all(&compiler->idle); // those that waited for it may start others now
+    compile_turns_serve_locked(compiler); // those that waited for it may start others now
 }
 
 void tw_compiler_start(struct tw_compiler *compiler) {
@@ -175,12 +126,13 @@ void tw_compiler_start(struct tw_compiler *compiler) {
     first->busy = compiler->is_starting = tw_pool_submit(compiler->writer, &compiler->start, NULL);
 }
 
-static bool ask_identity(struct tw_compiler *compiler, int64_t deadline_ns, struct tw_error *err) {
-    struct compile_process *process = take_process(compiler, deadline_ns, err);
-    if (!process)
+static bool ask_identity(struct tw_compiler *compiler, const struct tw_compile_request *request,
+                         int64_t deadline_ns, struct tw_error *err) {
+    struct compile_turn turn;
+    if (!compile_turn_take(compiler, &turn, request, deadline_ns, err))
         return false;
-    bool ok = ensure_alive(compiler, process, err);
-    give_process(compiler, process);
+    bool ok = ensure_alive(compiler, turn.process, err);
+    compile_turn_give(compiler, &turn);
     return ok;
 }
 
@@ -198,12 +150,13 @@ static bool begin_asking(struct tw_compiler *compiler, int64_t deadline_ns, stru
     return true;
 }
 
-bool compile_crew_identity(struct tw_compiler *compiler, int64_t deadline_ns,
+bool compile_crew_identity(struct tw_compiler *compiler, const struct tw_compile_request *request,
                            struct compile_identity *ret_identity, struct tw_error *err) {
+    int64_t deadline_ns = deadline_of(request);
     // One asks, others wait for its answer, so that a cold start under load starts one process for it and not
     // all.
     bool asks = begin_asking(compiler, deadline_ns, err);
-    bool ok = !asks || ask_identity(compiler, deadline_ns, err);
+    bool ok = !asks || ask_identity(compiler, request, deadline_ns, err);
     TW_LOCK_SCOPE(&compiler->lock);
     if (asks) {
         compiler->identity_asked = false;
@@ -288,19 +241,18 @@ static bool run_on(struct tw_compiler *compiler, struct compile_process *process
     return false;
 }
 
-bool compile_crew_run(struct tw_compiler *compiler, const struct tw_compile_request *request, int *ret_fd,
-                      size_t *ret_len, bool *ret_own, struct tw_error *err) {
+bool compile_crew_run(struct tw_compiler *compiler, const struct tw_compile_request *request,
+                      struct compile_turn *turn, int *ret_fd, size_t *ret_len, bool *ret_own,
+                      struct tw_error *err) {
     struct tw_error failure = {};
     *ret_own = true;
-    struct compile_process *process = take_process(compiler, deadline_of(request), err);
-    if (!process)
+    if (!compile_turn_take(compiler, turn, request, deadline_of(request), err))
         return false;
-    int64_t began_ns = tw_clock_ns();
     struct compile_outcome outcome = {.fd = -1};
     *ret_own = false;
-    bool ok = run_on(compiler, process, request, &outcome, ret_own, &failure);
-    give_process(compiler, process);
-    count_time(compiler, request, tw_clock_ns() - began_ns);
+    bool ok = run_on(compiler, turn->process, request, &outcome, ret_own, &failure);
+    compile_turn_give(compiler, turn);
+    count_time(compiler, request, tw_clock_ns() - turn->began_ns);
     if (!ok) {
         if (err)
             *err = failure;

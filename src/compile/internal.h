@@ -224,6 +224,42 @@ bool compile_cache_load_identity(const struct compile_cache *cache, const struct
                                                 const struct compile_identity *identity,
                                                 struct tw_error *err);
 
+// ---- turns.c: who may use a process next. Guarded by the compiler's lock ----
+
+// What a tenant has of the processes.
+struct compile_share {
+    uint64_t tenant;
+    unsigned waiting, held; // its requests that wait; processes that it has
+    int64_t used_ns;        // how long it had one, as fair queueing counts
+    bool is_last;           // nobody's: for what nobody waits for
+};
+// One request's wait for a process, then its use of it.
+struct compile_turn {
+    struct compile_turn *next;
+    struct compile_share *share; // of the tenant that has the best claim among those who want it
+    bool is_waiting, is_refused;
+    struct compile_process *process; // the request's until it gives it back; NULL: it has none
+    int64_t began_ns;                // when it got that
+    struct tw_cond changed;
+};
+struct compile_turns {
+    struct compile_turn *first, *last; // in the order in which they came
+    unsigned waiting, share_count;
+    int64_t virtual_ns; // where the tenant stood that was served last
+    struct compile_share background, shares[COMPILE_MAX_SHARES];
+};
+// Waits for a process. TIMEOUT, CAPACITY when too many wait; else `turn->process` is the caller's, alive or not, until it
+// gives it back.
+[[nodiscard]] bool compile_turn_take(struct tw_compiler *compiler, struct compile_turn *turn,
+                                     const struct tw_compile_request *request, int64_t deadline_ns,
+                                     struct tw_error *err);
+void compile_turn_give(struct tw_compiler *compiler, struct compile_turn *turn);
+// Another request wants the same: where its claim is the better one, the turn is its tenant's from now on.
+void compile_turn_share_locked(struct tw_compiler *compiler, struct compile_turn *turn,
+                               const struct tw_compile_request *request);
+// Gives idle processes to those who wait.
+void compile_turns_serve_locked(struct tw_compiler *compiler);
+
 // ---- crew.c: the processes, and what the compiler knows of itself ----
 
 // Guarded by `lock` but for the frozen part.
@@ -235,10 +271,9 @@ struct tw_compiler {
     struct tw_pool *writer;             // frozen: one thread that writes to the cache
 
     struct tw_lock lock;
-    struct tw_cond idle;   // a process was given back
     struct tw_cond landed; // a flight ended
     struct compile_process processes[COMPILE_MAX_PROCESSES];
-    unsigned waiting;                    // for a process
+    struct compile_turns turns;
     bool is_starting;                    // the first process, for nobody yet
     struct tw_task start;                // frozen while it is
     bool identity_known, identity_asked; // asked: somebody is starting a process to learn it
@@ -247,14 +282,16 @@ struct tw_compiler {
     struct compile_table *table;
     struct tw_compiler_stats stats;
 };
-// The identity, asking a compiler process when nobody has yet.
-[[nodiscard]] bool compile_crew_identity(struct tw_compiler *compiler, int64_t deadline_ns,
+// The identity, asking a compiler process when nobody has yet, before the request's deadline.
+[[nodiscard]] bool compile_crew_identity(struct tw_compiler *compiler,
+                                         const struct tw_compile_request *request,
                                          struct compile_identity *ret_identity, struct tw_error *err);
-// Waits for a process, starts it if need be, runs the request on it. On true `ret_fd` and `ret_len` are the
+// Waits for a process, in `turn`, starts it if need be, runs the request on it. On true `ret_fd` and `ret_len` are the
 // sealed artifact. `ret_own` says that the failure was of this caller's making (its deadline, a full queue),
 // not the input's.
 [[nodiscard]] bool compile_crew_run(struct tw_compiler *compiler, const struct tw_compile_request *request,
-                                    int *ret_fd, size_t *ret_len, bool *ret_own, struct tw_error *err);
+                                    struct compile_turn *turn, int *ret_fd, size_t *ret_len, bool *ret_own,
+                                    struct tw_error *err);
 void compile_crew_stop(struct tw_compiler *compiler);
 
 // ---- table.c: artifacts kept open, the least recently used dropped. Guarded by the compiler's lock ----

@@ -10,8 +10,11 @@ enum {
     COMPILE_MAX_ARTIFACT = 256 << 20,
     // The rewriter adds polls and exports to a module that is at most TW_WASM_MAX_BYTES (64 MiB) long.
     COMPILE_MAX_WASM = 128 << 20,
-    // Requests that wait for a process. At 50 ms each on two processes the last one waits some six seconds.
+    // Requests that wait for a process. At 50 ms each on two processes the last one waits some six seconds. Then the tenant
+    // that has most of them gives way.
     COMPILE_MAX_WAITING = 256,
+    // Tenants that are known for what they have of the processes: more than can wait and run at one time.
+    COMPILE_MAX_SHARES = 512,
     // Different keys being compiled or waited for at one time; more than waiters, since flights wait too.
     COMPILE_MAX_FLIGHTS = 1'024,
     // Open artifacts kept ready in memory. Each holds a descriptor and a mapping.

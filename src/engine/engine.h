@@ -67,6 +67,7 @@ struct tw_module_limits {
     uint64_t memory_bytes;   // linear memory of an instance; 0: 256 MiB
     uint64_t table_elements; // 0: 1,000,000
     unsigned start_ms;       // for start code at deploy; 0: 5,000
+    uint64_t tenant;         // for whom it is compiled: tenants take turns at the compilers
 };
 struct tw_module; // counted references; frozen
 

@@ -134,6 +134,7 @@ static bool compile(struct tw_module *module, const struct build *build, struct 
     struct tw_compile_request request = {.kind = TW_COMPILE_WASM,
                                          .input = tw_buf_span(&build->bytes),
                                          .interrupt = engine->options.interrupt,
+                                         .tenant = module->limits.tenant,
                                          .deadline_ns = TW_NO_DEADLINE};
     struct tw_artifact *artifact = tw_compile(engine->options.compiler, &request, err);
     if (!artifact)

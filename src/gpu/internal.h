@@ -93,9 +93,10 @@ struct gpu_kernel {
 struct gpu_kernels;
 [[nodiscard]] struct gpu_kernels *gpu_kernels_new(const struct tw_gpu_options *options, struct tw_error *err);
 void gpu_kernels_free(struct gpu_kernels *kernels);
-// A kernel with at least one variant, counted as used; the caller gives it back.
-[[nodiscard]] struct gpu_kernel *gpu_kernel_take(struct gpu_kernels *kernels, struct tw_str ptx,
-                                                 struct tw_str entry, int64_t deadline_ns,
+// A kernel with at least one variant, counted as used; the caller gives it back. What has to be compiled, here and below, takes
+// the tenant's turn.
+[[nodiscard]] struct gpu_kernel *gpu_kernel_take(struct gpu_kernels *kernels, uint64_t tenant,
+                                                 struct tw_str ptx, struct tw_str entry, int64_t deadline_ns,
                                                  struct tw_error *err);
 // The same for a text whose sha256 is known, if it is compiled already; else NULL.
 struct gpu_kernel *gpu_kernel_take_ready(struct gpu_kernels *kernels, const struct tw_digest *ptx,
@@ -104,12 +105,12 @@ void gpu_kernel_give(struct gpu_kernels *kernels, struct gpu_kernel *kernel);
 bool gpu_kernel_is_ready(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry);
 // The code for a block shape, compiled if need be.
 [[nodiscard]] struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
-                                               const uint32_t block[3], int64_t deadline_ns,
+                                               uint64_t tenant, const uint32_t block[3], int64_t deadline_ns,
                                                struct tw_error *err);
 // The exact version of `code`, compiled if need be.
 [[nodiscard]] const struct gpu_code *gpu_kernel_exact(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
-                                                      struct gpu_code *code, int64_t deadline_ns,
-                                                      struct tw_error *err);
+                                                      uint64_t tenant, struct gpu_code *code,
+                                                      int64_t deadline_ns, struct tw_error *err);
 // Counts time; a kernel that has run for long is compiled again, better, in the background.
 void gpu_kernel_ran(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct gpu_code *code,
                     const uint32_t block[3], int64_t ns);

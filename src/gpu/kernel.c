@@ -173,8 +173,9 @@ static struct tw_artifact *obtain(const struct gpu_kernels *kernels, struct tw_c
 }
 
 static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct gpu_kernel *kernel,
-                                struct tw_kernel_variant variant, const struct tw_kernel_variant *full,
-                                int64_t deadline_ns, bool *ret_cached, struct tw_error *err) {
+                                uint64_t tenant, struct tw_kernel_variant variant,
+                                const struct tw_kernel_variant *full, int64_t deadline_ns, bool *ret_cached,
+                                struct tw_error *err) {
     if (!kernels->compiler) {
         tw_fail(err, TW_ERR_CUDA_NOT_AVAILABLE, "there is no kernel compiler in this process");
         return NULL;
@@ -183,6 +184,7 @@ static struct gpu_code *compile(const struct gpu_kernels *kernels, const struct 
                                          .input = tw_span_of(kernel->ptx, kernel->ptx_len),
                                          .digest = &kernel->ptx_digest, // of this very copy
                                          .variant = variant,
+                                         .tenant = tenant,
                                          .background = deadline_ns == TW_NO_DEADLINE &&
                                                        variant.opt_level == TW_KERNEL_FULL &&
                                                        kernels->tier == TW_GPU_TIER_AUTO,
@@ -268,13 +270,14 @@ static uint16_t first_tier(const struct gpu_kernels *kernels) {
     return kernels->tier == TW_GPU_TIER_FULL ? TW_KERNEL_FULL : TW_KERNEL_LIGHT;
 }
 
-static bool load_first(struct gpu_kernels *kernels, struct gpu_kernel *kernel, int64_t deadline_ns,
-                       struct tw_error *err) {
+static bool load_first(struct gpu_kernels *kernels, struct gpu_kernel *kernel, uint64_t tenant,
+                       int64_t deadline_ns, struct tw_error *err) {
     struct tw_kernel_variant full = {.lanes = 32, .x_multiple = 32, .opt_level = TW_KERNEL_FULL}, light = {};
     bool cached = false;
     struct tw_error error = {};
-    struct gpu_code *code = compile(kernels, kernel, first_tier(kernels) == TW_KERNEL_LIGHT ? light : full,
-                                    &full, deadline_ns, &cached, &error);
+    struct gpu_code *code =
+        compile(kernels, kernel, tenant, first_tier(kernels) == TW_KERNEL_LIGHT ? light : full, &full,
+                deadline_ns, &cached, &error);
     count_load(!code ? "failed" : cached ? "cached" : "compiled");
     TW_LOCK_SCOPE(&kernels->lock);
     kernel->state = code ? GPU_KERNEL_READY : GPU_KERNEL_BROKEN;
@@ -318,15 +321,15 @@ static bool wait_ready(struct gpu_kernels *kernels, struct gpu_kernel *kernel, i
     return false;
 }
 
-struct gpu_kernel *gpu_kernel_take(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry,
-                                   int64_t deadline_ns, struct tw_error *err) {
+struct gpu_kernel *gpu_kernel_take(struct gpu_kernels *kernels, uint64_t tenant, struct tw_str ptx,
+                                   struct tw_str entry, int64_t deadline_ns, struct tw_error *err) {
     for (;;) {
         bool mine, again = false;
         struct gpu_kernel *kernel = find_or_add(kernels, ptx, entry, &mine, err);
         if (!kernel)
             return NULL;
         if (mine)
-            return load_first(kernels, kernel, deadline_ns, err) ? kernel : NULL;
+            return load_first(kernels, kernel, tenant, deadline_ns, err) ? kernel : NULL;
         if (wait_ready(kernels, kernel, deadline_ns, &again, err))
             return kernel;
         if (!again)
@@ -396,7 +399,7 @@ static struct gpu_code *add_variant(struct gpu_kernels *kernels, struct gpu_kern
     return there;
 }
 
-static struct gpu_code *variant_for(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
+static struct gpu_code *variant_for(struct gpu_kernels *kernels, struct gpu_kernel *kernel, uint64_t tenant,
                                     struct tw_kernel_variant variant, const struct tw_kernel_variant *full,
                                     int64_t deadline_ns, struct tw_error *err) {
     struct gpu_code *code;
@@ -407,14 +410,14 @@ static struct gpu_code *variant_for(struct gpu_kernels *kernels, struct gpu_kern
     if (code)
         return code;
     bool cached;
-    code = compile(kernels, kernel, variant, full, deadline_ns, &cached, err);
+    code = compile(kernels, kernel, tenant, variant, full, deadline_ns, &cached, err);
     struct gpu_code *added = code ? add_variant(kernels, kernel, code, err) : NULL;
     if (added && added == code && !cached) // who came second shares what the first had compiled
         count_compiled(added);
     return added;
 }
 
-struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
+struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel *kernel, uint64_t tenant,
                                  const uint32_t block[3], int64_t deadline_ns, struct tw_error *err) {
     if (!kernel->ptx)
         return kernel->variants[0];
@@ -427,13 +430,14 @@ struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel 
             return code;
     }
     struct tw_kernel_variant first = tw_kernel_variant_for(info, block, first_tier(kernels));
-    return variant_for(kernels, kernel, first, &full, deadline_ns, err);
+    return variant_for(kernels, kernel, tenant, first, &full, deadline_ns, err);
 }
 
 // ---- exact versions ----
 
 const struct gpu_code *gpu_kernel_exact(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
-                                        struct gpu_code *code, int64_t deadline_ns, struct tw_error *err) {
+                                        uint64_t tenant, struct gpu_code *code, int64_t deadline_ns,
+                                        struct tw_error *err) {
     const struct gpu_code *there = gpu_code_exact(code);
     if (there)
         return there;
@@ -445,7 +449,7 @@ const struct gpu_code *gpu_kernel_exact(struct gpu_kernels *kernels, struct gpu_
     }
     struct tw_kernel_variant variant = info->variant;
     variant.opt_level = TW_KERNEL_EXACT;
-    const struct gpu_code *exact = variant_for(kernels, kernel, variant, NULL, deadline_ns, err);
+    const struct gpu_code *exact = variant_for(kernels, kernel, tenant, variant, NULL, deadline_ns, err);
     if (!exact)
         return NULL;
     if (exact->parts.info.spill_bytes != info->spill_bytes) {
@@ -466,7 +470,8 @@ static void promote(struct tw_task *task) {
     struct gpu_kernels *kernels = promotion->kernels;
     struct gpu_kernel *kernel = promotion->kernel;
     struct tw_error unused = {};
-    struct gpu_code *code = variant_for(kernels, kernel, promotion->variant, NULL, TW_NO_DEADLINE, &unused);
+    struct gpu_code *code =
+        variant_for(kernels, kernel, 0, promotion->variant, NULL, TW_NO_DEADLINE, &unused);
     if (code)
         tw_counter_add(&kernel->generation, 1); // contexts look again at their next launch
     else                                        // the light one stays in use

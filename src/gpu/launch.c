@@ -70,8 +70,8 @@ static struct gpu_code *code_for(struct tw_gpu_context *context, struct gpu_load
     if (loaded->code && loaded->generation == generation &&
         memcmp(loaded->block, launch->block, sizeof(loaded->block)) == 0)
         return loaded->code;
-    struct gpu_code *code =
-        gpu_kernel_code(context->gpu->kernels, loaded->kernel, launch->block, launch->deadline_ns, err);
+    struct gpu_code *code = gpu_kernel_code(context->gpu->kernels, loaded->kernel, context->tenant->id,
+                                            launch->block, launch->deadline_ns, err);
     if (!code)
         return NULL;
     loaded->code = code;

@@ -154,7 +154,8 @@ bool tw_gpu_load_ptx(struct tw_gpu_context *context, struct tw_str ptx, struct t
                      int64_t deadline_ns, int64_t *ret_kernel, struct tw_error *err) {
     if (!check_text(ptx, entry, err) || !check_limits(context, ptx.len, err))
         return false;
-    struct gpu_kernel *kernel = gpu_kernel_take(context->gpu->kernels, ptx, entry, deadline_ns, err);
+    struct gpu_kernel *kernel =
+        gpu_kernel_take(context->gpu->kernels, context->tenant->id, ptx, entry, deadline_ns, err);
     return kernel && add_loaded(context, kernel, ret_kernel, err);
 }
 
@@ -170,10 +171,11 @@ bool tw_gpu_load_known(struct tw_gpu_context *context, const struct tw_digest *p
     return false;
 }
 
-bool tw_gpu_prepare(struct tw_gpu *gpu, struct tw_str ptx, struct tw_str entry, int64_t deadline_ns,
-                    struct tw_error *err) {
-    struct gpu_kernel *kernel =
-        check_text(ptx, entry, err) ? gpu_kernel_take(gpu->kernels, ptx, entry, deadline_ns, err) : NULL;
+bool tw_gpu_prepare(struct tw_gpu *gpu, uint64_t tenant, struct tw_str ptx, struct tw_str entry,
+                    int64_t deadline_ns, struct tw_error *err) {
+    struct gpu_kernel *kernel = check_text(ptx, entry, err)
+                                    ? gpu_kernel_take(gpu->kernels, tenant, ptx, entry, deadline_ns, err)
+                                    : NULL;
     if (kernel)
         gpu_kernel_give(gpu->kernels, kernel);
     return kernel;

@@ -176,7 +176,7 @@ static void bring_ahead(void *context, const struct tw_module *module) {
 // The caller's.
 static struct tw_module *build(struct work *work, struct tw_error *err) {
     struct tw_service *service = work->service;
-    struct tw_module_limits limits = service_function_limits(service, &work->function->config);
+    struct tw_module_limits limits = service_function_limits(service, work->function);
     struct tw_foreseen foreseen = {.tell = bring_ahead, .context = work, .image = &work->foreseen};
     bool is_ahead = work->deploy->wasm.len <= SERVICE_AHEAD_MAX;
     struct tw_account *account = tw_quota_account(service->quotas, work->function->tenant, err);

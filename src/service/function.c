@@ -185,9 +185,10 @@ struct service_function *service_function_decode(struct tw_span record, struct t
 }
 
 struct tw_module_limits service_function_limits(const struct tw_service *service,
-                                                const struct service_config *config) {
-    uint64_t memory = config->memory_bytes ? config->memory_bytes : service->options.max_memory_bytes;
-    return (struct tw_module_limits){.memory_bytes = memory};
+                                                const struct service_function *function) {
+    uint64_t memory = function->config.memory_bytes;
+    return (struct tw_module_limits){.memory_bytes = memory ? memory : service->options.max_memory_bytes,
+                                     .tenant = function->tenant};
 }
 
 static struct tw_module *open_module(struct tw_service *service, const struct service_function *function,
@@ -198,7 +199,7 @@ static struct tw_module *open_module(struct tw_service *service, const struct se
     char image_path[TW_STORE_PATH_MAX];
     tw_store_blob_path(service->store, &function->image, image_path);
     struct tw_image_file image = {.path = image_path};
-    struct tw_module_limits limits = service_function_limits(service, &function->config);
+    struct tw_module_limits limits = service_function_limits(service, function);
     struct tw_module *module =
         tw_module_open(service->engine, tw_span_of(wasm.data, wasm.len), &image, &limits, err);
     tw_file_unmap(&wasm);
@@ -273,7 +274,7 @@ static struct tw_module *remake(struct tw_service *service, const struct service
     struct tw_mapping wasm;
     if (!tw_store_map_blob(service->store, &function->wasm, &wasm, err))
         return NULL;
-    struct tw_module_limits limits = service_function_limits(service, &function->config);
+    struct tw_module_limits limits = service_function_limits(service, function);
     struct tw_account *account = tw_quota_account(service->quotas, function->tenant, err);
     struct tw_module *module = NULL;
     if (account && tw_account_may_compute(account, err)) // start code runs

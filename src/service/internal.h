@@ -118,7 +118,7 @@ service_function_open(struct tw_service *service, struct service_function *funct
 [[nodiscard]] bool service_function_settle(struct tw_service *service, struct service_function *function,
                                            struct tw_module *module, struct tw_error *err);
 struct tw_module_limits service_function_limits(const struct tw_service *service,
-                                                const struct service_config *config);
+                                                const struct service_function *function);
 
 // ---- recover.c: deploys that a crash found under way ----
 // Before the index is loaded; sets `boot`.

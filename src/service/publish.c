@@ -69,10 +69,12 @@ static bool choose_entry(const struct tw_json *entries, struct tw_str wanted, st
                    TW_KERNEL_NAME_MAX);
 }
 
-bool tw_service_kernel_entries(struct tw_service *service, struct tw_str ptx, struct tw_buf *out,
-                               struct tw_error *err) {
-    struct tw_compile_request request = {
-        .kind = TW_COMPILE_INFO, .input = tw_span_of(ptx.data, ptx.len), .deadline_ns = TW_NO_DEADLINE};
+bool tw_service_kernel_entries(struct tw_service *service, uint64_t tenant, struct tw_str ptx,
+                               struct tw_buf *out, struct tw_error *err) {
+    struct tw_compile_request request = {.kind = TW_COMPILE_INFO,
+                                         .input = tw_span_of(ptx.data, ptx.len),
+                                         .tenant = tenant,
+                                         .deadline_ns = TW_NO_DEADLINE};
     struct tw_artifact *artifact = tw_compile(service->compiler, &request, err);
     if (!artifact)
         return false;
@@ -88,7 +90,7 @@ static bool read_entry(struct tw_service *service, const struct tw_publish *publ
                        struct service_kernel *kernel, struct tw_error *err) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
     tw_buf_init(&text, SERVICE_RECORD_MAX);
-    if (!tw_service_kernel_entries(service, publish->ptx, &text, err))
+    if (!tw_service_kernel_entries(service, kernel->tenant, publish->ptx, &text, err))
         return false;
     struct tw_json *entries = tw_json_parse(tw_buf_span(&text), err);
     bool ok = entries && choose_entry(entries, publish->entry, kernel, err);
@@ -161,8 +163,8 @@ static bool compile_and_keep(struct tw_service *service, const struct tw_publish
     struct tw_store_ahead *ahead = NULL;
     if (publish->ptx.len <= SERVICE_AHEAD_MAX)
         ahead = tw_store_ahead_start(service->store, &text, 1, NULL, NULL, (struct tw_span){}, UINT64_MAX);
-    bool is_compiled =
-        tw_gpu_prepare(service->gpu, publish->ptx, tw_str_from(kernel->entry), TW_NO_DEADLINE, err);
+    bool is_compiled = tw_gpu_prepare(service->gpu, kernel->tenant, publish->ptx, tw_str_from(kernel->entry),
+                                      TW_NO_DEADLINE, err);
     struct tw_error ignored = {}; // keeping it puts it once more
     (void)tw_store_ahead_done(ahead, &ignored);
     return is_compiled && keep(service, publish, kernel, err);

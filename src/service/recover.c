@@ -38,7 +38,7 @@ static bool build(struct tw_service *service, struct tw_span record, struct tw_e
     }
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf image;
     tw_buf_init(&image, SIZE_MAX / 2); // bounded by the module's memory limit
-    struct tw_module_limits limits = service_function_limits(service, &function->config);
+    struct tw_module_limits limits = service_function_limits(service, function);
     struct tw_module *module =
         tw_module_build(service->engine, tw_span_of(wasm.data, wasm.len), &limits, NULL, NULL, &image, err);
     tw_file_unmap(&wasm);

@@ -271,7 +271,7 @@ struct tw_publish {
 // ---- kernels without a guest ----
 // [{"name","params":[…],"required_block","max_block"}…] of the PTX's entries; one that cannot be compiled has
 // "refused" with the place and the reason. Blocks.
-[[nodiscard]] bool tw_service_kernel_entries(struct tw_service *service, struct tw_str ptx,
+[[nodiscard]] bool tw_service_kernel_entries(struct tw_service *service, uint64_t tenant, struct tw_str ptx,
                                              struct tw_buf *out, struct tw_error *err);
 // Where a message of the PTX reader ("line 12, column 5: …") points: the line, and a caret below the column.
 enum { TW_SOURCE_MARK_MAX = 160 };

@@ -236,7 +236,7 @@ static bool open_module(struct tw_service *service, struct reading *reading, con
     char path[TW_STORE_PATH_MAX];
     tw_store_blob_path(service->store, digest, path);
     struct tw_image_file image = {.path = path, .at = parts->image_at, .len = parts->image.len};
-    struct tw_module_limits limits = service_function_limits(service, &function->config);
+    struct tw_module_limits limits = service_function_limits(service, function);
     // A snapshot of the restored instance wants the module again.
     if (!tw_store_put_blob(service->store, parts->wasm, &function->wasm, err))
         return false;

@@ -160,8 +160,8 @@ uint32_t cpu_exact(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t cta
         runner->guard_bytes + EXACT_STACK_BYTES)
         stack_overflow(job->code->parts.info.name, &error);
     else
-        exact = gpu_kernel_exact(job->context->gpu->kernels, job->loaded->kernel, job->code, job->limit_ns,
-                                 &error);
+        exact = gpu_kernel_exact(job->context->gpu->kernels, job->loaded->kernel, job->context->tenant->id,
+                                 job->code, job->limit_ns, &error);
     if (!exact && gpu_job_stop(job, GPU_STOP_FAULT))
         job->error = error;
     if (tw_state_get(&job->stop) != GPU_STOP_NONE)

@@ -87,7 +87,7 @@ static const char guest[] =
 
 static struct tw_module *guest_with(struct engine_test *test, const char *ptx) {
     struct tw_error err = {};
-    tw_assert_ok(tw_gpu_prepare(test->gpu, tw_str_from(ptx), TW_STR("k"), TW_NO_DEADLINE, &err), &err);
+    tw_assert_ok(tw_gpu_prepare(test->gpu, 1, tw_str_from(ptx), TW_STR("k"), TW_NO_DEADLINE, &err), &err);
     char text[16384];
     const char *mark = strstr(guest, "\"PTX\"") + 1;
     snprintf(text, sizeof(text), "%.*s%s%s", (int)(mark - guest), guest, ptx, mark + 3);
