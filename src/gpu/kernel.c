@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The process's table of kernels, by (sha256 of the PTX, entry): contexts that load the same PTX share the
-// code.
+// The process's table of kernels, by (sha256 of the PTX, entry): contexts that load the same PTX share the code.
 //
-//     not there ── first to ask ──▶ LOADING ── compiled ──▶ READY ── nobody uses it ──▶ idle ── 256 idle ones
-//     after it ──▶ gone
+//     not there ── first to ask ──▶ LOADING ── compiled ──▶ READY ── nobody uses it ──▶ idle ── 256 after it ──▶ gone
 //                                      └── refused ──▶ BROKEN: told to those who waited, then gone
 //
-// One thread compiles, the others wait for it. A kernel starts with one variant: the best that the artifact cache has,
-// else one compiled lightly; a launch whose block shape needs another compiles that one then. What was busy for as long
-// as that costs is compiled again with everything LLVM has, in the background, for launches that start afterwards.
-// Variants stay as long as their kernel, so a launch needs no reference of its own: its context's use of the kernel
-// holds all of them.
+// One thread compiles, the others wait for it. A kernel starts with one variant: the best that the artifact cache has, else one
+// compiled lightly; a launch whose block shape needs another compiles that one then. What was busy for as long as that costs
+// is compiled again with everything LLVM has, in the background, for launches that start afterwards. Variants stay as
+// long as their kernel, so a launch needs no reference of its own: its context's use of the kernel holds all of them.
 
 #include "gpu/internal.h"
 
@@ -273,11 +270,10 @@ static uint16_t first_tier(const struct gpu_kernels *kernels) {
 static bool load_first(struct gpu_kernels *kernels, struct gpu_kernel *kernel, uint64_t tenant,
                        int64_t deadline_ns, struct tw_error *err) {
     struct tw_kernel_variant full = {.lanes = 32, .x_multiple = 32, .opt_level = TW_KERNEL_FULL}, light = {};
+    struct tw_kernel_variant first = first_tier(kernels) == TW_KERNEL_LIGHT ? light : full;
     bool cached = false;
     struct tw_error error = {};
-    struct gpu_code *code =
-        compile(kernels, kernel, tenant, first_tier(kernels) == TW_KERNEL_LIGHT ? light : full, &full,
-                deadline_ns, &cached, &error);
+    struct gpu_code *code = compile(kernels, kernel, tenant, first, &full, deadline_ns, &cached, &error);
     count_load(!code ? "failed" : cached ? "cached" : "compiled");
     TW_LOCK_SCOPE(&kernels->lock);
     kernel->state = code ? GPU_KERNEL_READY : GPU_KERNEL_BROKEN;
@@ -469,9 +465,8 @@ static void promote(struct tw_task *task) {
     struct gpu_promotion *promotion = (struct gpu_promotion *)task;
     struct gpu_kernels *kernels = promotion->kernels;
     struct gpu_kernel *kernel = promotion->kernel;
-    struct tw_error unused = {};
-    struct gpu_code *code =
-        variant_for(kernels, kernel, 0, promotion->variant, NULL, TW_NO_DEADLINE, &unused);
+    struct tw_error err = {};
+    struct gpu_code *code = variant_for(kernels, kernel, 0, promotion->variant, NULL, TW_NO_DEADLINE, &err);
     if (code)
         tw_counter_add(&kernel->generation, 1); // contexts look again at their next launch
     else                                        // the light one stays in use
