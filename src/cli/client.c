@@ -63,9 +63,8 @@ void cli_tell_frames(const struct tw_json *trace) {
     for (size_t i = 0; i < tw_json_count(trace); i++) {
         const struct tw_json *frame = tw_json_at(trace, i);
         struct tw_str name = tw_json_str(tw_json_get(frame, "function"));
-        fprintf(stderr, "    at %.*s%sfunction %" PRId64 ", offset 0x%" PRIx64 "%s\n", TW_STR_ARG(name),
-                name.len ? " (" : "", tw_json_int(tw_json_get(frame, "index")),
-                (uint64_t)tw_json_int(tw_json_get(frame, "offset")), name.len ? ")" : "");
+        fprintf(stderr, "    at %.*s%sfunction %" PRId64 "%s\n", TW_STR_ARG(name), name.len ? " (" : "",
+                tw_json_int(tw_json_get(frame, "index")), name.len ? ")" : "");
     }
 }
 

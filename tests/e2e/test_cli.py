@@ -166,7 +166,7 @@ def test_settings_go_along(cli, files):
 def test_a_failed_call_tells_the_backtrace(cli, files):
     cli("deploy", files / "trap.wasm", "--name", "cli-trap")
     _, err = cli("invoke", "cli-trap", status=1)
-    assert "guest_trap" in err and re.search(r"at inner \(function 0, offset 0x.*at _start \(function 1, ", err, re.S), err
+    assert "guest_trap" in err and re.search(r"at inner \(function 0\).*at _start \(function 1\)", err, re.S), err
 
 
 def test_tenants_are_apart(cli, files):

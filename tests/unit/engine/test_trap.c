@@ -60,7 +60,6 @@ TW_TEST("a backtrace names the functions, demangled, innermost first") {
     for (size_t i = 0; i < 3; i++) {
         const struct tw_json *frame = tw_json_at(trace, i);
         ck_assert_int_eq(tw_json_int(tw_json_get(frame, "index")), (int64_t)i);
-        ck_assert_int_gt(tw_json_int(tw_json_get(frame, "offset")), 0);
         ck_assert(tw_str_equal(tw_json_str(tw_json_get(frame, "function")), tw_str_from(names[i])));
     }
     tw_json_free(trace);
