@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Matrix products of a warp: mma, ldmatrix, movmatrix. Element i of c lies in the same place of every lane's
+// Matrix products of a warp: mma, mma.sp, ldmatrix, movmatrix. Element i of c lies in the same place of every lane's
 // fragment, so it is one vector over the lanes, and so are the elements of a and b that it needs for one k,
 // once they are moved to the lanes that want them: a product is k × (moves of a, moves of b, fused
 // multiply-adds) of whole vectors. Every kind of product is a function of its own that the kernel calls, since
-// big kernels hold hundreds of them.
+// big kernels hold hundreds of them. Where a is sparse, each of its elements has two or four elements of b to choose
+// from, all of which are moved; bits of its indices choose, lane by lane.
 //
 // Halves are added up in floats, one k after the other, and rounded once at the end; PTX leaves the order and
 // the rounding of the sum open.
 
 #include "emit.h"
 
-enum { WARP = 32 };
+enum { WARP = 32, SOURCES_MAX = 13, ELEMENTS_MAX = 32 };
 
 // Confined: one kind of product being emitted.
 struct product {
@@ -95,7 +96,12 @@ static LLVMValueRef multiply_add(struct jit_emit *e, const struct product *p, LL
     if (p->inst->type == TW_KIR_S32)
         return LLVMBuildAdd(e->b, sum, LLVMBuildMul(e->b, a, b, ""), "");
     LLVMTypeRef type = p->sum;
-    return jit_intrinsic(e, "llvm.fma", &type, 1, (LLVMValueRef[]){a, b, sum}, 3);
+    LLVMValueRef src[3] = {a, b, sum};
+    struct tw_kir_inst rounded = {
+        .op = TW_KIR_FMA, .type = p->inst->type, .round = p->inst->round, .src_count = 3};
+    if (p->inst->type == TW_KIR_F64 && rounded.round >= TW_KIR_RZ && rounded.round <= TW_KIR_RP)
+        return jit_emit_rounded(e, &rounded, src);
+    return jit_intrinsic(e, "llvm.fma", &type, 1, src, 3);
 }
 
 // Adds up everything that register group `group` of a and b contributes. sums[2 × r + c]: rows 8r …, columns
@@ -120,6 +126,97 @@ static void add_group(struct jit_emit *e, const struct product *p, const LLVMVal
         }
     }
 }
+
+// ---- sparse ----
+
+// A sparse product being emitted: the elements of a and b as sums want them, register by register. Confined.
+struct sparse {
+    struct jit_emit *e;
+    const struct product *p;
+    LLVMValueRef a[ELEMENTS_MAX],
+        b[ELEMENTS_MAX]; // a: of register i of rows g and g + 8 at i, as in the fragment
+    LLVMValueRef indices;
+    unsigned kept;  // columns of a chunk that are there
+    unsigned width; // of them that one number places
+};
+
+// b's element of row `k` and of column 2 × (lane % 4) + c.
+static LLVMValueRef sparse_b(const struct sparse *s, unsigned k, unsigned c) {
+    unsigned each = s->p->shape.elements, step = k % (4 * each) / each;
+    LLVMValueRef b = s->b[k / (4 * each) * each + k % each];
+    return moved(s->e, b, c ? lane_of_odd_b : lane_of_even_b, step);
+}
+
+// a's element in kept column `k` of row lane / 4 + 8r.
+static LLVMValueRef sparse_a(const struct sparse *s, unsigned k, unsigned r) {
+    unsigned each = s->p->shape.elements, reg = k / (4 * each) * 2 + r;
+    return moved(s->e, s->a[reg * each + k % each], lane_of_a, k % (4 * each) / each);
+}
+
+// The four bits of `chunk` of row lane / 4 + 8r, lowest in each lane's word; above them are others.
+static LLVMValueRef sparse_bits(const struct sparse *s, unsigned chunk, unsigned r) {
+    const struct tw_kir_matrix *m = &s->p->shape;
+    bool integers = s->p->inst->type == TW_KIR_S32;
+    unsigned lane = integers ? chunk / 8 * 2 + r : chunk / 4,
+             at = integers ? chunk % 8 * 4 : chunk % 4 * 4 + 16 * r;
+    lane += (unsigned)s->p->inst->offset * m->index_lanes;
+    LLVMValueRef words = moved(s->e, s->indices, lane_of_a, lane);
+    return LLVMBuildLShr(s->e->b, words, jit_const(LLVMTypeOf(words), at), "");
+}
+
+static LLVMValueRef bit_of(const struct sparse *s, LLVMValueRef words, unsigned at) {
+    LLVMTypeRef type = LLVMTypeOf(words);
+    LLVMValueRef bit = LLVMBuildAnd(s->e->b, words, jit_const(type, 1ull << at), "");
+    return LLVMBuildICmp(s->e->b, LLVMIntNE, bit, LLVMConstNull(type), "");
+}
+
+// The element of b that belongs to kept column `place` of a chunk, of four or two that it may be.
+static LLVMValueRef chosen_b(const struct sparse *s, LLVMValueRef bits, unsigned place,
+                             const LLVMValueRef *b) {
+    LLVMBuilderRef builder = s->e->b;
+    const LLVMValueRef *from = &b[place % s->width];
+    if (s->p->shape.chunk == 2)
+        return LLVMBuildSelect(builder, bit_of(s, bits, 1), from[1], from[0], "");
+    unsigned at = place / s->width * 2;
+    LLVMValueRef low = bit_of(s, bits, at), high = bit_of(s, bits, at + 1);
+    LLVMValueRef upper = LLVMBuildSelect(builder, low, from[3 * s->width], from[2 * s->width], "");
+    LLVMValueRef lower = LLVMBuildSelect(builder, low, from[s->width], from[0], "");
+    return LLVMBuildSelect(builder, high, upper, lower, "");
+}
+
+static void add_chunk(const struct sparse *s, unsigned chunk, LLVMValueRef *sums) {
+    LLVMValueRef b[2][8], bits[2];
+    unsigned columns = s->p->shape.chunk;
+    for (unsigned c = 0; c < 2; c++)
+        for (unsigned i = 0; i < columns; i++)
+            b[c][i] = sparse_b(s, chunk * columns + i, c);
+    for (unsigned r = 0; r < 2; r++) {
+        bits[r] = sparse_bits(s, chunk, r);
+        for (unsigned place = 0; place < s->kept; place++) {
+            LLVMValueRef a = sparse_a(s, chunk * s->kept + place, r);
+            for (unsigned c = 0; c < 2; c++)
+                sums[2 * r + c] =
+                    multiply_add(s->e, s->p, a, chosen_b(s, bits[r], place, b[c]), sums[2 * r + c]);
+        }
+    }
+}
+
+static void add_sparse(struct jit_emit *e, const struct product *p, const LLVMValueRef *in,
+                       LLVMValueRef *sums) {
+    const struct tw_kir_matrix *m = &p->shape;
+    bool a_signed = tw_kir_type_is_signed(p->inst->type2),
+         b_signed = a_signed != ((p->inst->mods & TW_KIR_MIXED) != 0);
+    struct sparse s = {.e = e, .p = p, .indices = in[m->a + m->b + m->c], .kept = m->chunk / 2};
+    s.width = m->chunk == 8 ? 2 : 1;
+    for (unsigned i = 0; i < m->a * m->elements; i++)
+        s.a[i] = element(e, p, in[i / m->elements], i % m->elements, a_signed);
+    for (unsigned i = 0; i < m->b * m->elements; i++)
+        s.b[i] = element(e, p, in[m->a + i / m->elements], i % m->elements, b_signed);
+    for (unsigned chunk = 0; chunk < m->k / m->chunk; chunk++)
+        add_chunk(&s, chunk, sums);
+}
+
+// ---- whole products ----
 
 // c as sums begin with it; integers that saturate begin with zero and take c at the end.
 static void begin_sums(struct jit_emit *e, const struct product *p, const LLVMValueRef *c,
@@ -157,11 +254,13 @@ static LLVMValueRef end_sum(struct jit_emit *e, const struct product *p, const L
 
 static void emit_product(struct jit_emit *e, const struct product *p, LLVMValueRef function) {
     const struct tw_kir_matrix *m = &p->shape;
-    LLVMValueRef in[10], sums[4], out[4];
+    LLVMValueRef in[SOURCES_MAX], sums[4], out[4];
     LLVMGetParams(function, in);
     const LLVMValueRef *c = &in[m->a + m->b];
     begin_sums(e, p, c, sums);
-    for (unsigned group = 0; group < m->b; group++)
+    if (m->e)
+        add_sparse(e, p, in, sums);
+    for (unsigned group = 0; !m->e && group < m->b; group++)
         add_group(e, p, in, group, sums);
     for (unsigned i = 0; i < m->c; i++)
         out[i] = end_sum(e, p, c, sums, i);
@@ -170,8 +269,8 @@ static void emit_product(struct jit_emit *e, const struct product *p, LLVMValueR
 
 static LLVMTypeRef function_type(struct jit_emit *e, const struct tw_kir_matrix *m) {
     LLVMTypeRef in = jit_vec(e, jit_int(e, m->in_bits)), sum = jit_vec(e, jit_int(e, m->c_bits));
-    LLVMTypeRef params[10], results[4];
-    unsigned inputs = m->a + m->b, count = inputs + m->c;
+    LLVMTypeRef params[SOURCES_MAX], results[4];
+    unsigned inputs = m->a + m->b, count = inputs + m->c + m->e;
     for (unsigned i = 0; i < count; i++)
         params[i] = i < inputs ? in : sum;
     for (unsigned i = 0; i < m->c; i++)
@@ -183,8 +282,8 @@ static LLVMTypeRef function_type(struct jit_emit *e, const struct tw_kir_matrix 
 static LLVMValueRef product_function(struct jit_emit *e, const struct tw_kir_inst *inst,
                                      const struct tw_kir_matrix *m) {
     char name[64];
-    snprintf(name, sizeof name, "mma.%u.%s.%s.%u", inst->mode, tw_kir_type_name(inst->type),
-             tw_kir_type_name(inst->type2), inst->mods);
+    snprintf(name, sizeof name, "mma.%u.%s.%s.%u.%u.%u", inst->mode, tw_kir_type_name(inst->type),
+             tw_kir_type_name(inst->type2), inst->mods, inst->round, (unsigned)inst->offset);
     LLVMValueRef found = LLVMGetNamedFunction(e->module, name);
     if (found)
         return found;
@@ -204,7 +303,7 @@ static LLVMValueRef product_function(struct jit_emit *e, const struct tw_kir_ins
 
 static bool emit_mma(struct jit_emit *e, const struct tw_kir_inst *inst) {
     struct tw_kir_matrix m;
-    LLVMValueRef in[10];
+    LLVMValueRef in[SOURCES_MAX];
     if (!tw_kir_matrix_of(inst, &m))
         return jit_refuse(e->err, inst, "is a matrix product that does not exist");
     for (unsigned i = 0; i < inst->src_count; i++)

@@ -66,7 +66,7 @@ static struct tw_kir_inst *product_of(const struct contract *c, const struct tw_
     uint32_t at = c->written[operand->reg].at;
     struct tw_kir_inst *product = &c->function->blocks[block].insts[at];
     if (product->op != TW_KIR_MUL || !may_fuse(product) || product->type != sum->type ||
-        product->guard != TW_KIR_NO_REG || (product->mods & ~TW_KIR_FTZ) ||
+        product->guard != TW_KIR_NO_REG || (product->mods & ~(uint32_t)TW_KIR_FTZ) ||
         product->mods != (sum->mods & TW_KIR_FTZ))
         return NULL;
     if (!is_unchanged(c, &product->src[0], block, at) || !is_unchanged(c, &product->src[1], block, at))
@@ -107,7 +107,7 @@ static bool fuse(const struct contract *c, struct tw_kir_inst *sum, unsigned sid
 static bool visit(struct contract *c, uint32_t block, uint32_t at) {
     struct tw_kir_inst *inst = &c->function->blocks[block].insts[at];
     bool sums = (inst->op == TW_KIR_ADD || inst->op == TW_KIR_SUB) && may_fuse(inst) &&
-                !(inst->mods & ~(TW_KIR_FTZ | TW_KIR_SAT));
+                !(inst->mods & ~(uint32_t)(TW_KIR_FTZ | TW_KIR_SAT));
     for (unsigned side = 0; sums && side < 2; side++) {
         struct tw_kir_inst *product = product_of(c, inst, side, block);
         if (!product)

@@ -111,7 +111,9 @@ enum tw_kir_mod {
     TW_KIR_UNIFORM = 4096,
     TW_KIR_TRANS = 8192,
     TW_KIR_NONCOHERENT = 16384,
-    TW_KIR_MIXED = 32768 // mma: b has the other sign than a
+    TW_KIR_MIXED = 32768,   // mma: b has the other sign than a
+    TW_KIR_SPARSE = 65536,  // mma: a comes without its zeros, and indices say where they were
+    TW_KIR_ORDERED = 131072 // sparse: the indices of a chunk rise
 };
 
 enum tw_kir_order { TW_KIR_WEAK, TW_KIR_RELAXED, TW_KIR_ACQUIRE, TW_KIR_RELEASE, TW_KIR_ACQ_REL, TW_KIR_SC };

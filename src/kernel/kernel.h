@@ -53,10 +53,10 @@ struct tw_kir_inst {
     uint8_t vec;   // elements of ld/st (1, 2, 4, 8)
     uint8_t dst_count, src_count, target_count;
     bool guard_not;
-    uint16_t mods;  // enum tw_kir_mod
+    uint32_t mods;  // enum tw_kir_mod
     uint32_t guard; // predicate register, or TW_KIR_NO_REG
     uint32_t index; // by op: special register, variable, function
-    int64_t offset; // by op: address offset, truth table
+    int64_t offset; // by op: address offset, truth table, selector of a sparse product
     uint32_t *dst;  // registers; TW_KIR_NO_REG where PTX has `_`
     struct tw_kir_operand *src;
     uint32_t *targets;     // block indices
@@ -157,9 +157,22 @@ struct tw_kir_function *tw_kir_function_find(const struct tw_kir_module *module,
 //   a: register i holds row g + 8 × (i % (m / 8)), columns 4e × (i / (m / 8)) + t × e …
 //   b: register i holds column g, rows 4e × i + t × e …
 //   c: element i lies in row g + 8 × (i / 2), column 2t + i % 2; halves in pairs
+//
+// Sparse: half of each chunk of a's columns is not zero, and a holds only that half: its fragment is that of k / 2
+// columns. Four bits a chunk say where they lie, the lower two of its first half, the upper two of the rest:
+//   8, 16 bits: of 4 columns 2 are there, at the columns that the two numbers name
+//   4 bits:     of 8 columns 4 are there, in pairs, at the pairs that the two numbers name
+//   tf32:       of 2 columns 1 is there, at the column that bit 1 names (PTX allows 0b0100 and 0b1110)
+// A lane's word of indices has eight chunks, lowest first: of integers those of one row (4 lanes of a group have rows g,
+// g + 8, then the same rows of the next eight chunks), of floats four of row g and the same four of row g + 8 (the next
+// lane has the next four). A product that needs fewer than the four lanes of a group takes those from
+// selector × lanes on.
 struct tw_kir_matrix {
     unsigned m, n, k;
     unsigned a, b, c;         // registers
+    unsigned e;               // and of the indices: 1 in sparse products
+    unsigned chunk;           // columns that share four bits of indices; 0: all of a is there
+    unsigned index_lanes;     // of a group, whose words hold the indices
     unsigned elements;        // of a and b in a register
     unsigned in_bits, c_bits; // width of registers of a and b; of c and d
 };

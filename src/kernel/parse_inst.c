@@ -97,7 +97,7 @@ static bool attribute(struct ir_reader *r, struct tw_kir_inst *inst, struct tw_s
         kernel_name_find(kernel_scopes, word, &inst->scope))
         return true;
     if (kernel_name_find(kernel_mods, word, &value)) {
-        inst->mods |= (uint16_t)(1u << value);
+        inst->mods |= 1u << value;
         return true;
     }
     if (word.len > 1 && word.data[0] == 'v' && tw_str_u64(digits, &number) && number <= UINT8_MAX) {

@@ -68,7 +68,7 @@ static const char *const cmps[] = {"eq",  "ne",  "lt",  "le",  "gt",  "ge",  "eq
 static const char *const combines[] = {NULL, "with_and", "with_or", "with_xor"};
 static const char *const mods[] = {"ftz",     "sat",   "approx", "full",     "nanprop",  "xorsign",
                                    "relu",    "hi",    "wrap",   "shiftamt", "volatile", "aligned",
-                                   "uniform", "trans", "nc",     "mixed"};
+                                   "uniform", "trans", "nc",     "mixed",    "sparse",   "ordered"};
 static const char *const orders[] = {NULL, "relaxed", "acquire", "release", "acq_rel", "sc"};
 static const char *const scopes[] = {NULL, "gpu", "sys"};
 static const char *const atoms[] = {"add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec"};

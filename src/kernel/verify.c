@@ -228,9 +228,11 @@ static bool check_matrix(const struct verifier *v) {
     struct tw_kir_matrix m;
     if (!tw_kir_matrix_of(inst, &m))
         return wrong(v, "is a matrix product that does not exist");
-    if (inst->dst_count != m.c || inst->src_count != m.a + m.b + m.c)
+    if (inst->dst_count != m.c || inst->src_count != m.a + m.b + m.c + m.e)
         return wrong(v, "has %u results and %u sources, it takes %u and %u", inst->dst_count, inst->src_count,
-                     m.c, m.a + m.b + m.c);
+                     m.c, m.a + m.b + m.c + m.e);
+    if (m.e && (inst->offset < 0 || inst->offset >= 4 / (int64_t)m.index_lanes))
+        return wrong(v, "selects indices %" PRId64 " of %u", inst->offset, 4 / m.index_lanes);
     for (unsigned i = 0; i < inst->dst_count; i++)
         if (inst->dst[i] != TW_KIR_NO_REG && !check_reg(v, inst->dst[i], m.c_bits, "result"))
             return false;

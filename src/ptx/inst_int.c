@@ -135,7 +135,7 @@ bool ptx_lower_mul24(struct ptx_parser *parser, struct ptx_inst *inst) {
             return false;
     if (!ptx_signature_target(parser, inst, &target))
         return false;
-    uint16_t mods = inst->values[PTX_G_HALF] == PTX_HI ? TW_KIR_HI : 0;
+    uint32_t mods = inst->values[PTX_G_HALF] == PTX_HI ? TW_KIR_HI : 0;
     struct tw_kir_inst *to;
     if (inst->src_count == 2) {
         to = ptx_emit(parser, TW_KIR_MUL24, inst->type, 1, 2);

@@ -37,17 +37,23 @@ static bool sources(struct ptx_parser *parser, const struct ptx_inst *inst, unsi
     return true;
 }
 
+uint8_t ptx_matrix_round(const struct ptx_inst *inst) {
+    uint8_t round = inst->values[PTX_G_ROUND];
+    return round == TW_KIR_RN ? TW_KIR_ROUND_DEFAULT : round;
+}
+
 // Types and modifiers as the IR says them; false: they do not go together.
 static bool describe(const struct ptx_inst *inst, struct tw_kir_inst *to) {
     bool bits = inst->type2 == TW_KIR_B1;
     to->type = inst->type;
     to->type2 = inst->type2;
     to->mode = inst->values[PTX_G_SHAPE];
+    to->round = ptx_matrix_round(inst);
     if (inst->type4 != inst->type || bits != ptx_has(inst, PTX_G_BITOP) || bits != ptx_has(inst, PTX_G_POPC))
         return false;
     if (inst->values[PTX_G_LAYOUT] != 0 || inst->values[PTX_G_LAYOUT2] != 1)
         return false; // of these shapes only a by rows and b by columns is there
-    if (ptx_has(inst, PTX_G_ROUND) && (inst->type != TW_KIR_F64 || inst->values[PTX_G_ROUND] != TW_KIR_RN))
+    if (ptx_has(inst, PTX_G_ROUND) && inst->type != TW_KIR_F64)
         return false;
     if (ptx_has(inst, PTX_G_SATFINITE) && (inst->type != TW_KIR_S32 || bits))
         return false;
@@ -55,6 +61,8 @@ static bool describe(const struct ptx_inst *inst, struct tw_kir_inst *to) {
         to->mods |= TW_KIR_SAT;
     if (bits && inst->values[PTX_G_BITOP])
         to->mods |= TW_KIR_XORSIGN;
+    if (ptx_has(inst, PTX_G_FORM))
+        to->mods |= inst->values[PTX_G_FORM] == PTX_SPARSE ? TW_KIR_SPARSE : TW_KIR_SPARSE | TW_KIR_ORDERED;
     bool integers = !tw_kir_type_is_float(inst->type2) && !bits;
     bool mixed = integers && tw_kir_type_bits(inst->type2) == tw_kir_type_bits(inst->type3) &&
                  tw_kir_type_is_signed(inst->type2) != tw_kir_type_is_signed(inst->type3);
@@ -63,16 +71,36 @@ static bool describe(const struct ptx_inst *inst, struct tw_kir_inst *to) {
     return mixed || inst->type2 == inst->type3;
 }
 
+// , e, f: the word of indices, and the constant that says whose words are looked at
+static bool indices(struct ptx_parser *parser, const struct ptx_inst *inst, const struct tw_kir_matrix *m,
+                    struct tw_kir_operand *ret_word, int64_t *ret_selector) {
+    struct ptx_operand operand;
+    if (!ptx_expect(parser, ',') || !sources(parser, inst, 1, TW_KIR_B32, ret_word) ||
+        !ptx_expect(parser, ','))
+        return false;
+    struct ptx_token at = parser->token;
+    struct tw_kir_operand selector;
+    if (!fragment(parser, inst, &operand, 1) || !ptx_source(parser, &operand.items[0], TW_KIR_U32, &selector))
+        return false;
+    unsigned most = 4 / m->index_lanes - 1;
+    if (!selector.is_imm || selector.bits > most)
+        return ptx_fail(parser, &at, "the sparsity selector of '%.*s' is a constant from 0 to %u",
+                        TW_STR_ARG(inst->name), most);
+    *ret_selector = (int64_t)selector.bits;
+    return true;
+}
+
 bool ptx_lower_mma(struct ptx_parser *parser, struct ptx_inst *inst) {
     struct tw_kir_inst kind = {};
     struct tw_kir_matrix m;
     uint32_t targets[4];
-    struct tw_kir_operand values[10];
+    struct tw_kir_operand values[13];
+    int64_t selector = 0;
     bool halves = inst->type2 == TW_KIR_F16 && inst->type3 == TW_KIR_F16;
     bool sums = inst->type == TW_KIR_F32 ? inst->type4 == TW_KIR_F16 || inst->type4 == TW_KIR_F32
                                          : inst->type == TW_KIR_F16 && inst->type4 == TW_KIR_F16;
-    bool plain =
-        !ptx_has(inst, PTX_G_ROUND) && !ptx_has(inst, PTX_G_SATFINITE) && !ptx_has(inst, PTX_G_BITOP);
+    bool plain = !ptx_has(inst, PTX_G_ROUND) && !ptx_has(inst, PTX_G_SATFINITE) &&
+                 !ptx_has(inst, PTX_G_BITOP) && !ptx_has(inst, PTX_G_FORM);
     if (inst->values[PTX_G_SHAPE] == TW_KIR_M8N8K4 && halves && sums && plain)
         return ptx_volta_mma(parser, inst);
     if (!describe(inst, &kind) || !tw_kir_matrix_of(&kind, &m))
@@ -84,14 +112,19 @@ bool ptx_lower_mma(struct ptx_parser *parser, struct ptx_inst *inst) {
         !ptx_expect(parser, ',') || !sources(parser, inst, m.b, in, values + m.a) ||
         !ptx_expect(parser, ',') || !sources(parser, inst, m.c, sum, values + m.a + m.b))
         return false;
-    struct tw_kir_inst *to = ptx_emit(parser, TW_KIR_MMA, kind.type, m.c, m.a + m.b + m.c);
+    if (m.e && !indices(parser, inst, &m, &values[m.a + m.b + m.c], &selector))
+        return false;
+    unsigned count = m.a + m.b + m.c + m.e;
+    struct tw_kir_inst *to = ptx_emit(parser, TW_KIR_MMA, kind.type, m.c, count);
     if (!to)
         return false;
     to->type2 = kind.type2;
     to->mode = kind.mode;
     to->mods = kind.mods;
+    to->round = kind.round;
+    to->offset = selector;
     memcpy(to->dst, targets, m.c * sizeof *targets);
-    memcpy(to->src, values, (m.a + m.b + m.c) * sizeof *values);
+    memcpy(to->src, values, count * sizeof *values);
     return true;
 }
 

@@ -375,7 +375,7 @@ static bool product_types(const struct ptx_inst *inst, uint8_t *ret_in, uint8_t 
         return false;
     if (ptx_has(inst, PTX_G_SATFINITE) && (inst->type != TW_KIR_S32 || bits))
         return false;
-    if (ptx_has(inst, PTX_G_ROUND) && (inst->type != TW_KIR_F64 || inst->values[PTX_G_ROUND] != TW_KIR_RN))
+    if (ptx_has(inst, PTX_G_ROUND) && inst->type != TW_KIR_F64)
         return false;
     if (halves)
         return (inst->type == TW_KIR_F16 || inst->type == TW_KIR_F32) &&
@@ -422,6 +422,7 @@ static void multiply_tile(struct ptx_sequence *s, const struct wmma *w, const st
     to->type2 = w->mma.type2;
     to->mode = w->mma.mode;
     to->mods = w->mma.mods;
+    to->round = w->mma.round;
     for (unsigned i = 0; i < t->a; i++)
         to->src[i] = !w->half ? a[i] : i % 2 ? ptx_number(0) : a[i / 2];
     for (unsigned i = 0; i < t->b; i++)
@@ -462,6 +463,7 @@ static bool multiply_matrices(struct ptx_parser *parser, const struct ptx_inst *
         return false;
     w.mma.mods |= ptx_has(inst, PTX_G_SATFINITE) ? TW_KIR_SAT : 0;
     w.mma.mods |= in == TW_KIR_B1 && inst->values[PTX_G_BITOP] ? TW_KIR_XORSIGN : 0;
+    w.mma.round = ptx_matrix_round(inst);
     struct fragment_shape fc = fragment_of(&of_c, PTX_FRAGMENT_C), fd = fragment_of(&of_d, PTX_FRAGMENT_D);
     if (!fragment_operand(parser, inst, fd.registers, &d) || !ptx_expect(parser, ',') ||
         !fragment_sources(parser, inst, fragment_of(&w, PTX_FRAGMENT_A), a) || !ptx_expect(parser, ',') ||

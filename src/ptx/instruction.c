@@ -166,7 +166,7 @@ bool ptx_temp(struct ptx_parser *parser, unsigned bits, uint32_t *ret_reg) {
 void ptx_set_mods(const struct ptx_inst *inst, struct tw_kir_inst *to) {
     static const struct {
         enum ptx_group group;
-        uint16_t mod;
+        uint32_t mod;
     } same[] = {
         {PTX_G_FTZ, TW_KIR_FTZ},       {PTX_G_SAT, TW_KIR_SAT},           {PTX_G_APPROX, TW_KIR_APPROX},
         {PTX_G_FULL, TW_KIR_FULL},     {PTX_G_NAN, TW_KIR_NANPROP},       {PTX_G_XORSIGN, TW_KIR_XORSIGN},
@@ -289,6 +289,9 @@ static bool is_meant(const struct ptx_row *row, unsigned group, uint8_t value) {
         {TW_KIR_CPASYNC, PTX_G_CACHE, ~(1u << PTX_UNCACHED)},
         {TW_KIR_CPASYNC, PTX_G_NOCOMPLETE, 1u << 1},
         {TW_KIR_MMA, PTX_G_KIND, 1u << PTX_WMMA_LOAD | 1u << PTX_WMMA_MMA | 1u << PTX_WMMA_STORE},
+        {TW_KIR_MMA, PTX_G_FORM, 1u << PTX_SPARSE | 1u << PTX_SPARSE_ORDERED},
+        {TW_KIR_FENCE, PTX_G_FORM, 1u << 1},
+        {TW_KIR_MOV, PTX_G_FORM, 1u << 1},
         {TW_KIR_MBARRIER, PTX_G_ORDER, 1u << TW_KIR_RELAXED | 1u << TW_KIR_ACQUIRE | 1u << TW_KIR_RELEASE},
         {TW_KIR_MBARRIER, PTX_G_SCOPE, 1u << TW_KIR_CTA | 1u << TW_KIR_GPU},
         {TW_KIR_FENCE, PTX_G_LEVEL, 1u << TW_KIR_CTA | 1u << TW_KIR_GPU | 1u << TW_KIR_SYS},

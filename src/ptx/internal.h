@@ -115,9 +115,10 @@ enum { PTX_LO, PTX_HI, PTX_WIDE };
 enum { PTX_BAR_SYNC, PTX_BAR_ARRIVE, PTX_BAR_RED };
 enum { PTX_COMMIT_GROUP, PTX_WAIT_GROUP, PTX_WAIT_ALL, PTX_COPIES_ARRIVE };
 enum { PTX_VOLATILE = TW_KIR_SC + 1 };
-enum { PTX_L1 = TW_KIR_SYS + 1, PTX_L2 }; // caches, beside membar's levels
-enum { PTX_UNCACHED = 2 };                // .mmio, beside cache hints
-enum { PTX_POLICY_RANGE = 2 };            // createpolicy.range, as a value of its group
+enum { PTX_L1 = TW_KIR_SYS + 1, PTX_L2 };    // caches, beside membar's levels
+enum { PTX_UNCACHED = 2 };                   // .mmio, beside cache hints
+enum { PTX_POLICY_RANGE = 2 };               // createpolicy.range, as a value of its group
+enum { PTX_SPARSE = 2, PTX_SPARSE_ORDERED }; // mma.sp, beside the forms of other instructions
 enum { PTX_WMMA_LOAD, PTX_WMMA_MMA, PTX_WMMA_STORE };
 enum {
     PTX_MBARRIER_INIT = PTX_WMMA_STORE + 1,
@@ -372,6 +373,7 @@ struct ptx_call {
 };
 
 // inst_volta.c: mma.m8n8k4 of halves; the token stands behind the name.
+uint8_t ptx_matrix_round(const struct ptx_inst *inst); // of sums in f64, as the IR says it
 [[nodiscard]] bool ptx_volta_mma(struct ptx_parser *parser, struct ptx_inst *inst);
 
 // inst_stack.c: when a function's body has been read.

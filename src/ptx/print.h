@@ -111,6 +111,7 @@ ptx_reach(struct ptx_printer *p); // print_function.c: labels[b] is not 0 for ea
 ptx_print_inst(struct ptx_printer *p); // print_inst.c: the current instruction, no terminator
 [[nodiscard]] bool ptx_print_form(struct ptx_printer *p, const struct tw_kir_operand *src,
                                   bool *ret_done); // print_forms.c
+const char *ptx_print_round(uint8_t round);        // ".rz"; of the default ""
 [[nodiscard]] bool ptx_print_cvt(struct ptx_printer *p, const struct tw_kir_operand *src);
 [[nodiscard]] bool ptx_print_setp(struct ptx_printer *p, const struct tw_kir_operand *src);
 // print_memory.c

@@ -60,6 +60,10 @@ static const struct {
 };
 
 static const char *const rounds[] = {"", ".rn", ".rz", ".rm", ".rp", ".rna", ".rni", ".rzi", ".rmi", ".rpi"};
+const char *ptx_print_round(uint8_t round) {
+    return rounds[round];
+}
+
 static const char *const prmts[] = {"", ".f4e", ".b4e", ".rc8", ".ecl", ".ecr", ".rc16"};
 static const char *const testps[] = {".finite",     ".infinite", ".number",
                                      ".notanumber", ".normal",   ".subnormal"};
@@ -117,7 +121,7 @@ static const char *leading(const struct tw_kir_inst *inst) {
 static bool modifiers(struct ptx_printer *p, const char *saturates) {
     const struct tw_kir_inst *inst = p->inst;
     const struct {
-        uint16_t mod;
+        uint32_t mod;
         const char *text;
     } all[] = {{TW_KIR_FTZ, ".ftz"},
                {TW_KIR_NANPROP, ".NaN"},

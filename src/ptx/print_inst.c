@@ -230,33 +230,41 @@ static bool elect(struct ptx_printer *p, const struct tw_kir_operand *src) {
                            PTX_PIECES(PTX_R(inst->dst[0]), PTX_R(second), PTX_V(src[0], TW_KIR_U32)));
 }
 
-// mma.sync.aligned.SHAPE.row.col…: fragments are registers, since PTX takes no immediates there.
-static bool product(struct ptx_printer *p, struct tw_kir_operand *src) {
+// mma[.sp].sync.aligned.SHAPE.row.col[.satfinite][.round].TYPES[.xor.popc]
+static bool product_name(struct ptx_printer *p) {
     static const char *const shapes[TW_KIR_MMA_COUNT] = {"m8n8k4",   "m8n8k16",   "m8n8k32",  "m8n8k128",
                                                          "m16n8k4",  "m16n8k8",   "m16n8k16", "m16n8k32",
                                                          "m16n8k64", "m16n8k128", "m16n8k256"};
     const struct tw_kir_inst *inst = p->inst;
-    struct tw_kir_matrix m;
-    bool known = tw_kir_matrix_of(inst, &m), bits = inst->type2 == TW_KIR_B1;
+    bool bits = inst->type2 == TW_KIR_B1;
     uint8_t b = inst->type2;
-    if (!known)
-        return ptx_print_fail(p, "there is no such matrix product");
     if (inst->mods & TW_KIR_MIXED)
         b = b == TW_KIR_S8 ? TW_KIR_U8 : b == TW_KIR_U8 ? TW_KIR_S8 : b == TW_KIR_S4 ? TW_KIR_U4 : TW_KIR_S4;
-    for (unsigned i = 0; i < inst->src_count; i++)
-        if (!ptx_in_register(p, &src[i], tw_kir_bits_type(i < m.a + m.b ? m.in_bits : m.c_bits)))
-            return false;
-    if (!ptx_put_guard(p) || !ptx_put(p, "mma.sync.aligned.") || !ptx_put(p, shapes[inst->mode]) ||
-        !ptx_put(p, inst->mods & TW_KIR_SAT ? ".row.col.satfinite." : ".row.col."))
+    const char *sparse = !(inst->mods & TW_KIR_SPARSE) ? ""
+                         : inst->mods & TW_KIR_ORDERED ? ".sp::ordered_metadata"
+                                                       : ".sp";
+    if (!ptx_put(p, "mma") || !ptx_put(p, sparse) || !ptx_put(p, ".sync.aligned.") ||
+        !ptx_put(p, shapes[inst->mode]) || !ptx_put(p, ".row.col") ||
+        !ptx_put(p, inst->mods & TW_KIR_SAT ? ".satfinite" : "") || !ptx_put(p, ptx_print_round(inst->round)))
         return false;
     const uint8_t types[] = {inst->type, inst->type2, b, inst->type};
     for (size_t i = 0; i < TW_COUNT(types); i++)
-        if (!ptx_put(p, i ? "." : "") || !ptx_put(p, tw_kir_type_name(types[i])))
+        if (!ptx_put(p, ".") || !ptx_put(p, tw_kir_type_name(types[i])))
             return false;
-    if (bits && !ptx_put(p, inst->mods & TW_KIR_XORSIGN ? ".xor.popc" : ".and.popc"))
-        return false;
+    return !bits || ptx_put(p, inst->mods & TW_KIR_XORSIGN ? ".xor.popc" : ".and.popc");
+}
+
+// Fragments are registers, since PTX takes no immediates there.
+static bool product(struct ptx_printer *p, struct tw_kir_operand *src) {
+    const struct tw_kir_inst *inst = p->inst;
+    struct tw_kir_matrix m;
+    if (!tw_kir_matrix_of(inst, &m))
+        return ptx_print_fail(p, "there is no such matrix product");
+    for (unsigned i = 0; i < inst->src_count; i++)
+        if (!ptx_in_register(p, &src[i], tw_kir_bits_type(i < m.a + m.b ? m.in_bits : m.c_bits)))
+            return false;
     const unsigned counts[] = {m.a, m.b, m.c};
-    if (!ptx_put(p, " "))
+    if (!ptx_put_guard(p) || !product_name(p) || !ptx_put(p, " "))
         return false;
     for (unsigned i = 0; i < m.c; i++) {
         uint32_t d = inst->dst[i] == TW_KIR_NO_REG ? ptx_print_temp(p, m.c_bits) : inst->dst[i];
@@ -266,7 +274,10 @@ static bool product(struct ptx_printer *p, struct tw_kir_operand *src) {
     for (size_t part = 0; part < TW_COUNT(counts); src += counts[part++])
         if (!ptx_put(p, "}, ") || !braces_open(p, src, counts[part]))
             return false;
-    return ptx_put(p, "};\n");
+    if (!m.e)
+        return ptx_put(p, "};\n");
+    return ptx_put(p, "}, ") && ptx_put_reg(p, src[0].reg) &&
+           tw_buf_printf(&p->body, ", %u;\n", (unsigned)inst->offset);
 }
 
 static bool threads(struct ptx_printer *p, struct tw_kir_operand *src) {

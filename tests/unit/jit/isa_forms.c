@@ -255,7 +255,7 @@ const struct isa_form isa_runs[] = {
      "mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%r0, %r1}, {%r2, %r3}, {%r4}, {%r0, %r1}; "
      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f0, %f1, %f2, %f3}, {%r0, %r1, %r2, %r3}, {%r4, "
      "%r5}, {%f0, %f1, %f2, %f3}; "
-     "mma.sync.aligned.m8n8k4.row.col{,.rn}.f64.f64.f64.f64 {%fd0, %fd1}, {%fd2}, {%fd3}, {%fd0, "
+     "mma.sync.aligned.m8n8k4.row.col{,.rn,.rz,.rm,.rp}.f64.f64.f64.f64 {%fd0, %fd1}, {%fd2}, {%fd3}, {%fd0, "
      "%fd1};",
      NULL, 80},
     {"mma.sync.aligned.m8n8k16.row.col{,.satfinite}.s32.{s8,u8}.{s8,u8}.s32 {%r0, %r1}, {%r2}, {%r3}, {%r0, "
@@ -275,6 +275,44 @@ const struct isa_form isa_runs[] = {
      "{%r6}, {%r0, %r1, %r2, %r3}; "
      "mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.{xor,and}.popc {%r0, %r1, %r2, %r3}, {%r0, %r1, %r2, "
      "%r3}, {%r6, %r7}, {%r0, %r1, %r2, %r3};",
+     NULL, 80},
+    {"mma{.sp,.sp::ordered_metadata}.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%r0, %r1}, {%r2, %r3}, "
+     "{%r4, "
+     "%r5}, {%r0, %r1}, %r6, 3; "
+     "mma{.sp,.sp::ordered_metadata}.sync.aligned.m16n8k32.row.col.f16.f16.f16.f16 {%r0, %r1}, {%r0, %r1, "
+     "%r2, %r3}, "
+     "{%r4, %r5, %r6, %r7}, {%r0, %r1}, %r8, 1; "
+     "mma{.sp,.sp::ordered_metadata}.sync.aligned.m16n8k16.row.col.f32.{f16.f16,bf16.bf16}.f32 {%f0, %f1, "
+     "%f2, %f3}, "
+     "{%r2, %r3}, {%r4, %r5}, {%f0, %f1, %f2, %f3}, %r6, 0; "
+     "mma{.sp,.sp::ordered_metadata}.sync.aligned.m16n8k32.row.col.f32.{f16.f16,bf16.bf16}.f32 {%f0, %f1, "
+     "%f2, %f3}, "
+     "{%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%f0, %f1, %f2, %f3}, %r8, 0; "
+     "mma{.sp,.sp::ordered_metadata}.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f0, %f1, %f2, %f3}, "
+     "{%r2, %r3}, "
+     "{%r4, %r5}, {%f0, %f1, %f2, %f3}, %r6, 2; "
+     "mma{.sp,.sp::ordered_metadata}.sync.aligned.m16n8k16.row.col.f32.tf32.tf32.f32 {%f0, %f1, %f2, %f3}, "
+     "{%r0, %r1, "
+     "%r2, %r3}, {%r4, %r5, %r6, %r7}, {%f0, %f1, %f2, %f3}, %r8, 1;",
+     NULL, 80},
+    {"mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%r0, %r1, %r2, %r3}, {%r4, %r5}, "
+     "{%r6, %r7}, {%r0, %r1, %r2, %r3}, %r8, 1; "
+     "mma.sp::ordered_metadata.sync.aligned.m16n8k128.row.col.satfinite.s32.u4.u4.s32 {%r0, %r1, %r2, %r3}, "
+     "{%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r0, %r1, %r2, %r3}, %r8, 0;",
+     NULL, 80},
+    {"mma.sp.sync.aligned.m16n8k32.row.col{,.satfinite}.s32.{s8,u8}.{s8,u8}.s32 "
+     "{%r0, %r1, "
+     "%r2, %r3}, {%r4, %r5}, {%r6, %r7}, {%r0, %r1, %r2, %r3}, %r8, 1; "
+     "mma.sp.sync.aligned.m16n8k64.row.col{,.satfinite}.s32.{s8,u8}.{s8,u8}.s32 "
+     "{%r0, %r1, "
+     "%r2, %r3}, {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r0, %r1, %r2, %r3}, %r8, 0;",
+     NULL, 80},
+    {"mma.sp.sync.aligned.m16n8k64.row.col{,.satfinite}.s32.{s4,u4}.{s4,u4}.s32 "
+     "{%r0, %r1, "
+     "%r2, %r3}, {%r4, %r5}, {%r6, %r7}, {%r0, %r1, %r2, %r3}, %r8, 1; "
+     "mma.sp.sync.aligned.m16n8k128.row.col{,.satfinite}.s32.{s4,u4}.{s4,u4}.s32 "
+     "{%r0, %r1, "
+     "%r2, %r3}, {%r0, %r1, %r2, %r3}, {%r4, %r5, %r6, %r7}, {%r0, %r1, %r2, %r3}, %r8, 0;",
      NULL, 80},
     {"wmma.load.{a,b}.sync.aligned.{row,col}.{m16n16k16,m32n8k16,m8n32k16}{,.global,.shared,.shared::cta}."
      "f16 {%r0, %r1, %r2, %r3, %r4, %r5, %r6, %r7}, [%rd1]; "
@@ -298,7 +336,7 @@ const struct isa_form isa_runs[] = {
      "{%r0, %r1, %r2, %r3}, {%r0, %r1, %r2, %r3}, {%f0, %f1, %f2, %f3, %f4, %f5, %f6, %f7}; "
      "wmma.mma.sync.aligned.row.col.m16n16k8.f32.tf32.tf32.f32 {%f0, %f1, %f2, %f3, %f4, %f5, %f6, %f7}, "
      "{%r0, %r1, %r2, %r3}, {%r0, %r1, %r2, %r3}, {%f0, %f1, %f2, %f3, %f4, %f5, %f6, %f7}; "
-     "wmma.mma.sync.aligned.row.col.m8n8k4{,.rn}.f64.f64.f64.f64 {%fd0, %fd1}, {%fd2}, {%fd3}, "
+     "wmma.mma.sync.aligned.row.col.m8n8k4{,.rn,.rz,.rm,.rp}.f64.f64.f64.f64 {%fd0, %fd1}, {%fd2}, {%fd3}, "
      "{%fd0, %fd1}; "
      "wmma.mma.sync.aligned.row.col.m16n16k16.s32.s8.s8.s32{,.satfinite} {%r0, %r1, %r2, %r3, %r4, %r5, %r6, "
      "%r7}, {%r0, %r1}, {%r2, %r3}, {%r0, %r1, %r2, %r3, %r4, %r5, %r6, %r7}; "
@@ -337,14 +375,14 @@ const struct isa_form isa_runs[] = {
      NULL, 80},
     // what CUDA's headers hold besides (cuda_fp16.hpp, cuda_bf16.hpp)
     {"cvt.{rni,rzi,rmi,rpi}.bf16.bf16 %h0, %h1; cvt.{rm,rp}.bf16.f32 %h0, %f1; cvt.rn.f16.bf16 %h0, %h1; "
-     "cvt.rzi.{s8,u8}.bf16 %h0, %h1; set.eq.f16.f16 %h0, %h1, %h2; set.eq.f16x2.f16x2 %r0, %r1, %r2; "
+     "set.eq.f16.f16 %h0, %h1, %h2; set.eq.f16x2.f16x2 %r0, %r1, %r2; "
      "set.nan.f32.f32 %f0, %f1, %f2;",
      NULL, 90},
     // what no assembler takes, and LLVM has written
     {"mov.T R0, R1; selp.T R0, R1, R2, %p0; ld.global.T R0, [%rd1]; st.global.T [%rd1], R0; ldu.global.T R0, "
      "[%rd1];",
      "f16 f16x2 bf16 bf16x2", 0},
-    {"mbarrier.arrive.relaxed.cta.shared.b64 %rd0, [%rd1]; fence.{acquire,release}.{cta,gpu,sys}; "
+    {"cvt.rzi.{s8,u8}.bf16 %h0, %h1; mbarrier.arrive.relaxed.cta.shared.b64 %rd0, [%rd1]; fence.{acquire,release}.{cta,gpu,sys}; "
      "bar.sync.aligned 0; ldu.param.u32 %r0, [%rd1]; st.param.b32 "
      "[%rd1], %r0; "
      "prefetch.{shared,const,param}.L1 [%rd1]; prefetchu.L2 [%rd1]; discard.{shared,local,const,param}.L2 "
@@ -387,7 +425,8 @@ const struct isa_refusal isa_refused[] = {
     {"multimem.red.relaxed.sys.global.add.u32 [%rd0], %r1;", "sm_90"},
     {"stmatrix.sync.aligned.m8n8.x1.shared.b16 [%rd0], {%r0};", "sm_90"},
     {"fabric.try_cancel;", "sm_90"},
-    {"mma.sp.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%f0}, {%r0}, {%r2}, {%f0}, %r4, 0;", "'.sp'"},
+    {"mma.sp.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%f0}, {%r0}, {%r2}, {%f0}, %r4, 0;",
+     "no such product"},
     {"mapa.u64 %rd0, %rd1, %r0;", "sm_90"},
     {"griddepcontrol.wait;", "sm_90"},
     {"barrier.cluster.arrive;", "'.cluster'"},

@@ -15,7 +15,7 @@ static char *kernel_of(const char *body, unsigned sm) {
     struct tw_buf out;
     tw_buf_init(&out, 2 << 20);
     ck_assert(tw_buf_printf(&out,
-                            ".version 8.3\n.target sm_%u\n.address_size 64\n"
+                            ".version 8.5\n.target sm_%u\n.address_size 64\n"
                             ".visible .entry k(.param .u64 in) {\n.reg .pred %%p<9>;\n.reg .b16 %%h<9>;\n"
                             ".reg .b32 %%r<9>;\n.reg .b64 %%rd<9>;\n.reg .f32 %%f<9>;\n.reg .f64 %%fd<9>;\n"
                             "%sld.param.u64 %%rd8, [in];\n%sret;\n}\n",

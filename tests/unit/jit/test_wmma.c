@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // wmma against plain C: whole matrices in memory go in and one comes out. What the lanes hold in between is nobody's
-// business. Values are small whole numbers, so that every sum is exact in every type.
+// business. Values are small whole numbers, so that every sum is exact in every type; but for the sums of f64 in each
+// direction, of wmma and of mma, at the end.
+
+#include <fenv.h>
+#include <math.h>
 
 #include "harness/test.h"
 #include "kernel_run.h"
@@ -249,4 +253,75 @@ TW_TEST("matrices that do not exist are refused by name and place") {
         ck_assert_int_eq(err.code, TW_ERR_CUDA_MALFORMED_PTX);
         ck_assert_msg(strstr(err.message, "line 6, column ") != NULL, "%s", err.message);
     }
+}
+
+// ---- roundings of f64 ----
+
+static const struct {
+    const char *name;
+    int mode;
+} roundings[] = {{"", FE_TONEAREST},
+                 {".rn", FE_TONEAREST},
+                 {".rz", FE_TOWARDZERO},
+                 {".rm", FE_DOWNWARD},
+                 {".rp", FE_UPWARD}};
+
+// c + a × b, k by k, each step rounded.
+static double rounded_sum(const double *a, const double *b, double c, int mode) {
+    volatile double sum = c;
+    fesetround(mode);
+    for (unsigned k = 0; k < 4; k++)
+        sum = fma(a[k], b[k], sum);
+    fesetround(FE_TONEAREST);
+    return sum;
+}
+
+// Whole matrices in memory; m8n8k4 of mma, or of wmma, which loads and stores them itself.
+static void check_rounding(struct rig *rig, unsigned rounding, bool whole) {
+    struct kernel k;
+    char text[2048];
+    uint64_t params[2] = {rig_alloc(rig, 128 * 8), rig_alloc(rig, 64 * 8)};
+    double *in = rig_at(rig, params[0]); // a by rows, b by columns, c by rows
+    for (unsigned i = 0; i < 128; i++)
+        in[i] = ldexp(random_number(U8) - 128 + 1 / 3.0, random_number(U8) % 40);
+    snprintf(text, sizeof text,
+             ".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 "
+             "out) {\n"
+             ".reg .b32 %%r<9>; .reg .b64 %%rd<9>; .reg .f64 %%f<9>;\n"
+             "ld.param.u64 %%rd1, [in]; ld.param.u64 %%rd2, [out]; mov.u32 %%r1, %%tid.x;\n"
+             "mad.wide.u32 %%rd3, %%r1, 8, %%rd1; mad.wide.u32 %%rd4, %%r1, 16, %%rd1; mad.wide.u32 %%rd5, "
+             "%%r1, 16, "
+             "%%rd2;\n"
+             "ld.f64 %%f1, [%%rd3]; ld.f64 %%f2, [%%rd3+256]; ld.v2.f64 {%%f3, %%f4}, [%%rd4+512];\n"
+             "add.u64 %%rd6, %%rd1, 256; add.u64 %%rd7, %%rd1, 512;\n%s"
+             "%s.sync.aligned%s.m8n8k4%s%s.f64.f64.f64.f64 {%%f3, %%f4}, {%%f1}, {%%f2}, {%%f3, "
+             "%%f4};\n%sret; }\n",
+             !whole ? ""
+                    : "wmma.load.a.sync.aligned.row.m8n8k4.f64 {%f1}, [%rd1], 4;\n"
+                      "wmma.load.b.sync.aligned.col.m8n8k4.f64 {%f2}, [%rd6], 4;\n"
+                      "wmma.load.c.sync.aligned.row.m8n8k4.f64 {%f3, %f4}, [%rd7], 8;\n",
+             whole ? "wmma.mma" : "mma", whole ? ".row.col" : "", whole ? "" : ".row.col",
+             roundings[rounding].name,
+             whole ? "wmma.store.d.sync.aligned.row.m8n8k4.f64 [%rd2], {%f3, %f4}, 8;\n"
+                   : "st.v2.f64 [%rd5], {%f3, %f4};\n");
+    kernel_from_ptx(rig, &k, text, "k", 32, 32);
+    ck_assert_uint_eq(
+        rig_launch(rig, &k, (uint32_t[3]){1, 1, 1}, (uint32_t[3]){32, 1, 1}, 0, params, sizeof params),
+        TW_KERNEL_OK);
+    const double *out = rig_at(rig, params[1]);
+    for (unsigned i = 0; i < 64; i++) {
+        double want = rounded_sum(&in[i / 8 * 4], &in[32 + i % 8 * 4], in[64 + i], roundings[rounding].mode);
+        ck_assert_msg(memcmp(&want, &out[i], sizeof want) == 0, "%s%s: sum %u is %a, not %a",
+                      whole ? "wmma" : "mma", roundings[rounding].name, i, out[i], want);
+    }
+    kernel_done(&k);
+}
+
+TW_TEST("sums of f64 are rounded step by step in each direction") {
+    struct rig rig;
+    rig_init(&rig);
+    for (unsigned i = 0; i < TW_COUNT(roundings); i++)
+        for (unsigned whole = 0; whole < 2; whole++)
+            check_rounding(&rig, i, whole != 0);
+    rig_done(&rig);
 }

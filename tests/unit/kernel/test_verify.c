@@ -37,6 +37,10 @@ TW_TEST("widths: every register is as wide as it is read or written") {
     refused(K("  a = mov.b64 1\n  ret\n"), "function k, block x, instruction 0 'mov'");
 }
 
+#define SPARSE(selector, indices)                                                                            \
+    K("  a, b, a, b = mma.f32.f16.m16n8k32.sparse " selector " a, a, a, a, b, b, b, b, a, a, a, a" indices   \
+      "\n  ret\n")
+
 TW_TEST("counts, types and ranges") {
     refused(K("  a = add.s32 a\n  ret\n"), "has 1 sources, it takes 2");
     refused(K("  a, b = mov.b32 a\n  ret\n"), "has 2 results, it takes 1");
@@ -47,6 +51,10 @@ TW_TEST("counts, types and ranges") {
     refused(K("  a = mulhi.f32 a, b\n  ret\n"), "does not take the type f32");
     refused(K("  a = fma.s32 a, b, a\n  ret\n"), "does not take the type s32");
     refused(K("  a = atom.b32.cas [p], a\n  ret\n"), "has 2 sources, which its operation does not take");
+    refused(SPARSE("+2", ", b"), "selects indices 2 of 2");
+    refused(SPARSE("-1", ", b"), "selects indices -1 of 2");
+    refused(SPARSE("+1", ""), "has 4 results and 12 sources, it takes 4 and 13");
+    refused(K("  a = mma.s32.b1.m16n8k256.sparse a\n  ret\n"), "is a matrix product that does not exist");
     refused("variable v shared align 3 size 4\n", "has alignment 3; a power of two");
     refused("variable v global align 8 size 8 address 0 v +0\n", "has an address outside itself");
 }

@@ -37,6 +37,13 @@ static const char *const statements[] = {
     "{%r5, %r6, %r7, %r8}, {%r1, %r2}, {%r1, %r2, %r3, %r4}; mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 "
     "{%fd1, %fd2}, {%fd3}, {%fd4}, {%fd1, %fd2}; mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32.xor.popc "
     "{%r1, %r2}, {%r3}, {%r4}, {%r1, %r2};",
+    "mma.sp.sync.aligned.m16n8k32.row.col.f16.f16.f16.f16 {%r1, %r2}, {%r1, %r2, %r3, %r4}, {%r5, %r6, %r7, "
+    "%r8}, "
+    "{%r1, %r2}, %r3, 1; mma.sp::ordered_metadata.sync.aligned.m16n8k64.row.col.satfinite.s32.u4.s4.s32 "
+    "{%r1, %r2, "
+    "%r3, %r4}, {%r1, %r2}, {%r5, %r6}, {%r1, %r2, %r3, %r4}, %r7, 0; "
+    "mma.sync.aligned.m8n8k4.row.col.rz.f64.f64.f64.f64 {%fd1, %fd2}, {%fd3}, {%fd4}, {%fd1, %fd2}; "
+    "wmma.mma.sync.aligned.row.col.m8n8k4.rp.f64.f64.f64.f64 {%fd1, %fd2}, {%fd3}, {%fd4}, {%fd1, %fd2};",
     "wmma.load.a.sync.aligned.row.m16n16k16.global.f16 {%r1, %r2, %r3, %r4, %r5, %r6, %r7, %r8}, [%rd1], "
     "%r7; "
     "wmma.load.b.sync.aligned.row.m16n16k16.f16 {%r1, %r2, %r3, %r4, %r5, %r6, %r7, %r8}, [%rd2]; "
@@ -127,7 +134,7 @@ static void to_ptxas(const char *body, const struct tw_ptx_options *options) {
     static struct snippet s;
     struct tw_ptx_options newest = *options;
     newest.sm = 90; // elect, .b128 and others are for it
-    newest.version = 83;
+    newest.version = 85;
     tw_assert_ok(snippet_body(&s, body), &s.err);
     char *text = printed(s.module, &newest, &s.err);
     ck_assert_msg(text != NULL, "%s: %s", body, s.err.message);
