@@ -382,7 +382,8 @@ const struct isa_form isa_runs[] = {
     {"mov.T R0, R1; selp.T R0, R1, R2, %p0; ld.global.T R0, [%rd1]; st.global.T [%rd1], R0; ldu.global.T R0, "
      "[%rd1];",
      "f16 f16x2 bf16 bf16x2", 0},
-    {"cvt.rzi.{s8,u8}.bf16 %h0, %h1; mbarrier.arrive.relaxed.cta.shared.b64 %rd0, [%rd1]; fence.{acquire,release}.{cta,gpu,sys}; "
+    {"cvt.rzi.{s8,u8}.bf16 %h0, %h1; mbarrier.arrive.relaxed.cta.shared.b64 %rd0, [%rd1]; "
+     "fence.{acquire,release}.{cta,gpu,sys}; "
      "bar.sync.aligned 0; ldu.param.u32 %r0, [%rd1]; st.param.b32 "
      "[%rd1], %r0; "
      "prefetch.{shared,const,param}.L1 [%rd1]; prefetchu.L2 [%rd1]; discard.{shared,local,const,param}.L2 "
