@@ -238,8 +238,8 @@ static bool close_draft(struct tw_file_draft *draft, struct tw_error *err) {
     return io_close(draft->fd) || fail_write(draft, err);
 }
 
-bool tw_file_sync(struct tw_file_draft *draft, struct tw_error *err) {
-    return io_sync(draft->fd) ? close_draft(draft, err) : fail_write(draft, err);
+bool tw_file_sync(const struct tw_file_draft *draft, struct tw_error *err) {
+    return io_sync(draft->fd) || fail_write(draft, err);
 }
 
 bool tw_file_place(struct tw_file_draft *draft, struct tw_error *err) {
@@ -260,7 +260,7 @@ void tw_file_drop(struct tw_file_draft *draft) {
 bool tw_file_write(const char *path, struct tw_span data, unsigned mode, struct tw_error *err) {
     [[gnu::cleanup(tw_file_drop)]] struct tw_file_draft draft = {};
     return tw_file_begin(&draft, path, data, mode, err) && tw_file_sync(&draft, err) &&
-           tw_file_place(&draft, err) && tw_file_sync_folder_of(path, err);
+           close_draft(&draft, err) && tw_file_place(&draft, err) && tw_file_sync_folder_of(path, err);
 }
 
 bool tw_file_write_loose(const char *path, struct tw_span data, unsigned mode, struct tw_error *err) {

@@ -36,9 +36,10 @@ struct tw_file_draft {
                                  unsigned mode, struct tw_error *err);
 // More bytes, behind those.
 [[nodiscard]] bool tw_file_append(struct tw_file_draft *draft, struct tw_span data, struct tw_error *err);
-[[nodiscard]] bool tw_file_sync(struct tw_file_draft *draft,
+[[nodiscard]] bool tw_file_sync(const struct tw_file_draft *draft,
                                 struct tw_error *err); // the bytes are on the disk
-[[nodiscard]] bool tw_file_place(struct tw_file_draft *draft, struct tw_error *err); // gives it its name
+// Gives it its name, before its bytes are on the disk or after it. The file stays open.
+[[nodiscard]] bool tw_file_place(struct tw_file_draft *draft, struct tw_error *err);
 void tw_file_drop(struct tw_file_draft *draft); // also through [[gnu::cleanup]]; what was placed stays
 [[nodiscard]] bool tw_file_sync_folder_of(const char *path,
                                           struct tw_error *err); // its names are on the disk

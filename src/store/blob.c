@@ -25,22 +25,51 @@ static uint64_t length_of(const struct tw_span *parts, size_t count) {
     return len;
 }
 
+enum { MODE_DURABLE = 0444, MODE_LOOSE = 0644 };
+
+// What is loose was named by a record ahead that did not get further yet, or never will: it counts as not there, and
+// another one of the same bytes may take its place.
+static bool is_durable(const char *path, uint64_t len) {
+    struct stat status;
+    if (stat(path, &status) != 0 || (uint64_t)status.st_size != len || (status.st_mode & S_IWUSR))
+        return false;
+    // Younger than any collection that runs now: it must not be taken for unused.
+    (void)utimensat(AT_FDCWD, path, NULL, 0);
+    return true;
+}
+
+bool store_blob_is_durable(const struct tw_store *store, const struct tw_store_blob *blob) {
+    char path[TW_STORE_PATH_MAX];
+    tw_store_blob_path(store, &blob->digest, path);
+    return is_durable(path, blob->data.len);
+}
+
+bool store_blob_is_loose(const struct tw_store *store, const struct tw_store_blob *blob) {
+    char path[TW_STORE_PATH_MAX];
+    struct stat status;
+    tw_store_blob_path(store, &blob->digest, path);
+    return stat(path, &status) == 0 && (status.st_mode & S_IWUSR);
+}
+
+// Whatever mask the process has.
+static bool set_mode(const struct store_blob_draft *draft, mode_t mode, struct tw_error *err) {
+    return fchmod(draft->file.fd, mode) == 0 ||
+           tw_fail_errno(err, TW_ERR_STORE, errno, "the mode of %s could not be changed", draft->path);
+}
+
 // One of at least one part; what follows the first comes behind it.
 static bool begin(const struct tw_store *store, struct store_blob_draft *draft,
                   const struct tw_digest *digest, const struct tw_span *parts, size_t count,
                   struct tw_error *err) {
     uint64_t len = length_of(parts, count);
     tw_store_blob_path(store, digest, draft->path);
-    struct stat status;
-    if (stat(draft->path, &status) == 0 && (uint64_t)status.st_size == len) {
-        // Younger than any collection that runs now: it must not be taken for unused.
-        (void)utimensat(AT_FDCWD, draft->path, NULL, 0);
+    if (is_durable(draft->path, len))
         return true;
-    }
     char folder[TW_STORE_PATH_MAX];
+    bool is_made;
     if (!store_path(store, folder, err, "blobs/%02x", digest->bytes[0]) ||
-        !tw_file_make_dir(folder, 0755, &draft->is_folder_new, err) ||
-        !tw_file_begin(&draft->file, draft->path, parts[0], 0444, err))
+        !tw_file_make_dir(folder, 0755, &is_made, err) ||
+        !tw_file_begin(&draft->file, draft->path, parts[0], MODE_DURABLE, err))
         return tw_wrap(err, "storing %" PRIu64 " bytes", len);
     for (size_t i = 1; i < count; i++) {
         if (!tw_file_append(&draft->file, parts[i], err))
@@ -51,16 +80,17 @@ static bool begin(const struct tw_store *store, struct store_blob_draft *draft,
 }
 
 bool store_blobs_begin(const struct tw_store *store, struct store_blob_draft *drafts,
-                       const struct tw_store_blob *blobs, size_t count, struct tw_error *err) {
+                       const struct tw_store_blob *blobs, size_t count, bool is_loose, struct tw_error *err) {
     for (size_t i = 0; i < count; i++) {
         drafts[i].is_remade = blobs[i].is_remade;
-        if (!begin(store, &drafts[i], &blobs[i].digest, &blobs[i].data, 1, err))
+        if (!begin(store, &drafts[i], &blobs[i].digest, &blobs[i].data, 1, err) ||
+            (is_loose && drafts[i].is_new && !set_mode(&drafts[i], MODE_LOOSE, err)))
             return false;
     }
     return true;
 }
 
-bool store_blobs_sync(struct store_blob_draft *drafts, size_t count, struct tw_error *err) {
+bool store_blobs_sync(const struct store_blob_draft *drafts, size_t count, struct tw_error *err) {
     for (size_t i = 0; i < count; i++) {
         if (drafts[i].is_new && !tw_file_sync(&drafts[i].file, err))
             return false;
@@ -76,19 +106,34 @@ bool store_blobs_name(struct store_blob_draft *drafts, size_t count, bool is_rem
     return true;
 }
 
+// The folders' names as well: whoever made them may not have come to that yet.
+static bool sync_folders(const struct tw_store *store, struct tw_error *err) {
+    char path[TW_STORE_PATH_MAX];
+    return store_path(store, path, err, "blobs/.") && tw_file_sync_folder_of(path, err);
+}
+
 bool store_blobs_sync_names(const struct tw_store *store, const struct store_blob_draft *drafts, size_t count,
                             bool is_remade, struct tw_error *err) {
-    bool is_any_folder_new = false;
+    bool is_any_new = false;
     for (size_t i = 0; i < count; i++) {
-        if (drafts[i].is_remade != is_remade)
+        if (!drafts[i].is_new || drafts[i].is_remade != is_remade)
             continue;
-        if (drafts[i].is_new && !tw_file_sync_folder_of(drafts[i].path, err))
+        is_any_new = true;
+        if (!tw_file_sync_folder_of(drafts[i].path, err))
             return false;
-        is_any_folder_new |= drafts[i].is_folder_new;
     }
-    char folders[TW_STORE_PATH_MAX];
-    return !is_any_folder_new ||
-           (store_path(store, folders, err, "blobs/.") && tw_file_sync_folder_of(folders, err));
+    return !is_any_new || sync_folders(store, err);
+}
+
+bool store_blobs_settle(const struct tw_store *store, const struct store_blob_draft *drafts, size_t count,
+                        struct tw_error *err) {
+    if (!store_blobs_sync(drafts, count, err) || !store_blobs_sync_names(store, drafts, count, false, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (drafts[i].is_new && !set_mode(&drafts[i], MODE_DURABLE, err))
+            return false;
+    }
+    return true;
 }
 
 void store_blobs_drop(struct store_blob_draft *drafts, size_t count) {

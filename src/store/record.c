@@ -16,18 +16,6 @@
 
 enum { HEADER_SIZE = 28 };
 
-static void put_le(uint8_t *at, uint64_t value, unsigned bytes) {
-    for (unsigned i = 0; i < bytes; i++)
-        at[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t get_le(const uint8_t *at, unsigned bytes) {
-    uint64_t value = 0;
-    for (unsigned i = 0; i < bytes; i++)
-        value |= (uint64_t)at[i] << (8 * i);
-    return value;
-}
-
 bool store_check_kind(const char *kind, struct tw_error *err) {
     size_t len = strspn(kind, "abcdefghijklmnopqrstuvwxyz");
     if (len == 0 || len > STORE_KIND_MAX || kind[len])
@@ -59,18 +47,19 @@ bool store_record_path(const struct tw_store *store, const char *kind, const cha
     return store_path(store, ret_path, err, "records/%s/%s", kind, hex);
 }
 
-static bool decode(const struct tw_buf *file, struct store_record *ret_record, const char *path,
-                   struct tw_error *err) {
-    const uint8_t *at = file->data;
-    if (file->len < HEADER_SIZE || memcmp(at, "TWR1", 4) != 0)
+bool store_record_decode(struct tw_span file, const char *path, struct store_record *ret_record,
+                         struct tw_error *err) {
+    const uint8_t *at = file.data;
+    if (file.len < HEADER_SIZE || memcmp(at, "TWR1", 4) != 0)
         return tw_fail(err, TW_ERR_STORE, "%s is not a record", path);
-    uint64_t key_len = get_le(at + 4, 4), data_len = get_le(at + 16, 8);
+    uint64_t key_len = store_get_number(at + 4, 4), data_len = store_get_number(at + 16, 8);
     if (key_len > STORE_KEY_MAX || data_len > STORE_RECORD_MAX ||
-        HEADER_SIZE + key_len + data_len != file->len)
+        HEADER_SIZE + key_len + data_len != file.len)
         return tw_fail(err, TW_ERR_STORE, "the record %s has lengths that do not add up", path);
-    if (tw_crc32(0, tw_span_of(at + HEADER_SIZE, (size_t)(key_len + data_len))) != get_le(at + 24, 4))
+    if (tw_crc32(0, tw_span_of(at + HEADER_SIZE, (size_t)(key_len + data_len))) !=
+        store_get_number(at + 24, 4))
         return tw_fail(err, TW_ERR_STORE, "the record %s is damaged (checksum)", path);
-    ret_record->version = get_le(at + 8, 8);
+    ret_record->version = store_get_number(at + 8, 8);
     ret_record->key = tw_str_of((const char *)at + HEADER_SIZE, (size_t)key_len);
     ret_record->data = tw_span_of(at + HEADER_SIZE + key_len, (size_t)data_len);
     return true;
@@ -79,17 +68,17 @@ static bool decode(const struct tw_buf *file, struct store_record *ret_record, c
 bool store_record_read(const char *path, struct tw_buf *file, struct store_record *ret_record,
                        struct tw_error *err) {
     tw_buf_init(file, HEADER_SIZE + STORE_KEY_MAX + STORE_RECORD_MAX);
-    return tw_file_read(path, file, err) && decode(file, ret_record, path, err);
+    return tw_file_read(path, file, err) && store_record_decode(tw_buf_span(file), path, ret_record, err);
 }
 
 bool store_record_encode(struct tw_buf *file, const char *key, struct tw_span data, uint64_t version,
                          struct tw_error *err) {
     size_t key_len = strlen(key);
     uint8_t header[HEADER_SIZE] = "TWR1";
-    put_le(header + 4, key_len, 4);
-    put_le(header + 8, version, 8);
-    put_le(header + 16, data.len, 8);
-    put_le(header + 24, tw_crc32(tw_crc32(0, tw_span_of(key, key_len)), data), 4);
+    store_put_number(header + 4, key_len, 4);
+    store_put_number(header + 8, version, 8);
+    store_put_number(header + 16, data.len, 8);
+    store_put_number(header + 24, tw_crc32(tw_crc32(0, tw_span_of(key, key_len)), data), 4);
     tw_buf_init(file, HEADER_SIZE + STORE_KEY_MAX + STORE_RECORD_MAX);
     if (data.len > STORE_RECORD_MAX)
         return tw_fail(err, TW_ERR_STORE, "a record of %zu bytes is larger than %d", data.len,
@@ -155,7 +144,8 @@ static bool put_record(struct tw_store *store, const char *kind, const char *key
         !store_check_version(kind, key, version, expected_version, err))
         return false;
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf file = {};
-    if (!store_record_encode(&file, key, data, version + 1, err) || !store_revoke_ahead_locked(path, err) ||
+    if (!store_record_encode(&file, key, data, version + 1, err) ||
+        !store_clear_ahead_locked(store, path, true, err) ||
         !tw_file_write(path, tw_buf_span(&file), 0644, err))
         return false;
     if (ret_version)
@@ -185,7 +175,7 @@ static bool place(const struct tw_store *store, struct together *all, const char
     uint64_t version;
     return lock >= 0 && store_record_version(all->record.path, &version, err) &&
            store_check_version(kind, key, version, expected_version, err) &&
-           store_revoke_ahead_locked(all->record.path, err) &&
+           store_clear_ahead_locked(store, all->record.path, true, err) &&
            store_blobs_name(all->blobs, all->count, true, err) && tw_file_place(&all->record, err) &&
            store_blobs_sync_names(store, all->blobs, all->count, true, err) &&
            tw_file_sync_folder_of(all->record.path, err);
@@ -193,7 +183,7 @@ static bool place(const struct tw_store *store, struct together *all, const char
 
 static bool prepare(const struct tw_store *store, struct together *all, const struct tw_store_blob *blobs,
                     const char *path, struct tw_span record, struct tw_error *err) {
-    return store_blobs_begin(store, all->blobs, blobs, all->count, err) &&
+    return store_blobs_begin(store, all->blobs, blobs, all->count, false, err) &&
            tw_file_begin(&all->record, path, record, 0644, err) &&
            store_blobs_sync(all->blobs, all->count, err) && tw_file_sync(&all->record, err) &&
            store_blobs_name(all->blobs, all->count, false, err) &&
@@ -248,7 +238,7 @@ static bool delete_record(struct tw_store *store, const char *kind, const char *
     if (!store_record_path(store, kind, key, path, err))
         return false;
     [[gnu::cleanup(store_unlock_kind)]] int lock = store_lock_kind(store, kind, err);
-    return lock >= 0 && store_revoke_ahead_locked(path, err) && tw_file_remove(path, err);
+    return lock >= 0 && store_clear_ahead_locked(store, path, true, err) && tw_file_remove(path, err);
 }
 
 bool tw_store_delete_record(struct tw_store *store, const char *kind, const char *key, struct tw_error *err) {

@@ -82,6 +82,7 @@ struct tw_store *tw_store_open(const char *data_dir, struct tw_error *err) {
         tw_fail(err, TW_ERR_CAPACITY, "out of memory");
         return NULL;
     }
+    store_settler_init(&store->settler);
     bool ok;
     if (strcmp(data_dir, ":memory:") == 0) {
         ok = make_temporary(store, err);
@@ -126,6 +127,7 @@ static bool remove_entry(void *context, const char *name) {
 void tw_store_close(struct tw_store *store) {
     if (!store)
         return;
+    store_settler_done(&store->settler);
     if (store->is_temporary) {
         // The deepest path is data/artifacts/ab/HEX.
         struct remove_walk walk = {.folder = store->path, .depth = 4};

@@ -61,10 +61,11 @@ struct tw_store_blob {
                                          uint64_t expected_version, uint64_t *ret_version,
                                          struct tw_error *err);
 // ---- ahead ----
-// Begins to bring blobs, and the record that names them, to the disk, on a thread of its own, while the caller does what
-// takes long and may fail. Nobody sees the record before `keep`, which need not wait for the disk any more: a crash of the
-// machine may leave it ahead, for tw_store_recover. Without a kind it is only about the blobs: whoever names one puts it
-// all the same, and then finds it there. Until `done` the bytes, kind and key stay. NULL without memory, which all take.
+// Begins to bring blobs, and the record that names them, to the disk, in one file, on a thread of its own, while the caller
+// does what takes long and may fail. Nobody sees them before `keep`, which need not wait for the disk any more: a crash of
+// the machine may leave the record ahead, for tw_store_recover. Without a kind it is only about the blobs: they get
+// their names at once, and whoever names one puts it all the same, and then finds it there. Until `done` the bytes and the key
+// stay. NULL without memory, which all take.
 struct tw_store_ahead;
 [[nodiscard]] struct tw_store_ahead *tw_store_ahead_start(struct tw_store *store,
                                                           const struct tw_store_blob *blobs, size_t count,
@@ -72,7 +73,7 @@ struct tw_store_ahead;
                                                           struct tw_span data, uint64_t expected_version);
 // Waits for the store's thread. The record counts now; false: it came to nothing, and the caller puts it together.
 [[nodiscard]] bool tw_store_ahead_keep(struct tw_store_ahead *ahead, uint64_t *ret_version);
-// Waits as well, and frees. What was not kept is taken back, durably: STORE when that failed, and the record may count
+// Waits as well, and frees. What was kept a thread of the store brings to the disk in its own places. What was not kept is taken back, durably: STORE when that failed, and the record may count
 // after a crash of the machine.
 [[nodiscard]] bool tw_store_ahead_done(struct tw_store_ahead *ahead, struct tw_error *err);
 // At start: what a crash left ahead, and what follows the record as it is, counts from now on if it `holds`, and is removed

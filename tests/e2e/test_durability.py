@@ -431,6 +431,42 @@ def fail_the_machine(data, name, boot=None):
     path.rename(path.with_name(path.name.removesuffix(".ahead") + ".ahead"))
 
 
+def pack(record, blobs):
+    """The file of a record ahead, as src/store/pack.c describes it."""
+    head = b"TWA1" + len(blobs).to_bytes(4, "little") + len(record).to_bytes(8, "little")
+    head += b"".join(len(blob).to_bytes(8, "little") + hashlib.sha256(blob).digest() for blob in blobs)
+    return head + zlib.crc32(head).to_bytes(4, "little") + record + b"".join(blobs)
+
+
+def test_a_deploy_whose_own_files_the_machine_lost_is_restored_from_the_one_that_it_waited_for(server):
+    """The answer was given, the names got to the disk, the bytes did not."""
+    with server:
+        assert server.client.deploy("f", answer(1)).status == 201
+        assert server.client.deploy("f", answer(2), method="PUT").status == 200
+        before = server.client.get("/functions/f").json()
+    record, digests = record_of(server.data, "f"), (before["digest"], image_of(server.data, "f").name)
+    places = [server.data / "blobs" / digest[:2] / digest for digest in digests]
+    whole = [path.read_bytes() for path in places]
+    record.with_name(record.name + ".ahead").write_bytes(pack(record.read_bytes(), whole))
+    record.write_bytes(b"")
+    for path in places:
+        path.chmod(0o644)  # as long as it is not on the disk
+        path.write_bytes(bytes(path.stat().st_size))
+    with server:
+        assert server.client.get("/functions/f").json() == before and server.client.result("f", "answer") == 2
+        assert [path.read_bytes() for path in places] == whole and not list(record.parent.glob("*.ahead"))
+
+
+def test_a_kill_right_after_an_answer_loses_nothing(server):
+    for number in range(3):
+        server.start()
+        assert server.client.deploy("f", answer(number), method="PUT").status in (200, 201)
+        server.kill()
+    with server:
+        assert server.client.result("f", "answer") == 2 and server.client.get("/functions/f").json()["version"] == 3
+        assert not list((server.data / "records" / "function").glob("*.ahead"))
+
+
 BEFORE = "00000000-0000-4000-8000-000000000000"  # a run of the machine that is over
 
 

@@ -30,6 +30,7 @@ enum { FOLDERS_MAX = 64, NAMES_MAX = 32, FILES_MAX = 128 };
 struct disk_name {
     char text[NAME_MAX + 1];
     ino_t inode;
+    mode_t mode; // of a name that got there, whether the bytes did or not
     bool is_folder;
 };
 struct disk_folder {
@@ -89,7 +90,10 @@ static void disk_list(const char *path, struct disk_folder *ret_folder) {
             continue;
         ck_assert_uint_lt(ret_folder->name_count, NAMES_MAX);
         struct disk_name *name = &ret_folder->names[ret_folder->name_count++];
-        *name = (struct disk_name){.inode = entry->d_ino, .is_folder = entry->d_type == DT_DIR};
+        struct stat info;
+        ck_assert_int_eq(fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW), 0);
+        *name = (struct disk_name){
+            .inode = info.st_ino, .mode = info.st_mode, .is_folder = S_ISDIR(info.st_mode)};
         snprintf(name->text, sizeof name->text, "%s", entry->d_name);
     }
     closedir(dir);
@@ -130,6 +134,7 @@ static void disk_write_out(const char *from, const char *to) {
         if (bytes->len)
             ck_assert_uint_eq(fwrite(bytes->data, 1, bytes->len, file), bytes->len);
         ck_assert_int_eq(fclose(file), 0);
+        ck_assert_int_eq(chmod(outer, name->mode & 0777), 0);
     }
 }
 
@@ -177,7 +182,7 @@ int fsync(int fd) {
         if (S_ISDIR(info.st_mode))
             disk_list(path, disk_folder_at(path));
         else
-            disk_sync_file(path);
+            disk_sync_file(link); // whatever name it has, or none any more
     }
     return disk_end_step(0); // the real disk need not be waited for
 }
