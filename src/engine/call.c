@@ -11,7 +11,8 @@
 //
 // Stopping (deadline, cancel) is done by the timers' thread alone: it closes the poll page, stops kernels and
 // wakes a sleeper. A guest that runs is watched by way of its thread (runner.c), a parked one by a timer of its
-// own; neither's end passes while it is being stopped, hence a closed page is always this call's.
+// own; neither's end passes while it is being stopped, hence a closed page is always this call's. A guest that goes
+// on all the same loses its invoke (answer.c).
 
 #include "engine/host_cuda.h"
 #include "engine/internal.h"
@@ -99,39 +100,6 @@ static void end_wait(struct engine_timer *timer) {
         return;
     if (engine_timer_take(timers, &call->sleep))
         engine_call_wake(call);
-}
-
-// An invoke is LIVE from its submission to its end; whoever cancels it keeps the end waiting meanwhile.
-enum { INVOKE_OVER, INVOKE_LIVE, INVOKE_CANCELLING };
-
-void tw_invoke_cancel(struct tw_invoke *invoke) {
-    if (!tw_state_change(&invoke->engine_hold, INVOKE_LIVE, INVOKE_CANCELLING))
-        return;
-    struct engine_call *call = invoke->engine_state;
-    struct engine_timers *timers = &call->engine->timers;
-    tw_state_publish(&call->cancelled, 1);
-    engine_runner_kick(&call->engine->sched, call);
-    tw_lock_take(&timers->lock);
-    engine_timer_hurry_locked(timers, &call->deadline, 0);
-    tw_lock_give(&timers->lock);
-    tw_state_set(&invoke->engine_hold, INVOKE_LIVE);
-    tw_state_wake(&invoke->engine_hold);
-}
-
-void tw_invoke_resume(struct tw_invoke *invoke) {
-    // When it is being cancelled at this moment it ends anyway.
-    if (!tw_state_change(&invoke->engine_hold, INVOKE_LIVE, INVOKE_CANCELLING))
-        return;
-    struct engine_call *call = invoke->engine_state;
-    if (engine_timer_take(&call->engine->timers, &call->sleep))
-        engine_call_wake(call);
-    tw_state_set(&invoke->engine_hold, INVOKE_LIVE);
-    tw_state_wake(&invoke->engine_hold);
-}
-
-static void part(struct tw_invoke *invoke) {
-    while (!tw_state_change(&invoke->engine_hold, INVOKE_LIVE, INVOKE_OVER))
-        tw_state_wait(&invoke->engine_hold, INVOKE_CANCELLING, -1);
 }
 
 // ---- beginning ----
@@ -248,13 +216,24 @@ struct engine_call *engine_call_new(struct tw_engine *engine, struct tw_invoke *
         tw_fail(err, TW_ERR_CAPACITY, "no memory for a call");
         return NULL;
     }
-    *call = (struct engine_call){.engine = engine, .invoke = invoke, .signature = signature};
+    *call = (struct engine_call){
+        .engine = engine, .invoke = invoke, .signature = signature, .may_go_on = invoke->module->has_heap};
     call->args = call->values;
     call->results = call->values + signature->param_count;
     return call;
 }
 
 // ---- running and ending ----
+
+void engine_call_gather(struct engine_call *call) {
+    struct engine_instance *instance = call->instance;
+    if (!instance->gpu)
+        return;
+    struct tw_gpu_usage usage;
+    engine_cuda_take_prints(instance);
+    tw_gpu_context_usage(instance->gpu, &usage);
+    call->invoke->times.kernel_ns = usage.kernel_ns - instance->kernel_ns_before;
+}
 
 static void end_guest(struct engine_call *call) {
     bool stopped = tw_flag_is_raised(&call->stopping);
@@ -264,18 +243,12 @@ static void end_guest(struct engine_call *call) {
         call->stop_code = TW_ERR_TIMEOUT;
     wasmtime_call_future_delete(call->future);
     call->future = NULL;
-    struct engine_instance *instance = call->instance;
-    if (instance->gpu) {
-        engine_cuda_take_prints(instance);
-        struct tw_gpu_usage usage;
-        tw_gpu_context_usage(instance->gpu, &usage);
-        call->invoke->times.kernel_ns = usage.kernel_ns - instance->kernel_ns_before;
-    }
+    engine_call_gather(call);
     engine_outcome(call, stopped || late);
     if (!call->invoke->error.code && !call->exited)
         take_results(call);
     (void)engine_output_count(call, 0); // giving back is never refused
-    instance->call = NULL;
+    call->instance->call = NULL;
 }
 
 static void end(struct engine_call *call) {
@@ -290,7 +263,7 @@ static void end(struct engine_call *call) {
         engine_pool_give(call->instance);
     if (!invoke->times.ended_ns)
         invoke->times.ended_ns = tw_clock_ns();
-    part(invoke);
+    engine_invoke_part(invoke);
     engine_habit_note_end(call);
     if (invoke->done)
         invoke->done(invoke); // the invoke may be gone afterwards
@@ -334,6 +307,8 @@ static bool poll_guest(struct engine_call *call) {
     struct engine_runner *runner = engine_runner_own();
     engine_reset_watch(call->instance);
     bool begins_long = call->begins_long && !call->has_entered;
+    if (!call->has_entered)
+        engine_call_let_go(call);
     if (begins_long)
         engine_runner_enter_long(runner, call);
     else
@@ -382,6 +357,10 @@ void engine_call_refuse(struct engine_call *call, const struct tw_error *error) 
 }
 
 bool engine_call_step(struct engine_call *call) {
+    if (call->is_answer) {
+        engine_answer_give(call);
+        return true;
+    }
     if (!call->future) {
         struct tw_error err = {};
         if (!begin(call, &err)) {
@@ -442,6 +421,7 @@ static void prepare(struct tw_invoke *invoke) {
     tw_buf_init(&invoke->stderr_text, ENGINE_STDERR_MAX);
     tw_buf_init(&invoke->backtrace, ENGINE_BACKTRACE_MAX);
     invoke->error.code = TW_OK;
+    invoke->goes_on = false;
     invoke->result_count = 0;
     invoke->content_type[0] = invoke->trap_kind[0] = '\0';
     invoke->status = invoke->exit_code = 0;
@@ -452,9 +432,8 @@ static void prepare(struct tw_invoke *invoke) {
 static void go_live(struct engine_call *call) {
     struct tw_invoke *invoke = call->invoke;
     prepare(invoke);
-    invoke->engine_state = call;
     tw_module_ref(invoke->module);
-    tw_state_set(&invoke->engine_hold, INVOKE_LIVE);
+    engine_invoke_go_live(invoke, call);
 }
 
 static bool queue(struct engine_call *call, struct tw_error *err) {
@@ -476,7 +455,7 @@ bool tw_engine_submit(struct tw_engine *engine, struct tw_invoke *invoke, struct
     go_live(call);
     if (queue(call, err))
         return true;
-    part(invoke);
+    engine_invoke_part(invoke);
     tw_module_unref(invoke->module);
     free(call);
     return false;
@@ -492,6 +471,7 @@ void tw_engine_run(struct tw_engine *engine, struct tw_invoke *invoke) {
         return;
     }
     call->on_caller = true;
+    call->may_go_on = false; // nobody else could answer it
     go_live(call);
     run_here(call, engine_call_step);
 }

@@ -60,7 +60,8 @@ struct tw_engine_options {
 };
 struct tw_engine;
 [[nodiscard]] struct tw_engine *tw_engine_new(const struct tw_engine_options *options, struct tw_error *err);
-void tw_engine_free(struct tw_engine *engine); // every module unreferenced, no call running
+// Every module unreferenced, no call running; waits for guests that go on after their calls were answered.
+void tw_engine_free(struct tw_engine *engine);
 
 // ---- modules ----
 struct tw_module_limits {
@@ -168,6 +169,11 @@ struct tw_invoke {
     // An event loop's that runs it if it can at once; submitted on its thread. NULL: workers run it.
     struct tw_executor *executor;
     bool is_patient; // it would rather wait than be refused because others wait
+    bool has_permit; // the account counts it as one of its concurrent calls
+
+    // Its guest is in the collector, which nothing stops, and goes on after `done` until that has ended. The permit is
+    // the engine's then, which gives it back.
+    bool goes_on;
 
     struct tw_error error;     // code TW_OK: it returned
     uint32_t result_count;     // of `results`, below

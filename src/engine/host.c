@@ -58,8 +58,14 @@ static struct engine_instance *instance_of(wasmtime_caller_t *caller) {
 static wasm_trap_t *call_at_once(void *env, wasmtime_caller_t *caller, wasmtime_val_raw_t *args,
                                  size_t count) {
     const struct engine_import *import = env;
+    struct engine_instance *instance = instance_of(caller);
+    struct engine_call *call = instance->call;
     (void)count;
-    return import->handler(instance_of(caller), args);
+    if (!engine_call_take_hold(call))
+        return engine_stop_trap();
+    wasm_trap_t *trap = import->handler(instance, args);
+    engine_call_let_go(call);
+    return trap;
 }
 
 // ---- what takes long ----
@@ -113,7 +119,23 @@ static bool is_woken(void *env) {
         *wait->trap = engine_stop_trap();
     else
         put_result(wait, &raw, wait->results[0].kind);
+    engine_call_let_go(call);
     return true;
+}
+
+// Calls the handler; true: it waits.
+static bool begin_wait(struct engine_call *call, const struct engine_import *import,
+                       wasmtime_val_raw_t *raw) {
+    struct engine_wait *wait = &call->wait;
+    *wait->trap =
+        tw_flag_is_raised(&call->stopping) ? engine_stop_trap() : import->handler(call->instance, raw);
+    if (*wait->trap || wait->finish)
+        return !*wait->trap;
+    if (tw_flag_is_raised(&call->stopping))
+        *wait->trap = engine_stop_trap();
+    else
+        put_result(wait, &raw[0], result_kind(import));
+    return false;
 }
 
 static void call_may_wait(void *env, wasmtime_caller_t *caller, const wasmtime_val_t *args, size_t arg_count,
@@ -127,25 +149,20 @@ static void call_may_wait(void *env, wasmtime_caller_t *caller, const wasmtime_v
     for (size_t i = 0; i < arg_count && i < ARGS_MAX; i++)
         raw[i].i64 = args[i].kind == WASMTIME_I64 ? args[i].of.i64 : args[i].of.i32;
     *ret_continuation = (wasmtime_async_continuation_t){.callback = always_done};
+    if (!engine_call_take_hold(call)) {
+        *ret_trap = engine_stop_trap();
+        return;
+    }
     wait->finish = NULL;
     wait->trap = ret_trap;
     wait->results = results;
     wait->result_count = result_count;
-    wasmtime_valkind_t kind = result_kind(import);
     if (result_count)
-        results[0].kind = kind;
-    *ret_trap =
-        tw_flag_is_raised(&call->stopping) ? engine_stop_trap() : import->handler(call->instance, raw);
-    if (*ret_trap)
-        return;
-    if (wait->finish) {
-        ret_continuation->callback = is_woken;
-        ret_continuation->env = call;
-    } else if (tw_flag_is_raised(&call->stopping)) {
-        *ret_trap = engine_stop_trap();
-    } else {
-        put_result(wait, &raw[0], kind);
-    }
+        results[0].kind = result_kind(import);
+    if (begin_wait(call, import, raw))
+        *ret_continuation = (wasmtime_async_continuation_t){.callback = is_woken, .env = call};
+    else
+        engine_call_let_go(call);
 }
 
 // ---- linking ----

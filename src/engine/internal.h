@@ -161,6 +161,7 @@ struct tw_module {
     const uint8_t *global_types; // of tw:g0 …
     uint32_t abi_memory;         // which memory host functions mean; UINT32_MAX: none
     bool has_start, has_initialize, single_use;
+    bool has_heap;                  // it makes objects or exceptions, so that the collector may run
     struct tw_counter long_tenants; // how many `habits` has
     // ---- guarded by `lock` ----
     struct tw_lock lock;
@@ -261,6 +262,8 @@ static inline uint8_t *engine_guest(const struct engine_instance *instance, uint
 [[nodiscard]] struct engine_instance *engine_kept_take(struct engine_call *call, struct tw_error *err);
 // The call is over, whether it got the guest or not: the next one's turn.
 void engine_kept_give(struct engine_call *call);
+// Its call is answered, and its guest goes on with `rest` for an invoke: the instance has ended.
+void engine_kept_answer(struct engine_call *call, struct tw_invoke *rest);
 // Ends those that nobody has called for too long.
 void engine_kept_expire(struct tw_engine *engine, int64_t now_ns);
 
@@ -289,6 +292,7 @@ typedef bool (*engine_operation)(struct engine_instance *instance, const wasmtim
 struct engine_call {
     struct tw_state state;        // enum engine_call_state
     struct tw_state cancelled;    // 1: by tw_invoke_cancel
+    struct tw_state hold;         // enum engine_hold
     struct tw_flag stopping;      // the guest is to end; `stop_code` says why
     enum tw_code stop_code;       // written before `stopping` is raised
     struct engine_timer deadline; // set while it is parked
@@ -309,6 +313,8 @@ struct engine_call {
     bool exited;             // proc_exit
     bool yielding;           // waits for nothing: goes to the queue's end
     bool draining;           // its guest has returned, kernels that print have not
+    bool may_go_on;          // in the collector, after it was stopped; frozen
+    bool is_answer;          // not to be run, but answered for one whose guest goes on
     uint64_t output_counted; // bytes of the output in the tenant's account, as memory
     const struct tw_signature *signature;
     wasmtime_call_future_t *future;
@@ -361,6 +367,8 @@ void engine_call_wake(struct engine_call *call);
 // Runs one function of an instance on this thread until it ended: start code. `invoke` takes the outcome.
 void engine_call_inside(struct engine_instance *instance, const wasmtime_func_t *func,
                         struct tw_invoke *invoke);
+// What its kernels printed, and the time they took, into the invoke.
+void engine_call_gather(struct engine_call *call);
 wasm_trap_t *engine_stop_trap(void);
 // Whether the call of an instance is to end: what a host function does for long, it leaves then.
 bool engine_is_stopping(const struct engine_instance *instance);
@@ -372,7 +380,29 @@ static inline uint64_t engine_slice(uint64_t left) {
 [[nodiscard]] bool engine_copy(const struct engine_instance *instance, void *to, const void *from,
                                size_t len);
 
+// ---- answers (answer.c): who has a call's invoke, drawn there ----
+// HELD: its thread. LOOSE: nobody, its guest computes. ANSWERED: it is gone.
+enum engine_hold { ENGINE_HELD, ENGINE_LOOSE, ENGINE_ANSWERED };
+// From here on it can be cancelled.
+void engine_invoke_go_live(struct tw_invoke *invoke, struct engine_call *call);
+void engine_invoke_part(struct tw_invoke *invoke); // and from here on not any more; waits for who does so now
+// On the guest's thread, before and after a host function; one that is waited for ends when it was waited for. False:
+// it was answered, and its guest is to end.
+[[nodiscard]] static inline bool engine_call_take_hold(struct engine_call *call) {
+    return !call->may_go_on || tw_state_change(&call->hold, ENGINE_LOOSE, ENGINE_HELD);
+}
+static inline void engine_call_let_go(struct engine_call *call) {
+    if (call->may_go_on)
+        tw_state_set(&call->hold, ENGINE_LOOSE);
+}
+// Answers a stopped call whose guest goes on. False: it was answered, a host function runs, or memory lacks; it may be
+// tried again. On the timers' thread, while the call cannot end.
+bool engine_call_answer(struct engine_call *call);
+void engine_answer_give(struct engine_call *answer); // on a worker: tells the caller
+
 // ---- outcome (trap.c) ----
+// The error of a call that was stopped, for that reason.
+void engine_outcome_stopped(struct tw_invoke *invoke, enum tw_code code);
 // Fills the invoke's error, trap kind and backtrace; frees trap and error. `stopped`: `stop_code` is the
 // outcome.
 void engine_outcome(struct engine_call *call, bool stopped);

@@ -292,6 +292,18 @@ void engine_kept_give(struct engine_call *call) {
     tw_instance_unref(instance);
 }
 
+void engine_kept_answer(struct engine_call *call, struct tw_invoke *rest) {
+    struct tw_instance *instance = rest->instance;
+    {
+        TW_LOCK_SCOPE(&instance->lock); // who ends the instance cancels its call's invoke under it
+        call->invoke = rest;
+        if (!instance->has_ended)
+            snprintf(instance->reason, sizeof(instance->reason), "%s", rest->error.message);
+        instance->has_ended = true; // engine_kept_give does the rest
+    }
+    send_away(instance);
+}
+
 // ---- ending, looking ----
 
 // The caller holds the lock, and sends waiting calls away.

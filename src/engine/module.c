@@ -106,6 +106,7 @@ static bool list_state(struct tw_module *module, const struct build *build, stru
     module->has_start = build->rewritten.has_start;
     module->function_count = wasm->func_count;
     module->single_use = wasm->mutates_tables || wasm->uses_data_drop || wasm->has_objects;
+    module->has_heap = wasm->has_objects || wasm->tag_count;
     return true;
 }
 

@@ -81,6 +81,7 @@ void engine_runner_manage_locked(struct engine_sched *sched, struct engine_runne
     sched->busy -= runner->is_worker;
     runner->is_new = false;
     runner->charged_ns = call->entered_ns;
+    runner->stopped_ns = 0;
     runner->stop_ns = tw_state_look(&call->cancelled) ? now_ns : invoke->deadline_ns;
 }
 

@@ -103,6 +103,19 @@ bool engine_sched_push(struct engine_sched *sched, struct engine_call *call, enu
 
 // ---- those that need not wait any longer: a worker tells them so at once ----
 
+static void leave_locked(struct engine_sched *sched, struct engine_call *call) {
+    call->next = NULL;
+    *sched->leaving_last = call;
+    sched->leaving_last = &call->next;
+    engine_sched_call_worker_locked(sched);
+}
+
+void engine_sched_answer(struct engine_sched *sched, struct engine_call *answer) {
+    tw_lock_take(&sched->lock);
+    leave_locked(sched, answer);
+    engine_sched_give(sched);
+}
+
 void engine_sched_excuse_locked(struct engine_sched *sched, struct engine_call *call) {
     if (!call->waits_in || call->future)
         return;
@@ -110,10 +123,7 @@ void engine_sched_excuse_locked(struct engine_sched *sched, struct engine_call *
     engine_crowd_drop(&sched->fair, call->waits_in);
     tw_counter_set(&sched->queued, sched->fair.queued);
     call->waits_in = NULL;
-    call->next = NULL;
-    *sched->leaving_last = call;
-    sched->leaving_last = &call->next;
-    engine_sched_call_worker_locked(sched);
+    leave_locked(sched, call);
 }
 
 static struct engine_call *take_leaving(struct engine_sched *sched) {

@@ -156,6 +156,8 @@ struct engine_runner {
     int64_t charged_ns; // its computing time is charged up to here
     int64_t turn_ns;    // since when it has its turn
     int64_t stop_ns;    // when it is to be stopped, again
+    // When it was stopped first, on the clock and in the thread's CPU time; 0: not yet.
+    int64_t stopped_ns, stopped_cpu_ns;
 };
 
 // ---- the scheduler (sched.c). Guarded by `lock`, but for the counters. ----
@@ -164,7 +166,8 @@ struct engine_sched {
     struct tw_cond some;     // workers wait for calls
     struct tw_cond acted;    // `acting` has changed
     struct engine_fair fair; // calls that wait for a worker, and shares of those that compute
-    struct engine_call *leaving, **leaving_last; // need not wait any more: cancelled, or past their deadline
+    struct engine_call *leaving,
+        **leaving_last; // need not wait any more: cancelled, past their deadline, or answers
     uint32_t max_queued;
     struct engine_patience patience; // frozen
     uint32_t worker_target; // workers that run short calls at once, and computing guests that have a turn
@@ -199,6 +202,8 @@ void engine_sched_done(struct engine_sched *sched); // stopped, and no thread ru
                                      enum engine_place place, bool is_fresh, struct tw_error *err);
 // The call was cancelled: if it waits for a worker it need not any longer. The caller holds the lock.
 void engine_sched_excuse_locked(struct engine_sched *sched, struct engine_call *call);
+// A worker tells the caller of `answer`, whose guest goes on elsewhere. Never refused.
+void engine_sched_answer(struct engine_sched *sched, struct engine_call *answer);
 // Excuses those that are past their deadlines. True while calls wait.
 bool engine_sched_sweep_locked(struct engine_sched *sched, int64_t now_ns);
 // Sees to it that somebody serves the queue, once the lock was given by engine_sched_give.

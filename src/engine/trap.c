@@ -168,13 +168,17 @@ static void failed(struct engine_call *call) {
     }
 }
 
+void engine_outcome_stopped(struct tw_invoke *invoke, enum tw_code code) {
+    tw_fail(&invoke->error, code, "%s",
+            code == TW_ERR_CANCELLED ? "the call was cancelled"
+                                     : "the function did not finish before its deadline");
+}
+
 void engine_outcome(struct engine_call *call, bool stopped) {
     struct tw_invoke *invoke = call->invoke;
     if (stopped) {
         // However it ended: a kernel that was stopped may have made the guest return or abort by itself.
-        tw_fail(&invoke->error, call->stop_code, "%s",
-                call->stop_code == TW_ERR_CANCELLED ? "the call was cancelled"
-                                                    : "the function did not finish before its deadline");
+        engine_outcome_stopped(invoke, call->stop_code);
     } else if (call->exited) {
         if (invoke->exit_code)
             tw_fail(&invoke->error, TW_ERR_GUEST_EXIT, "the function left with exit code %d",

@@ -64,6 +64,34 @@ static bool is_long(struct engine_runner *runner, uint32_t word, int64_t now_ns)
     return false;
 }
 
+// Was it stopped, and does its guest go on all the same? One whose thread waits for a processor may be about to end.
+static bool is_stuck(const struct engine_runner *runner, int64_t now_ns) {
+    return runner->stopped_ns &&
+           (tw_thread_cpu_ns(runner->thread) - runner->stopped_cpu_ns >= ENGINE_QUANTUM_NS ||
+            now_ns - runner->stopped_ns >= ENGINE_PATIENCE_NS);
+}
+
+static void stop(struct engine_sched *sched, struct engine_runner *runner, int64_t now_ns) {
+    if (!runner->stopped_ns) {
+        runner->stopped_ns = now_ns;
+        runner->stopped_cpu_ns = tw_thread_cpu_ns(runner->thread);
+    }
+    runner->stop_ns = now_ns + ENGINE_RESTOP_NS; // a kernel may be launched while this goes on
+    act_begin(sched, runner);
+    engine_call_stop(engine_runner_call(runner));
+    act_end(sched);
+}
+
+static void answer(struct engine_sched *sched, struct engine_runner *runner, int64_t now_ns) {
+    act_begin(sched, runner);
+    bool goes_on = engine_call_answer(engine_runner_call(runner));
+    act_end(sched);
+    if (!goes_on || !runner->is_paused)
+        return;
+    runner->is_paused = false; // the collector did not come to its gate, and computes
+    runner->charged_ns = now_ns;
+}
+
 // One tick's look at a runner; true when it is in a guest. *next_ns becomes earlier where it has to be looked
 // at before the next tick.
 static bool look_at(struct engine_sched *sched, struct engine_runner *runner, int64_t now_ns,
@@ -76,12 +104,10 @@ static bool look_at(struct engine_sched *sched, struct engine_runner *runner, in
         set_apart(sched, runner, kind != ENGINE_KICKED && deadline_ns > now_ns);
         kind = ENGINE_MANAGED;
     }
-    if (kind == ENGINE_MANAGED && runner->stop_ns <= now_ns) {
-        runner->stop_ns = now_ns + ENGINE_RESTOP_NS; // a kernel may be launched while this goes on
-        act_begin(sched, runner);
-        engine_call_stop(engine_runner_call(runner));
-        act_end(sched);
-    }
+    if (kind == ENGINE_MANAGED && is_stuck(runner, now_ns))
+        answer(sched, runner, now_ns);
+    if (kind == ENGINE_MANAGED && runner->stop_ns <= now_ns)
+        stop(sched, runner, now_ns);
     int64_t due_ns = kind == ENGINE_MANAGED ? runner->stop_ns : deadline_ns;
     if (kind != ENGINE_IDLE && due_ns < *next_ns)
         *next_ns = due_ns;

@@ -219,6 +219,8 @@ static void on_invoke_done(struct tw_invoke *invoke) {
     struct call_state *state = invoke->context;
     struct tw_service_call *call = state->call;
     close_to_cancel(state);
+    if (invoke->goes_on)
+        state->lease = (struct tw_lease){}; // the engine gives it back, once the guest has ended
     if (invoke->error.code != TW_OK)
         call->error = invoke->error;
     else
@@ -265,6 +267,7 @@ static bool hand_over(struct call_state *state, struct tw_executor *executor, st
     invoke->context = state;
     invoke->executor = executor;
     invoke->is_patient = call->is_patient;
+    invoke->has_permit = true;
     TW_LOCK_SCOPE(lock_of(service, call));
     if (state->is_cancelled)
         return tw_fail(err, TW_ERR_CANCELLED, "the client went away");
