@@ -317,7 +317,7 @@ static bool poll_guest(struct engine_call *call) {
     bool has_returned = wasmtime_call_future_poll(call->future);
     engine_runner_leave(runner);
     if (begins_long)
-        call->was_long = engine_runner_has_computed(runner);
+        engine_habit_note_begun(call, engine_runner_has_computed(runner));
     int64_t now_ns = tw_clock_ns();
     if (!runner->was_managed) // else the watch has charged it
         tw_account_charge_cpu(call->invoke->account, (uint64_t)(now_ns - call->entered_ns));

@@ -83,14 +83,19 @@ void engine_habit_note(struct tw_module *module, uint64_t tenant, bool was_long)
         note_short(module, tenant);
 }
 
+// It waits for the first time, or has ended: what waits is not known to be short only when it ends, or hundreds that sleep
+// would each begin on a thread of their own. One that was stopped in its first turns may have become either.
+void engine_habit_note_begun(const struct engine_call *call, bool was_long) {
+    if (was_long || !tw_flag_is_raised(&call->stopping))
+        engine_habit_note(call->invoke->module, call->invoke->tenant, was_long);
+}
+
 // The watch has noted those that it found to be long.
 void engine_habit_note_end(const struct engine_call *call) {
     const struct tw_invoke *invoke = call->invoke;
     const struct engine_runner *runner = engine_runner_own();
-    bool is_known = call->begins_long ? call->was_long || !tw_flag_is_raised(&call->stopping)
-                                      : runner && !runner->was_managed;
-    if (invoke->times.running_ns && is_known)
-        engine_habit_note(invoke->module, invoke->tenant, call->begins_long && call->was_long);
+    if (invoke->times.running_ns && !call->begins_long && runner && !runner->was_managed)
+        engine_habit_note(invoke->module, invoke->tenant, false);
 }
 
 void engine_habits_done(struct tw_module *module) {

@@ -308,7 +308,6 @@ struct engine_call {
     int64_t entered_ns;      // when it went into the guest last
     bool begins_long;        // as a managed one
     bool has_entered;        // the guest
-    bool was_long;           // began as one and has computed for long
     bool on_caller;          // runs on the thread that asked, not on workers
     bool exited;             // proc_exit
     bool yielding;           // waits for nothing: goes to the queue's end

@@ -248,7 +248,8 @@ static inline struct engine_call *engine_runner_call(const struct engine_runner 
 enum engine_habit { ENGINE_HABIT_SHORT, ENGINE_HABIT_MIXED, ENGINE_HABIT_LONG };
 enum engine_habit engine_habit_of(struct tw_module *module, uint64_t tenant);
 void engine_habit_note(struct tw_module *module, uint64_t tenant, bool was_long);
-void engine_habit_note_end(const struct engine_call *call); // on the thread that ran it
+void engine_habit_note_begun(const struct engine_call *call, bool was_long); // one that began as a long call
+void engine_habit_note_end(const struct engine_call *call);                  // on the thread that ran it
 void engine_habits_done(struct tw_module *module);
 
 // ---- a guest's gate (gate.c): what a closed poll page means ----

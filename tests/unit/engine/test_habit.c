@@ -115,6 +115,41 @@ static void check_foreseen(enum tw_interrupt interrupt) {
     engine_test_close(&test);
 }
 
+TW_TEST("calls that wait end the habit when they begin to wait, and not when they end") {
+    enum { SLEEPERS = 60 };
+    static const char sleeping[] =
+        "(module (import \"wasi_snapshot_preview1\" \"poll_oneoff\" (func $poll (param i32 i32 i32 i32) "
+        "(result "
+        "i32))) (memory (export \"memory\") 1) (func (export \"spin\") (loop $l (br $l)))"
+        "(func (export \"sleep\") (result i32) (i32.store (i32.const 16) (i32.const 1))"
+        " (i64.store (i32.const 24) (i64.const 3600000000000))"
+        " (call $poll (i32.const 0) (i32.const 256) (i32.const 1) (i32.const 512))))";
+    struct engine_test test;
+    struct tw_engine_options options = {.workers = 1, .max_instances = FOUND + SLEEPERS};
+    engine_test_open(&test, &options);
+    struct tw_module *module = engine_test_module(&test, sleeping);
+    struct engine_test_call spinners[FOUND] = {}, sleepers[SLEEPERS] = {};
+    for (int i = 0; i < FOUND; i++)
+        spin(&test, module, &spinners[i]);
+    while (engine_habit_of(module, 0) != ENGINE_HABIT_LONG)
+        sched_yield();
+    for (int i = 0; i < SLEEPERS; i++) {
+        engine_test_prepare(&sleepers[i], module, "sleep", LATE_MS);
+        engine_test_submit(&test, &sleepers[i]);
+    }
+    while (engine_habit_of(module, 0) == ENGINE_HABIT_LONG) // none of them has ended
+        sched_yield();
+    for (int i = 0; i < FOUND + SLEEPERS; i++) {
+        struct engine_test_call *call = i < FOUND ? &spinners[i] : &sleepers[i - FOUND];
+        tw_invoke_cancel(&call->invoke);
+        engine_test_wait(call);
+        ck_assert_int_eq(call->invoke.error.code, TW_ERR_CANCELLED);
+        engine_test_forget(call);
+    }
+    tw_module_unref(module);
+    engine_test_close(&test);
+}
+
 TW_TEST("calls whose predecessors were long begin with a turn of their tenant's") {
     check_foreseen(TW_INTERRUPT_POLL);
 }
