@@ -40,8 +40,9 @@ def main():
             (folder / "s.wat").write_text(WAT)
             subprocess.run(["wat2wasm", folder / "s.wat", "-o", folder / "s.wasm"], check=True)
             subprocess.run([BIN / "tensor-wasm", "deploy", folder / "s.wasm", "--server", f"http://127.0.0.1:{PORT}"], check=True, stdout=subprocess.DEVNULL)
+            (folder / "body").write_bytes(b"x")  # h2load takes no empty one
             rounds = [look(server.pid)]
-            client = subprocess.Popen(["h2load", "-n", str(CALLS), "-c", str(CONNECTIONS), "-m", str(CALLS // CONNECTIONS), "-r", "20", "-d", "/dev/null",
+            client = subprocess.Popen(["h2load", "-n", str(CALLS), "-c", str(CONNECTIONS), "-m", str(CALLS // CONNECTIONS), "-r", "20", "-d", folder / "body",
                                        "-H", "content-type: application/octet-stream", f"http://127.0.0.1:{PORT}/functions/s/invoke"],
                                       stdout=subprocess.PIPE, text=True)
             while client.poll() is None:
