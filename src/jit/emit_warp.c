@@ -155,19 +155,25 @@ static LLVMValueRef word_of(struct jit_emit *e, LLVMValueRef lanes) {
     return LLVMBuildBitCast(e->b, lanes, jit_int(e, 32), "");
 }
 
-// Active lanes that the instruction's member mask names.
+// Active lanes that the instruction's member mask names: a word, or a word a lane where the mask differs between
+// lanes. Groups of lanes that name one another only (what match.any finds) do the instruction side by side.
 static LLVMValueRef members(struct jit_emit *e, const struct tw_kir_operand *operand) {
     LLVMValueRef active = word_of(e, e->active);
     if (operand->is_imm && (uint32_t)operand->bits == UINT32_MAX)
         return active;
-    if (jit_operand_varies(e, operand)) // each lane names the same ones, or it is undefined
-        return active;
-    return LLVMBuildAnd(e->b, active, jit_read(e, operand, 32, false), "");
+    bool varies = jit_operand_varies(e, operand);
+    return LLVMBuildAnd(e->b, varies ? jit_splat(e, active) : active, jit_read(e, operand, 32, varies), "");
+}
+
+// A word, as often as there are words in `who`.
+static LLVMValueRef as_members(struct jit_emit *e, LLVMValueRef word, LLVMValueRef who) {
+    return jit_is_vector(who) && !jit_is_vector(word) ? jit_splat(e, word) : word;
 }
 
 static bool emit_vote(struct jit_emit *e, const struct tw_kir_inst *inst) {
-    LLVMValueRef who = members(e, &inst->src[1]), zero = jit_i32(e, 0);
-    LLVMValueRef yes = LLVMBuildAnd(e->b, word_of(e, jit_read(e, &inst->src[0], 1, true)), who, "");
+    LLVMValueRef who = members(e, &inst->src[1]), zero = jit_const(LLVMTypeOf(who), 0);
+    LLVMValueRef votes = word_of(e, jit_read(e, &inst->src[0], 1, true));
+    LLVMValueRef yes = LLVMBuildAnd(e->b, as_members(e, votes, who), who, "");
     LLVMValueRef all = LLVMBuildICmp(e->b, LLVMIntEQ, yes, who, ""),
                  none = LLVMBuildICmp(e->b, LLVMIntEQ, yes, zero, ""), value = yes;
     switch ((enum tw_kir_vote)inst->mode) {
@@ -187,36 +193,43 @@ static bool emit_vote(struct jit_emit *e, const struct tw_kir_inst *inst) {
     return true;
 }
 
-static LLVMValueRef equal_lanes(struct jit_emit *e, LLVMValueRef a, LLVMValueRef value, LLVMValueRef who) {
-    LLVMValueRef same = LLVMBuildICmp(e->b, LLVMIntEQ, a, jit_splat(e, value), "");
-    return LLVMBuildAnd(e->b, word_of(e, same), who, "");
+static LLVMValueRef equal_lanes(struct jit_emit *e, LLVMValueRef a, LLVMValueRef value) {
+    return word_of(e, LLVMBuildICmp(e->b, LLVMIntEQ, a, jit_splat(e, value), ""));
 }
 
-// The lowest lane of a mask; 0 for an empty one.
+// A word a lane: the lanes with the same value.
+static LLVMValueRef alike(struct jit_emit *e, LLVMValueRef a) {
+    LLVMValueRef found = LLVMGetPoison(jit_vec(e, jit_int(e, 32)));
+    for (unsigned i = 0; i < e->lanes; i++) {
+        LLVMValueRef value = LLVMBuildExtractElement(e->b, a, jit_i32(e, i), "");
+        found = LLVMBuildInsertElement(e->b, found, equal_lanes(e, a, value), jit_i32(e, i), "");
+    }
+    return found;
+}
+
+// The lowest lane of a mask, or of each; 0 for an empty one.
 static LLVMValueRef first_lane(struct jit_emit *e, LLVMValueRef who) {
-    LLVMTypeRef i32 = jit_int(e, 32);
+    LLVMTypeRef type = LLVMTypeOf(who);
     LLVMValueRef args[2] = {who, LLVMConstNull(jit_int(e, 1))};
-    return LLVMBuildAnd(e->b, jit_intrinsic(e, "llvm.cttz", &i32, 1, args, 2), jit_i32(e, 31), "");
+    return LLVMBuildAnd(e->b, jit_intrinsic(e, "llvm.cttz", &type, 1, args, 2), jit_const(type, 31), "");
 }
 
 static bool emit_match(struct jit_emit *e, const struct tw_kir_inst *inst) {
     LLVMValueRef a = jit_read(e, &inst->src[0], tw_kir_type_bits(inst->type), true),
                  who = members(e, &inst->src[1]);
-    if (inst->mode == 1) {
-        LLVMValueRef first = LLVMBuildExtractElement(e->b, a, first_lane(e, who), "");
-        LLVMValueRef all = LLVMBuildICmp(e->b, LLVMIntEQ, equal_lanes(e, a, first, who), who, "");
-        LLVMValueRef found = LLVMBuildSelect(e->b, all, who, jit_i32(e, 0), "");
-        jit_write_any(e, inst, 0, jit_splat(e, found));
-        if (inst->dst_count > 1)
-            jit_write_any(e, inst, 1, jit_splat(e, all));
+    if (inst->mode != 1) {
+        LLVMValueRef everyone = jit_is_vector(who) ? who : jit_splat(e, who);
+        jit_write_any(e, inst, 0, LLVMBuildAnd(e->b, alike(e, a), everyone, ""));
         return true;
     }
-    LLVMValueRef found = LLVMGetPoison(jit_vec(e, jit_int(e, 32)));
-    for (unsigned i = 0; i < e->lanes; i++) {
-        LLVMValueRef value = LLVMBuildExtractElement(e->b, a, jit_i32(e, i), "");
-        found = LLVMBuildInsertElement(e->b, found, equal_lanes(e, a, value, who), jit_i32(e, i), "");
-    }
-    jit_write_any(e, inst, 0, found);
+    LLVMValueRef same = jit_is_vector(who)
+                            ? alike(e, a)
+                            : equal_lanes(e, a, LLVMBuildExtractElement(e->b, a, first_lane(e, who), ""));
+    LLVMValueRef all = LLVMBuildICmp(e->b, LLVMIntEQ, LLVMBuildAnd(e->b, same, who, ""), who, "");
+    LLVMValueRef found = LLVMBuildSelect(e->b, all, who, jit_const(LLVMTypeOf(who), 0), "");
+    jit_write_any(e, inst, 0, jit_is_vector(who) ? found : jit_splat(e, found));
+    if (inst->dst_count > 1)
+        jit_write_any(e, inst, 1, jit_is_vector(who) ? all : jit_splat(e, all));
     return true;
 }
 
@@ -246,15 +259,28 @@ static const char *reduction(const struct tw_kir_inst *inst, uint32_t *ret_neutr
     return NULL;
 }
 
+static LLVMValueRef reduced(struct jit_emit *e, const char *name, LLVMValueRef a, uint32_t neutral,
+                            LLVMValueRef who) {
+    LLVMValueRef lanes = LLVMBuildBitCast(e->b, who, jit_vec(e, jit_int(e, 1)), "");
+    return jit_unary(e, name, LLVMBuildSelect(e->b, lanes, a, jit_const(LLVMTypeOf(a), neutral), ""));
+}
+
 static bool emit_redux(struct jit_emit *e, const struct tw_kir_inst *inst) {
     uint32_t neutral;
     const char *name = reduction(inst, &neutral);
     if (!name || tw_kir_type_bits(inst->type) != 32 || tw_kir_type_is_float(inst->type))
         return jit_refuse(e->err, inst, "is not supported on the CPU device");
-    LLVMValueRef a = jit_read(e, &inst->src[0], 32, true);
-    LLVMValueRef who = LLVMBuildBitCast(e->b, members(e, &inst->src[1]), jit_vec(e, jit_int(e, 1)), "");
-    a = LLVMBuildSelect(e->b, who, a, jit_const(LLVMTypeOf(a), neutral), "");
-    jit_write_any(e, inst, 0, jit_unary(e, name, a));
+    LLVMValueRef a = jit_read(e, &inst->src[0], 32, true), who = members(e, &inst->src[1]);
+    if (!jit_is_vector(who)) {
+        jit_write_any(e, inst, 0, reduced(e, name, a, neutral, who));
+        return true;
+    }
+    LLVMValueRef found = LLVMGetPoison(LLVMTypeOf(a));
+    for (unsigned i = 0; i < e->lanes; i++) {
+        LLVMValueRef group = LLVMBuildExtractElement(e->b, who, jit_i32(e, i), "");
+        found = LLVMBuildInsertElement(e->b, found, reduced(e, name, a, neutral, group), jit_i32(e, i), "");
+    }
+    jit_write_any(e, inst, 0, found);
     return true;
 }
 
@@ -262,7 +288,8 @@ static bool emit_elect(struct jit_emit *e, const struct tw_kir_inst *inst) {
     LLVMValueRef leader = first_lane(e, members(e, &inst->src[0]));
     jit_write_any(e, inst, 0, leader);
     if (inst->dst_count > 1)
-        jit_write_any(e, inst, 1, LLVMBuildICmp(e->b, LLVMIntEQ, lane_ids(e), jit_splat(e, leader), ""));
+        jit_write_any(e, inst, 1,
+                      LLVMBuildICmp(e->b, LLVMIntEQ, lane_ids(e), as_members(e, leader, lane_ids(e)), ""));
     return true;
 }
 

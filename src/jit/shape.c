@@ -296,6 +296,11 @@ static bool broadcasts(const struct jit_code *code, const struct tw_kir_inst *in
            (clamp->bits & 0x1f1f) == 0x1f && (lane->is_imm || jit_reg_uniform(code, lane->reg));
 }
 
+// Whether all lanes name the same ones.
+static bool same_members(const struct jit_code *code, const struct tw_kir_operand *mask) {
+    return mask->is_imm || jit_reg_uniform(code, mask->reg);
+}
+
 static struct jit_shape other_shape(const struct jit_code *code, const struct tw_kir_inst *inst,
                                     unsigned index) {
     switch (inst->op) {
@@ -305,13 +310,14 @@ static struct jit_shape other_shape(const struct jit_code *code, const struct tw
         return address_shape(code, inst);
     case TW_KIR_SHFL:
         return broadcasts(code, inst) ? uniform(0) : varying;
-    case TW_KIR_VOTE:
-    case TW_KIR_REDUX:
     case TW_KIR_ACTIVEMASK:
     case TW_KIR_BARRED:
         return uniform(0);
+    case TW_KIR_VOTE:
+    case TW_KIR_REDUX:
+        return same_members(code, &inst->src[1]) ? uniform(0) : varying;
     case TW_KIR_ELECT:
-        return index == 0 ? uniform(0) : varying;
+        return index == 0 && same_members(code, &inst->src[0]) ? uniform(0) : varying;
     case TW_KIR_ATOM:
     case TW_KIR_MBARRIER:
     case TW_KIR_MATCH:

@@ -149,6 +149,46 @@ TW_TEST("match and redux see all lanes") {
     }
 }
 
+TW_TEST("groups of lanes that name one another vote, match, reduce and elect side by side") {
+    struct words w;
+    fill(&w);
+    run_text("and.b32 %r5, %r2, 3;\nmatch.any.sync.b32 %r6, %r5, -1;\nsetp.gt.u32 %p1, %r2, 20;\n"
+             "vote.sync.ballot.b32 %r3, %p1, %r6;\nredux.sync.add.s32 %r4, %r2, %r6;\n"
+             "redux.sync.min.u32 %r7, %r1, %r6;\nxor.b32 %r4, %r4, %r7;\n",
+             &w);
+    struct words v = w;
+    run_text(
+        "and.b32 %r5, %r2, 3;\nmatch.any.sync.b32 %r6, %r5, -1;\nsetp.gt.u32 %p1, %r2, 2;\n"
+        "vote.sync.all.pred %p2, %p1, %r6;\nvote.sync.any.pred %p3, !%p1, %r6;\nvote.sync.uni.pred %p4, %p1, "
+        "%r6;\nshr.u32 %r7, %r2, 3;\nmatch.all.sync.b32 %r3|%p5, %r5, %r6;\n"
+        "match.all.sync.b32 %r8|%p6, %r7, %r6;\nmatch.any.sync.b32 %r10, %r7, %r6;\nelect.sync %r11|%p7, "
+        "%r6;\n"
+        "shl.b32 %r11, %r11, 8;\n@%p2 or.b32 %r11, %r11, 1;\n@%p3 or.b32 %r11, %r11, 2;\n@%p4 or.b32 %r11, "
+        "%r11, 4;\n@%p5 or.b32 %r11, %r11, 8;\n@%p6 or.b32 %r11, %r11, 16;\n@%p7 or.b32 %r11, %r11, 32;\n"
+        "xor.b32 %r3, %r3, %r8;\nxor.b32 %r3, %r3, %r10;\nmov.b32 %r4, %r11;\n",
+        &v);
+    for (uint32_t i = 0; i < 64; i++) {
+        uint32_t group = 0, ballot = 0, sum = 0, least = UINT32_MAX, alike = 0, small = 0;
+        for (uint32_t k = i & ~31u; k < (i & ~31u) + LANES; k++) {
+            if ((w.b[k] & 3) != (w.b[i] & 3))
+                continue;
+            group |= 1u << (k & 31);
+            ballot |= (uint32_t)(w.b[k] > 20) << (k & 31);
+            small |= (uint32_t)(w.b[k] <= 2) << (k & 31);
+            alike |= (uint32_t)(w.b[k] >> 3 == w.b[i] >> 3) << (k & 31);
+            sum += w.b[k];
+            least = w.a[k] < least ? w.a[k] : least;
+        }
+        uint32_t leader = (uint32_t)__builtin_ctz(group), bits = leader << 8 | 8;
+        bits |= (small == 0 ? 1u : 2u) | (small == 0 || small == group ? 4u : 0) |
+                (alike == group ? 16u : 0) | (leader == (i & 31) ? 32u : 0);
+        ck_assert_uint_eq(w.d[i], ballot);
+        ck_assert_uint_eq(w.e[i], sum ^ least);
+        ck_assert_uint_eq(v.d[i], group ^ (alike == group ? group : 0) ^ alike);
+        ck_assert_uint_eq(v.e[i], bits);
+    }
+}
+
 // ---- atomics: each thread does one operation on one of some words; the order is lane after lane, which C
 // can follow ----
 static uint32_t apply(const char *op, uint32_t old, uint32_t v, uint32_t v2) {
