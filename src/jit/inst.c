@@ -182,20 +182,23 @@ static bool emit_setp(struct jit_emit *e, const struct tw_kir_inst *inst) {
     return true;
 }
 
+// A subtraction adds the complement: it carries where it borrows nothing.
 static bool emit_carry(struct jit_emit *e, const struct tw_kir_inst *inst) {
     bool vector = jit_inst_shape(e->code, inst, 0).kind == JIT_VARYING, add = inst->op == TW_KIR_ADDC;
     unsigned bits = tw_kir_type_bits(inst->type);
     LLVMValueRef a = jit_read(e, &inst->src[0], bits, vector), b = jit_read(e, &inst->src[1], bits, vector);
     LLVMTypeRef wide = jit_reg_type(e, bits * 2, vector), narrow = LLVMTypeOf(a);
-    LLVMValueRef c = LLVMBuildZExt(e->b, jit_read(e, &inst->src[2], 1, vector), wide, "");
+    LLVMValueRef c = jit_read(e, &inst->src[2], 1, vector);
+    c = LLVMBuildZExt(e->b, add ? c : LLVMBuildNot(e->b, c, ""), wide, "");
     a = LLVMBuildZExt(e->b, a, wide, "");
     b = LLVMBuildZExt(e->b, b, wide, "");
     LLVMValueRef sum = add ? LLVMBuildAdd(e->b, LLVMBuildAdd(e->b, a, b, ""), c, "")
                            : LLVMBuildSub(e->b, LLVMBuildSub(e->b, a, b, ""), c, "");
-    LLVMValueRef carry = LLVMBuildLShr(e->b, sum, jit_const(wide, bits), "");
+    LLVMValueRef beyond = LLVMBuildLShr(e->b, sum, jit_const(wide, bits), ""),
+                 carry = LLVMBuildTrunc(e->b, beyond, jit_like_bool(e, narrow), "");
     jit_write_any(e, inst, 0, LLVMBuildTrunc(e->b, sum, narrow, ""));
     if (inst->dst_count > 1)
-        jit_write_any(e, inst, 1, LLVMBuildTrunc(e->b, carry, jit_like_bool(e, narrow), ""));
+        jit_write_any(e, inst, 1, add ? carry : LLVMBuildNot(e->b, carry, ""));
     return true;
 }
 

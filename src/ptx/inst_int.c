@@ -28,7 +28,8 @@ static bool carry_register(struct ptx_parser *parser, uint32_t *ret_reg) {
     return true;
 }
 
-// d [, carry] = a ± b ± (carry or 0)
+// d [, carry] = a + b + (carry or 0), or a + ~b + (carry or 1): a subtraction leaves a carry where it borrows nothing. The manual
+// calls what it leaves a borrow, which is the same as long as only subtractions read it; NVIDIA's own 128-bit division reads it with addc.
 static bool add_with_carry(struct ptx_parser *parser, const struct ptx_inst *inst, enum tw_kir_op op,
                            bool carry_in, uint32_t target, struct tw_kir_operand a, struct tw_kir_operand b) {
     uint32_t carry;
@@ -41,7 +42,7 @@ static bool add_with_carry(struct ptx_parser *parser, const struct ptx_inst *ins
     to->dst[1] = ptx_has(inst, PTX_G_CC) ? carry : TW_KIR_NO_REG;
     to->src[0] = a;
     to->src[1] = b;
-    to->src[2] = carry_in ? tw_kir_reg_operand(carry) : tw_kir_imm_operand(0);
+    to->src[2] = carry_in ? tw_kir_reg_operand(carry) : tw_kir_imm_operand(op == TW_KIR_SUBC);
     return true;
 }
 

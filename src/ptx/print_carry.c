@@ -11,6 +11,11 @@ static bool is_carry(const struct tw_kir_inst *inst) {
     return inst->op == TW_KIR_ADDC || inst->op == TW_KIR_SUBC;
 }
 
+// Whether this is no plain sum or difference: those begin with no carry, and with one.
+static bool carry_comes_in(const struct tw_kir_inst *inst) {
+    return !inst->src[2].is_imm || (inst->src[2].bits & 1) != (inst->op == TW_KIR_SUBC);
+}
+
 static uint32_t written(const struct tw_kir_inst *inst) {
     return is_carry(inst) ? inst->dst[1] : TW_KIR_NO_REG;
 }
@@ -25,7 +30,7 @@ static bool is_at_hand(const struct ptx_printer *p, const struct tw_kir_inst *in
 void ptx_carry_follow(struct ptx_printer *p) {
     const struct tw_kir_inst *inst = p->inst;
     bool at_hand = is_carry(inst) && is_at_hand(p, inst);
-    if (is_carry(inst) && (!inst->src[2].is_imm || inst->src[2].bits) && !at_hand) { // it was put back
+    if (is_carry(inst) && carry_comes_in(inst) && !at_hand) { // it was put back
         p->carry = inst->src[2].is_imm ? TW_KIR_NO_REG : inst->src[2].reg;
         p->carry_guard = TW_KIR_NO_REG;
     }
@@ -86,12 +91,12 @@ static bool copy_out(struct ptx_printer *p, uint32_t carry) {
 bool ptx_print_carry(struct ptx_printer *p, const struct tw_kir_operand *src) {
     const struct tw_kir_inst *inst = p->inst;
     uint32_t out = inst->dst[1], target = inst->dst[0];
-    bool adds = inst->op == TW_KIR_ADDC, carries_in = !src[2].is_imm || src[2].bits;
+    bool adds = inst->op == TW_KIR_ADDC, carries_in = carry_comes_in(inst);
     uint8_t type =
         inst->type <= TW_KIR_B64 ? ptx_integer_type(tw_kir_type_bits(inst->type), false) : inst->type;
     if (tw_kir_type_bits(type) < 32)
         return ptx_print_fail(p, "carries are for 32 and 64 bits");
-    if (src[2].is_imm && src[2].bits) {
+    if (src[2].is_imm && carries_in) {
         struct tw_kir_operand carry = src[2];
         if (!ptx_in_register(p, &carry, TW_KIR_PRED) || !put_back(p, carry.reg))
             return false;

@@ -33,6 +33,16 @@ static bool accepts_power(uint64_t got, uint64_t a, [[maybe_unused]] uint64_t b,
     return want >= 65504 ? is >= 65440 : fabs(is - want) <= 0x1p-9 * want + 0x1p-23;
 }
 
+// What a subtraction leaves is a carry, none where it borrows: NVIDIA's 128-bit division reads it with addc.
+static uint64_t want_no_borrow(uint64_t a, uint64_t b, uint64_t c) {
+    return (uint32_t)(((uint32_t)a - (uint32_t)b) ^ ((uint32_t)c + ((uint32_t)a >= (uint32_t)b)));
+}
+
+static uint64_t want_no_carry(uint64_t a, uint64_t b, uint64_t c) {
+    bool carries = (uint64_t)(uint32_t)a + (uint32_t)b > UINT32_MAX;
+    return (uint32_t)(((uint32_t)a + (uint32_t)b) ^ ((uint32_t)c - !carries));
+}
+
 static const struct op_case cases[] = {
     {"{.reg .f16 low,high;\n mov.b32 {low,high}, a;\n mov.b16 d, low;}",
      OP_B16,
@@ -75,6 +85,20 @@ static const struct op_case cases[] = {
      {OP_B64, OP_B64},
      2,
      want_carried,
+     NULL,
+     false},
+    {"{ .reg .b32 h; sub.cc.u32 d, a, b; addc.u32 h, c, 0; xor.b32 d, h, d; }",
+     OP_B32,
+     {OP_B32, OP_B32, OP_B32},
+     3,
+     want_no_borrow,
+     NULL,
+     false},
+    {"{ .reg .b32 h; add.cc.u32 d, a, b; subc.u32 h, c, 0; xor.b32 d, h, d; }",
+     OP_B32,
+     {OP_B32, OP_B32, OP_B32},
+     3,
+     want_no_carry,
      NULL,
      false},
     {"{.reg.b32 _t1;bfe.u32 _t1,a,4,8;add.u32 d,_t1,1U;}", OP_B32, {OP_B32}, 1, want_field, NULL, false},

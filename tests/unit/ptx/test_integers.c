@@ -36,7 +36,7 @@ TW_TEST("carry chains go through one predicate register") {
         {"add.cc.u32 %r1, %r2, %r3; addc.u32 %r4, %r5, 0;",
          "%r1, %t0 = addc.u32 %r2, %r3, 0\n%r4, _ = addc.u32 %r5, 0, %t0"},
         {"sub.cc.s64 %rd1, %rd2, %rd3; subc.cc.s64 %rd4, %rd5, %rd6; subc.s64 %rd7, 0, 0;",
-         "%rd1, %t0 = subc.s64 %rd2, %rd3, 0\n%rd4, %t0 = subc.s64 %rd5, %rd6, %t0\n%rd7, _ = subc.s64 0, 0, "
+         "%rd1, %t0 = subc.s64 %rd2, %rd3, 1\n%rd4, %t0 = subc.s64 %rd5, %rd6, %t0\n%rd7, _ = subc.s64 0, 0, "
          "%t0"},
         {"mad.lo.cc.u32 %r1, %r2, %r3, %r4; madc.hi.u32 %r5, %r2, %r3, 0;",
          "%t0 = mul.u32 %r2, %r3\n%r1, %t1 = addc.u32 %t0, %r4, 0\n"

@@ -180,6 +180,11 @@ TW_TEST("a carry that is read later is kept in a predicate") {
     check_text("add.cc.u32 %r1, %r2, %r3; bra L; L: addc.u32 %r4, %r5, 0;", &plain,
                "add.cc.u32 %r0, %r1, %r2;\naddc.u32 %r3, 0, 0;\nsetp.ne.u32 %p0, %r3, 0;\n"
                "selp.u32 %r4, 1, 0, %p0;\nadd.cc.u32 %r5, %r4, -1;\naddc.u32 %r6, %r7, 0;\nret;\n");
+    check_text("sub.cc.u32 %r1, %r2, %r3; bra L; L: subc.u32 %r4, %r5, 0;", &plain,
+               "sub.cc.u32 %r0, %r1, %r2;\naddc.u32 %r3, 0, 0;\nsetp.ne.u32 %p0, %r3, 0;\n"
+               "selp.u32 %r4, 1, 0, %p0;\nadd.cc.u32 %r5, %r4, -1;\nsubc.u32 %r6, %r7, 0;\nret;\n");
+    check_text("sub.cc.u32 %r1, %r2, %r3; addc.u32 %r4, %r5, 0;", &plain,
+               "sub.cc.u32 %r0, %r1, %r2;\naddc.u32 %r3, %r4, 0;\nret;\n");
 }
 
 TW_TEST("branches fall through where they can, indices of brx are bounded") {
