@@ -81,41 +81,11 @@ int cli_jobs_cancel(int argc, char **argv) {
     return cli_call(&cli, &request, &answer, &status) ? CLI_OK : status;
 }
 
-// Prints one page; the cursor of the next is left in `cursor`, empty at the end.
-static int list_page(const struct cli *cli, char *cursor, size_t cursor_size) {
-    char path[256];
-    int status;
-    [[gnu::cleanup(tw_buf_done)]] struct tw_buf answer = {};
-    snprintf(path, sizeof path, "/jobs?cursor=%s", cursor);
-    if (!cli_call(cli, &(struct cli_request){.method = "GET", .path = path}, &answer, &status))
-        return status;
-    struct tw_error err = {};
-    struct tw_json *root = tw_json_parse(tw_buf_span(&answer), &err);
-    if (!root)
-        return cli_fail(&err);
-    const struct tw_json *jobs = tw_json_get(root, "jobs");
-    for (size_t i = 0; i < tw_json_count(jobs); i++) {
-        [[gnu::cleanup(tw_buf_done)]] struct tw_buf text;
-        tw_buf_init(&text, CLI_BODY_MAX);
-        if (!cli->is_json)
-            print_job(tw_json_at(jobs, i));
-        else if (tw_json_append(&text, tw_json_at(jobs, i)))
-            printf("%s\n", (const char *)text.data); // one object a line
-    }
-    snprintf(cursor, cursor_size, "%.*s", TW_STR_ARG(tw_json_str(tw_json_get(root, "next"))));
-    tw_json_free(root);
-    return CLI_OK;
-}
-
 int cli_jobs_list(int argc, char **argv) {
     static const struct cli_option options[] = {{}};
     struct cli cli;
     int status;
     if (!cli_parse(&cli, cli_jobs_list, options, argc, argv, 0, 0, &status))
         return status;
-    char cursor[128] = "";
-    do {
-        status = list_page(&cli, cursor, sizeof cursor);
-    } while (status == CLI_OK && cursor[0]);
-    return status;
+    return cli_list(&cli, "/jobs", "jobs", print_job);
 }

@@ -100,8 +100,11 @@ bool cli_parse(struct cli *cli, int (*command)(int, char **), const struct cli_o
     cli->args = argv + optind;
     cli->arg_count = argc - optind;
     if (cli->arg_count < min_args || cli->arg_count > max_args) {
-        *ret_status = cli_usage("usage: tensor-wasm %s%s%s", cli->command->words,
-                                *cli->command->arguments ? " " : "", cli->command->arguments);
+        bool is_missing = cli->arg_count < min_args;
+        *ret_status =
+            cli_usage("%s%s%s; usage: tensor-wasm %s%s%s", is_missing ? "an argument is missing" : "'",
+                      is_missing ? "" : cli->args[max_args], is_missing ? "" : "' is one argument too many",
+                      cli->command->words, *cli->command->arguments ? " " : "", cli->command->arguments);
         return false;
     }
     return set_globals(cli, own, ret_status);

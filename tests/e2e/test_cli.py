@@ -68,6 +68,12 @@ def test_wrong_use_is_2(args):
     run(*args, status=2)
 
 
+@pytest.mark.parametrize("args, wrong", [(["invoke"], "an argument is missing"), (["invoke", "f", "5"], "'5' is one argument too many")])
+def test_a_wrong_number_of_arguments_is_told_with_the_usage(args, wrong):
+    _, err = run(*args, status=2)
+    assert f"{wrong}; usage: tensor-wasm invoke FUNCTION" in err
+
+
 @pytest.mark.parametrize("family", ["functions", "kernel", "admin", "admin tenant"])
 def test_a_family_lists_its_commands(family):
     wanted = [words for words in commands() if words.startswith(family + " ")]

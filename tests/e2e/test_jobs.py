@@ -175,5 +175,6 @@ def test_the_command_line_starts_waits_for_and_cancels_jobs(client, name):
     job = json.loads(started.stdout)["job_id"]
     assert cli("jobs", "get", job, "--wait").stdout.splitlines()[1] == "5"
     assert job in cli("jobs", "list").stdout
+    assert job in [listed["job_id"] for listed in json.loads(cli("jobs", "list", "--output", "json").stdout)]
     assert cli("jobs", "cancel", job).returncode == 0
     assert cli("jobs", "get", job).returncode == 1
