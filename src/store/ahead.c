@@ -102,6 +102,7 @@ static bool bring(struct tw_store_ahead *ahead, struct tw_error *err) {
 
 static void run(void *context) {
     struct tw_store_ahead *ahead = context;
+    tw_thread_go_first();         // its owner waits for it
     struct tw_error ignored = {}; // whoever needs it puts it, and is told
     if (ahead->kind[0])
         ahead->is_durable = bring(ahead, &ignored);

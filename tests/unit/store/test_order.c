@@ -132,3 +132,30 @@ TW_TEST("bytes are on the disk before their names, a module before the record th
         ck_assert_int_eq(system(command), 0);
     }
 }
+
+TW_TEST("a record ahead is waited for with two calls, its file and then its folder, whatever blobs come with "
+        "it") {
+    char folder[64], command[128];
+    snprintf(folder, sizeof folder, "/tmp/tw-store-waits-%d", (int)getpid());
+    struct tw_store *store = tw_store_open(folder, &err);
+    tw_assert_ok(store, &err);
+    tw_assert_ok(tw_store_put_record(store, "test", "b", tw_span_of("{}", 2), UINT64_MAX, NULL, &err), &err);
+    const struct tw_store_blob blobs[] = {{.data = module, .digest = tw_sha256(module)},
+                                          {.data = image, .digest = tw_sha256(image)}};
+    step_count = 0;
+    struct tw_store_ahead *ahead =
+        tw_store_ahead_start(store, blobs, TW_COUNT(blobs), "test", "a", tw_span_of("{}", 2), UINT64_MAX);
+    uint64_t version = 0;
+    ck_assert(tw_store_ahead_keep(ahead, &version));
+    size_t waits = 0, ahead_at = find_rename(".ahead");
+    for (size_t i = 0; i < step_count; i++)
+        waits += !steps[i].is_rename;
+    ck_assert_uint_eq(version, 1);
+    ck_assert_uint_eq(waits, 2);
+    ck_assert(ahead_at < STEPS_MAX && is_synced(steps[ahead_at].path, ahead_at, step_count));
+    ck_assert(is_name_safe(ahead_at, find_blob(module)) && is_name_safe(ahead_at, find_blob(image)));
+    tw_assert_ok(tw_store_ahead_done(ahead, &err), &err);
+    tw_store_close(store);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    ck_assert_int_eq(system(command), 0);
+}
