@@ -247,7 +247,8 @@ LLVMValueRef jit_mask_bits(struct jit_emit *e, LLVMValueRef mask); // iW
 enum { JIT_MASK_WORD = 64, JIT_MASK_WORDS_MAX = JIT_MAX_LANES / JIT_MASK_WORD };
 unsigned jit_mask_words(struct jit_emit *e, LLVMValueRef mask, LLVMValueRef *ret_words);
 LLVMValueRef jit_mask_join(struct jit_emit *e, const LLVMValueRef *words); // of masks longer than a word
-// With AVX-512 long masks are kept and reckoned with as words, among the integers: there are few registers for masks.
+// With AVX-512 long masks, and all of light code, are kept and reckoned with as words, among the integers: there are few registers for
+// masks, and LLVM's quick instruction selection leaves every block that ends with one to the slow one.
 bool jit_masks_are_words(const struct jit_emit *e);
 LLVMValueRef jit_mask_op(struct jit_emit *e, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b);
 LLVMTypeRef jit_mask_type(struct jit_emit *e); // of a slot

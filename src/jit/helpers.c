@@ -27,9 +27,17 @@ LLVMValueRef jit_mask_bits(struct jit_emit *e, LLVMValueRef mask) {
     return LLVMBuildBitCast(e->b, mask, jit_int(e, e->lanes), "");
 }
 
+static unsigned word_count(const struct jit_emit *e) {
+    return e->lanes > JIT_MASK_WORD ? e->lanes / JIT_MASK_WORD : 1;
+}
+
+static unsigned word_bits(const struct jit_emit *e) {
+    return e->lanes > JIT_MASK_WORD ? JIT_MASK_WORD : e->lanes;
+}
+
 unsigned jit_mask_words(struct jit_emit *e, LLVMValueRef mask, LLVMValueRef *ret_words) {
-    unsigned indices[JIT_MASK_WORD], count = e->lanes / JIT_MASK_WORD;
-    if (count <= 1) {
+    unsigned indices[JIT_MASK_WORD], count = word_count(e);
+    if (count == 1) {
         ret_words[0] = jit_mask_bits(e, mask);
         return 1;
     }
@@ -47,14 +55,14 @@ unsigned jit_mask_bytes(const struct jit_emit *e) {
 }
 
 bool jit_masks_are_words(const struct jit_emit *e) {
-    return e->avx512 && e->lanes > JIT_MASK_WORD;
+    return e->avx512 && (e->lanes > JIT_MASK_WORD || e->code->variant.opt_level != TW_KERNEL_FULL);
 }
 
 LLVMValueRef jit_mask_join(struct jit_emit *e, const LLVMValueRef *words) {
     LLVMValueRef parts[JIT_MASK_WORDS_MAX];
-    for (unsigned k = 0; k < e->lanes / JIT_MASK_WORD; k++)
-        parts[k] = LLVMBuildBitCast(e->b, words[k], LLVMVectorType(jit_int(e, 1), JIT_MASK_WORD), "");
-    return jit_concatenate(e, parts, e->lanes / JIT_MASK_WORD, JIT_MASK_WORD);
+    for (unsigned k = 0; k < word_count(e); k++)
+        parts[k] = LLVMBuildBitCast(e->b, words[k], LLVMVectorType(jit_int(e, 1), word_bits(e)), "");
+    return jit_concatenate(e, parts, word_count(e), word_bits(e));
 }
 
 LLVMValueRef jit_mask_op(struct jit_emit *e, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b) {
@@ -69,8 +77,10 @@ LLVMValueRef jit_mask_op(struct jit_emit *e, LLVMOpcode op, LLVMValueRef a, LLVM
 }
 
 LLVMTypeRef jit_mask_type(struct jit_emit *e) {
-    return jit_masks_are_words(e) ? LLVMArrayType2(jit_int(e, JIT_MASK_WORD), e->lanes / JIT_MASK_WORD)
-                                  : jit_vec(e, jit_int(e, 1));
+    if (!jit_masks_are_words(e))
+        return jit_vec(e, jit_int(e, 1));
+    LLVMTypeRef word = jit_int(e, word_bits(e));
+    return word_count(e) == 1 ? word : LLVMArrayType2(word, word_count(e));
 }
 
 static LLVMValueRef word_pointer(struct jit_emit *e, LLVMValueRef slot, unsigned k) {
@@ -82,8 +92,8 @@ LLVMValueRef jit_mask_load(struct jit_emit *e, LLVMValueRef slot) {
     LLVMValueRef words[JIT_MASK_WORDS_MAX];
     if (!jit_masks_are_words(e))
         return LLVMBuildLoad2(e->b, jit_mask_type(e), slot, "");
-    for (unsigned k = 0; k < e->lanes / JIT_MASK_WORD; k++)
-        words[k] = LLVMBuildLoad2(e->b, jit_int(e, JIT_MASK_WORD), word_pointer(e, slot, k), "");
+    for (unsigned k = 0; k < word_count(e); k++)
+        words[k] = LLVMBuildLoad2(e->b, jit_int(e, word_bits(e)), word_pointer(e, slot, k), "");
     return jit_mask_join(e, words);
 }
 

@@ -348,7 +348,7 @@ static void emit_resume(struct jit_emit *e, uint32_t block) {
         LLVMValueRef at = jit_offset_pointer(e, jit_state_pointer(e, this_warp(e)), jit_i64(e, MASK_AT));
         LLVMValueRef bits =
             LLVMBuildTrunc(e->b, LLVMBuildLoad2(e->b, jit_int(e, 64), at, ""), jit_int(e, e->lanes), "");
-        LLVMBuildStore(e->b, LLVMBuildBitCast(e->b, bits, jit_vec(e, jit_int(e, 1)), ""), e->flow.masks[to]);
+        jit_mask_store(e, LLVMBuildBitCast(e->b, bits, jit_vec(e, jit_int(e, 1)), ""), e->flow.masks[to]);
     }
     LLVMBuildBr(e->b, e->flow.bodies[to]);
 }

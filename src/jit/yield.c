@@ -36,8 +36,7 @@ static void store_place(struct jit_emit *e, uint32_t block) {
     LLVMValueRef apart = LLVMConstNull(jit_vec(e, jit_int(e, 1)));
     for (uint32_t x = 0; b->waits && x < e->code->count; x++)
         if (jit_bit(b->waits, x) && e->flow.masks[x] && !jit_in_loop(e->code, b->loop, x))
-            apart =
-                LLVMBuildOr(e->b, apart, LLVMBuildLoad2(e->b, LLVMTypeOf(apart), e->flow.masks[x], ""), "");
+            apart = jit_mask_op(e, LLVMOr, apart, jit_mask_load(e, e->flow.masks[x]));
     LLVMValueRef place = LLVMBuildZExt(e->b, jit_any(e, apart), i64, "");
     place = LLVMBuildMul(e->b, place, jit_i64(e, TW_KERNEL_APART), "");
     place = LLVMBuildOr(e->b, place, jit_i64(e, b->last->line), "");
@@ -48,7 +47,6 @@ static void store_place(struct jit_emit *e, uint32_t block) {
 // Stores what the warp needs to go on behind `block`.
 static void suspend(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
-    LLVMTypeRef mask = jit_vec(e, jit_int(e, 1));
     for (uint32_t r = 0; r < e->code->function->reg_count; r++) {
         if (!jit_yield_keeps(e->code, b, r) || !jit_bit(e->changed[block], r))
             continue;
@@ -58,7 +56,7 @@ static void suspend(struct jit_emit *e, uint32_t block) {
     store_mask(e, e->code->count, e->mask);
     for (uint32_t x = 0; b->waits && x < e->code->count; x++)
         if (jit_bit(b->waits, x) && e->flow.masks[x])
-            store_mask(e, x, LLVMBuildLoad2(e->b, mask, e->flow.masks[x], ""));
+            store_mask(e, x, jit_mask_load(e, e->flow.masks[x]));
     store_place(e, block);
     uint32_t first = e->code->exact ? JIT_STATE_EXACT + 1u : 1u;
     LLVMBuildStore(e->b, jit_i32(e, first + e->code->blocks[b->succs[0]].root), e->next_state);
@@ -90,7 +88,7 @@ bool jit_begin_yield_resume(struct jit_emit *e, uint32_t block) {
             LLVMBuildStore(e->b, jit_spill_load(e, r, e->code->shapes[r]), jit_reg_slot(e, r));
     for (uint32_t x = 0; b->waits && x < e->code->count; x++)
         if (jit_bit(b->waits, x) && e->flow.masks[x])
-            LLVMBuildStore(e->b, load_mask(e, x), e->flow.masks[x]);
+            jit_mask_store(e, load_mask(e, x), e->flow.masks[x]);
     e->mask = load_mask(e, e->code->count);
     e->mask_full = false;
     return true;
