@@ -49,6 +49,8 @@ enum tw_kir_type {
     TW_KIR_S4, // these three are elements of matrices only (type2 of MMA)
     TW_KIR_U4,
     TW_KIR_B1,
+    TW_KIR_S2, // and these of PTX only
+    TW_KIR_U2,
     TW_KIR_TYPE_COUNT
 };
 const char *tw_kir_type_name(enum tw_kir_type type); // "s32"

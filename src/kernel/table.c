@@ -59,6 +59,8 @@ static const struct {
     [TW_KIR_S4] = {"s4", 4, SIGNED},
     [TW_KIR_U4] = {"u4", 4, 0},
     [TW_KIR_B1] = {"b1", 1, 0},
+    [TW_KIR_S2] = {"s2", 2, SIGNED},
+    [TW_KIR_U2] = {"u2", 2, 0},
 };
 
 static const char *const spaces[] = {NULL, "global", "shared", "local", "const", "param"};

@@ -4,7 +4,7 @@
 // variables of call sequences. A scalar of a device function is a register. An aggregate is memory of the
 // caller's frame (of the callee's for results), and a 64-bit register holds its address.
 //
-//     formal = (".param" | ".reg") {".align" n | ".ptr" [space] [".align" n]} [".v2"|".v4"] type name ["[" n
+//     formal = (".param" | ".reg") {".align" n | ".ptr" [space] [".align" n]} [".v2"|".v4"] type name ["[" [n]
 //     "]"]
 
 #include "internal.h"
@@ -15,6 +15,7 @@ struct formal {
     uint8_t type;
     bool is_reg, is_pointer, is_array;
     bool is_shared; // .ptr .shared
+    bool is_open;   // an array whose size each call gives
     uint32_t align, size;
 };
 
@@ -51,6 +52,24 @@ static bool attributes(struct ptx_parser *parser, struct formal *f, uint32_t *re
     return parser->token.kind == PTX_DOT || ptx_fail_expected(parser, "a parameter's type");
 }
 
+// Behind the name: "[n]", or "[]".
+static bool array_size(struct ptx_parser *parser, struct formal *f, uint64_t *bytes) {
+    int64_t count;
+    if (!ptx_accept(parser, '[', &f->is_array))
+        return false;
+    f->is_open = f->is_array && ptx_is(parser, ']');
+    if (f->is_open) {
+        *bytes = 0;
+        return ptx_next(parser);
+    }
+    if (!f->is_array)
+        return true;
+    if (!ptx_integer(parser, 1, TW_KIR_MAX_PARAM_BYTES, "the size of a parameter array", &count))
+        return false;
+    *bytes *= (uint64_t)count;
+    return ptx_expect(parser, ']');
+}
+
 // .param .u64 .ptr .global .align 4 name: the type may stand before .ptr.
 static bool formal_text(struct ptx_parser *parser, struct formal *f) {
     uint32_t elements, ignored;
@@ -75,17 +94,10 @@ static bool formal_text(struct ptx_parser *parser, struct formal *f) {
     uint64_t bytes = type == TW_KIR_PRED ? 0 : tw_kir_type_bits(type) / 8 * (uint64_t)elements;
     if (f->align == 0)
         f->align = bytes ? (uint32_t)bytes : 1;
-    if (!ptx_next(parser) || !ptx_accept(parser, '[', &f->is_array))
+    if (!ptx_next(parser) || !array_size(parser, f, &bytes))
         return false;
-    if (f->is_array) {
-        int64_t count;
-        if (!ptx_integer(parser, 1, TW_KIR_MAX_PARAM_BYTES, "the size of a parameter array", &count) ||
-            !ptx_expect(parser, ']'))
-            return false;
-        bytes *= (uint64_t)count;
-    }
     f->is_array |= elements > 1;
-    if (bytes > TW_KIR_MAX_PARAM_BYTES || (bytes == 0 && !f->is_reg))
+    if (bytes > TW_KIR_MAX_PARAM_BYTES || (bytes == 0 && !f->is_reg && !f->is_open))
         return ptx_fail(parser, &f->name, "parameter '%.*s' has %" PRIu64 " bytes; 1 to %d are possible",
                         TW_STR_ARG(f->name.text), bytes, TW_KIR_MAX_PARAM_BYTES);
     f->size = (uint32_t)bytes;
@@ -186,6 +198,12 @@ static bool add_function_formal(struct ptx_parser *parser, const struct formal *
     return true;
 }
 
+static bool fail_open(struct ptx_parser *parser, const struct formal *f) {
+    return ptx_fail(parser, &f->name,
+                    "array '%.*s' has no size; only the last parameter of a device function may lack it",
+                    TW_STR_ARG(f->name.text));
+}
+
 bool ptx_formals(struct ptx_parser *parser, enum ptx_formal_kind kind) {
     if (!ptx_expect(parser, '('))
         return false;
@@ -201,6 +219,8 @@ bool ptx_formals(struct ptx_parser *parser, enum ptx_formal_kind kind) {
                                              : add_function_formal(parser, &f, kind == PTX_FUNCTION_RESULT);
         if (!good || !ptx_accept(parser, ',', &more))
             return false;
+        if (f.is_open && (more || kind != PTX_FUNCTION_PARAM))
+            return fail_open(parser, &f);
     }
     return ptx_expect(parser, ')');
 }
@@ -240,6 +260,8 @@ bool ptx_call_param(struct ptx_parser *parser) {
         struct formal f = {};
         if (!formal_text(parser, &f))
             return false;
+        if (f.is_open)
+            return fail_open(parser, &f);
         struct ptx_symbol *symbol = add_argument(parser, &f);
         if (!symbol)
             return false;

@@ -2,7 +2,7 @@
 //
 // Moves and conversions: mov with packing and addresses, cvt in all its forms, cvta, isspacep.
 
-#include "internal.h"
+#include "sequence.h"
 
 // ---- mov ----
 
@@ -216,6 +216,29 @@ static bool packed(struct ptx_parser *parser, uint8_t type, uint32_t target, str
     return true;
 }
 
+// The same of two and four bits, which the IR does not have: d = c, a, b from the top, c moved up by two parts.
+static bool pack_narrow(struct ptx_parser *parser, const struct ptx_inst *inst) {
+    struct ptx_sequence s = {.parser = parser};
+    unsigned bits = tw_kir_type_bits(inst->type);
+    bool is_signed = tw_kir_type_is_signed(inst->type);
+    uint32_t mask = (1u << bits) - 1, most = is_signed ? mask >> 1 : mask, least = is_signed ? ~most : 0;
+    struct tw_kir_operand parts[2], c;
+    for (unsigned i = 0; i < 2; i++) {
+        if (!ptx_source(parser, &inst->src[i].items[0], TW_KIR_S32, &parts[i]))
+            return false;
+        parts[i] = ptx_binary(&s, TW_KIR_MAX, TW_KIR_S32, parts[i], ptx_number(least));
+        parts[i] = ptx_binary(&s, TW_KIR_MIN, TW_KIR_S32, parts[i], ptx_number(most));
+        if (is_signed)
+            parts[i] = ptx_binary(&s, TW_KIR_AND, TW_KIR_B32, parts[i], ptx_number(mask));
+    }
+    if (!ptx_source(parser, &inst->src[2].items[0], TW_KIR_B32, &c))
+        return false;
+    struct tw_kir_operand upper = ptx_binary(&s, TW_KIR_SHL, TW_KIR_B32, parts[0], ptx_number(bits));
+    c = ptx_binary(&s, TW_KIR_SHL, TW_KIR_B32, c, ptx_number(2 * bits));
+    c = ptx_binary(&s, TW_KIR_OR, TW_KIR_B32, c, upper);
+    return ptx_finish(&s, &inst->dst[0].items[0], ptx_binary(&s, TW_KIR_OR, TW_KIR_B32, c, parts[1]));
+}
+
 // cvt.pack.sat.u8.s32.b32 d, a, b, c: d = c's low half, a, b from the top; of 16 bits: d = a, b.
 static bool convert_pack(struct ptx_parser *parser, const struct ptx_inst *inst) {
     struct tw_kir_operand a, b, c = tw_kir_imm_operand(0);
@@ -223,11 +246,14 @@ static bool convert_pack(struct ptx_parser *parser, const struct ptx_inst *inst)
     uint32_t target, half;
     if (inst->type2 != TW_KIR_S32 || tw_kir_type_is_float(inst->type) || bits > 16 ||
         !ptx_has(inst, PTX_G_SAT))
-        return ptx_fail(parser, &inst->token, "'%.*s': cvt.pack.sat makes .s8 .u8 .s16 .u16 of .s32",
+        return ptx_fail(parser, &inst->token,
+                        "'%.*s': cvt.pack.sat makes integers of 2, 4, 8 or 16 bits of .s32",
                         TW_STR_ARG(inst->name));
-    if ((bits == 8) != (inst->src_count == 3))
+    if ((bits <= 8) != (inst->src_count == 3))
         return ptx_fail(parser, &inst->token, "'%.*s' takes %u sources", TW_STR_ARG(inst->name),
-                        bits == 8 ? 3u : 2u);
+                        bits <= 8 ? 3u : 2u);
+    if (bits < 8)
+        return pack_narrow(parser, inst);
     if (!saturated(parser, inst, 0, &a) || !saturated(parser, inst, 1, &b) ||
         !ptx_target(parser, &inst->dst[0].items[0], TW_KIR_B32, &target))
         return false;
@@ -263,6 +289,9 @@ bool ptx_lower_cvt(struct ptx_parser *parser, struct ptx_inst *inst) {
     if (ptx_has(inst, PTX_G_PACK))
         return inst->src_count > 1 ? convert_pack(parser, inst)
                                    : ptx_fail(parser, &inst->token, "'cvt.pack' needs two sources");
+    if (inst->type >= TW_KIR_S4 || inst->type2 >= TW_KIR_S4)
+        return ptx_fail(parser, &inst->token, "'%.*s': .s4, .u4, .s2 and .u2 are types of cvt.pack alone",
+                        TW_STR_ARG(inst->name));
     if (inst->src_count == 3)
         return ptx_fail(parser, &inst->token, "'%.*s' has too many sources", TW_STR_ARG(inst->name));
     return inst->src_count == 2 ? convert_pair(parser, inst) : convert(parser, inst);

@@ -30,6 +30,7 @@
 #define E4M3X2     BIT(E4M3X2)
 #define E5M2X2     BIT(E5M2X2)
 #define SMALL      (BIT(S4) | BIT(U4) | BIT(B1))
+#define NARROW     (BIT(S4) | BIT(U4) | BIT(S2) | BIT(U2))
 #define BITS       (B16 | B32 | B64)
 #define BYTES      (BIT(B8) | BIT(U8) | BIT(S8))
 #define INTEGERS   (U16 | U32 | U64 | S16 | S32 | S64)

@@ -24,6 +24,12 @@ static bool version(struct ptx_parser *parser) {
     return ptx_next(parser);
 }
 
+// What says nothing to this machine: how textures are bound (kernels that use one are refused), and debug.
+static bool is_option(struct tw_str text) {
+    return ptx_text_is(text, "texmode_unified") || ptx_text_is(text, "texmode_independent") ||
+           ptx_text_is(text, "debug");
+}
+
 // .target sm_80 {"," option}
 static bool target(struct ptx_parser *parser) {
     for (bool more = true; more;) {
@@ -41,15 +47,12 @@ static bool target(struct ptx_parser *parser) {
                 return ptx_fail(parser, &at, "target '%.*s' is not known; sm_50 to sm_90 are usual",
                                 TW_STR_ARG(at.text));
             parser->module->sm = (uint32_t)sm;
-        } else if (ptx_text_is(at.text, "texmode_independent"))
-            return ptx_fail(parser, &at, "texture modes are not supported: there is no texture unit");
-        else if (!ptx_text_is(at.text, "texmode_unified") && !ptx_text_is(at.text, "debug") &&
-                 !ptx_text_is(at.text, "map_f64_to_f32"))
-            return ptx_fail(parser, &at, "target '%.*s' is not known; sm_50 to sm_90 are usual",
-                            TW_STR_ARG(at.text));
-        else if (ptx_text_is(at.text, "map_f64_to_f32"))
+        } else if (ptx_text_is(at.text, "map_f64_to_f32"))
             return ptx_fail(parser, &at,
                             "target map_f64_to_f32 is not supported; compile for sm_50 or later");
+        else if (!is_option(at.text))
+            return ptx_fail(parser, &at, "target '%.*s' is not known; sm_50 to sm_90 are usual",
+                            TW_STR_ARG(at.text));
         if (!ptx_next(parser) || !ptx_accept(parser, ',', &more))
             return false;
     }

@@ -132,7 +132,8 @@ const struct isa_form isa_runs[] = {
      "cvt.sat.s32.{s64,u64} "
      "%r0, %rd1; cvt.sat.u32.s32 %r0, %r1; cvt.sat.s32.u32 %r0, %r1; cvt.sat.u64.s32 %rd0, %r1;",
      NULL, 80},
-    {"cvt.pack.sat.{u16,s16}.s32 %r0, %r1, %r2; cvt.pack.sat.{u8,s8}.s32.b32 %r0, %r1, %r2, %r3;", NULL, 80},
+    {"cvt.pack.sat.{u16,s16}.s32 %r0, %r1, %r2; cvt.pack.sat.{u8,s8,u4,s4,u2,s2}.s32.b32 %r0, %r1, %r2, %r3;",
+     NULL, 80},
     {"cvta.{global,shared,local,const}.u64 %rd0, %rd1; cvta.to.{global,shared,local,const}.u64 %rd0, %rd1; "
      "isspacep.{global,shared,local,const} %p0, %rd1;",
      NULL, 80},

@@ -16,6 +16,7 @@ static bool read_type(struct tw_str text, struct plain_type *ret_type) {
         {"u64", {'u', 64, 1}},    {"s8", {'s', 8, 1}},    {"s16", {'s', 16, 1}},   {"s32", {'s', 32, 1}},
         {"s64", {'s', 64, 1}},    {"f16", {'f', 16, 1}},  {"f16x2", {'f', 16, 2}}, {"bf16", {'g', 16, 1}},
         {"bf16x2", {'g', 16, 2}}, {"tf32", {'t', 32, 1}}, {"f32", {'f', 32, 1}},   {"f64", {'f', 64, 1}},
+        {"s4", {'s', 4, 1}},      {"u4", {'u', 4, 1}},    {"s2", {'s', 2, 1}},     {"u2", {'u', 2, 1}},
         {"e4m3x2", {'e', 8, 2}},  {"e5m2x2", {'m', 8, 2}}};
     for (size_t i = 0; i < TW_COUNT(types); i++)
         if (tw_str_equal(text, tw_str_from(types[i].name))) {

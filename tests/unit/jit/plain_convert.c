@@ -101,12 +101,12 @@ static struct plain_value to_pair(const struct plain_inst *inst, const uint64_t 
     return value;
 }
 
-// cvt.pack: the first source's the upper; bytes go below what c had there.
+// cvt.pack: the first source's the upper; parts of eight bits and fewer go below c, moved up.
 static struct plain_value packed(const struct plain_inst *inst, const uint64_t in[4]) {
     struct plain_type to = inst->types[0];
     uint64_t upper = plain_low(plain_clamped(to, plain_number(inst->types[1], in[0])), to.bits),
              lower = plain_low(plain_clamped(to, plain_number(inst->types[1], in[1])), to.bits);
-    return plain_bits((plain_wide)((to.bits == 8 ? in[2] << 16 : 0) | upper << to.bits | lower), 32);
+    return plain_bits((plain_wide)((to.bits <= 8 ? in[2] << 2 * to.bits : 0) | upper << to.bits | lower), 32);
 }
 
 static struct plain_value convert(const struct plain_inst *inst, const uint64_t in[4]) {

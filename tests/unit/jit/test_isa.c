@@ -153,8 +153,10 @@ static const struct {
     {"f64", "F64 BIG_FLOATS FLOATS"},
     {"e4m3x2", "E4M3X2"},
     {"e5m2x2", "E5M2X2"},
-    {"s4", "SMALL"},
-    {"u4", "SMALL"},
+    {"s4", "SMALL NARROW"},
+    {"u4", "SMALL NARROW"},
+    {"s2", "NARROW"},
+    {"u2", "NARROW"},
     {"b1", "SMALL"},
 };
 

@@ -7,7 +7,6 @@
 #include "kernel_run.h"
 
 #define HEAD                                                                                                 \
-    ".version 7.8\n.target sm_80\n.address_size 64\n"                                                        \
     ".func (.reg .u32 %s) sum(.reg .u32 %n) {\n" /* of 1 … n, by way of an array that holds them */          \
     ".reg .b64 %p, %q, %x; .reg .b32 %i; .reg .pred %c; mul.wide.u32 %x, %n, 4; alloca.u64 %p, %x, 64;\n"    \
     "mov.u32 %i, 0; mov.u32 %s, 0; mov.u64 %q, %p;\n"                                                        \
@@ -20,16 +19,17 @@
 enum { THREADS = 70 };
 
 // Runs k(out) in one block; the status.
-static uint32_t run(const char *body, uint32_t *ret_words) {
+static uint32_t run_with(const char *functions, const char *body, uint32_t *ret_words) {
     char *ptx = NULL;
     struct rig rig;
     struct kernel kernel;
     ck_assert_int_gt(
         asprintf(&ptx,
-                 "%s.entry k(.param .u64 out) {\n.reg .b64 %%o, %%x<9>; .reg .b32 %%t, %%r<9>; .reg .pred "
+                 ".version 7.8\n.target sm_80\n.address_size 64\n%s.entry k(.param .u64 out) {\n.reg .b64 "
+                 "%%o, %%x<9>; .reg .b32 %%t, %%r<9>; .reg .pred "
                  "%%p<4>; ld.param.u64 %%o, [out]; mov.u32 %%t, %%tid.x; mul.wide.u32 %%x0, %%t, 4; "
                  "add.u64 %%o, %%o, %%x0;\n%s\nst.global.u32 [%%o], %%r0; ret; }\n",
-                 HEAD, body),
+                 functions, body),
         0);
     rig_init(&rig);
     uint64_t out = rig_alloc(&rig, 4 * THREADS);
@@ -41,6 +41,10 @@ static uint32_t run(const char *body, uint32_t *ret_words) {
     rig_done(&rig);
     free(ptx);
     return status;
+}
+
+static uint32_t run(const char *body, uint32_t *ret_words) {
+    return run_with(HEAD, body, ret_words);
 }
 
 TW_TEST("arrays of different sizes are each thread's own and end with their function") {
@@ -84,4 +88,28 @@ TW_TEST("a thread that asks for more than there is traps") {
             "@%p1 bra MORE;",
             words),
         TW_KERNEL_TRAP);
+}
+
+// each(n, …): n words of an array whose size the caller chooses; 1,000 × the first + all of them.
+#define EACH                                                                                                 \
+    ".func (.param .b32 result) each(.param .b32 n, .param .align 8 .b8 words[]) {\n"                        \
+    ".reg .b32 %i, %s, %x; .reg .b64 %p; .reg .pred %c; ld.param.b32 %i, [n]; ld.param.b32 %s, [words];\n"   \
+    "mul.lo.u32 %s, %s, 1000; mov.b64 %p, words;\n"                                                          \
+    "NEXT: setp.eq.u32 %c, %i, 0; @%c bra DONE; ld.local.b32 %x, [%p]; add.u32 %s, %s, %x;\n"                \
+    "add.u64 %p, %p, 4; sub.u32 %i, %i, 1; bra NEXT;\nDONE: st.param.b32 [result], %s; ret; }\n"
+
+TW_TEST("a function's last parameter may be an array of any size") {
+    uint32_t words[THREADS];
+    ck_assert_uint_eq(
+        run_with(
+            EACH,
+            "{ .param .b32 n; .param .align 8 .b8 v[16]; .param .b32 got; st.param.b32 [n], 4; st.param.b32 "
+            "[v], %t; st.param.b32 [v+4], 10; st.param.b64 [v+8], 0x1e00000014; call (got), each, (n, v); "
+            "ld.param.b32 %r0, [got]; }\n"
+            "{ .param .b32 n; .param .align 8 .b8 v[4]; .param .b32 got; st.param.b32 [n], 1; st.param.b32 "
+            "[v], 7; call (got), each, (n, v); ld.param.b32 %r1, [got]; }\nadd.u32 %r0, %r0, %r1;",
+            words),
+        TW_KERNEL_OK);
+    for (uint32_t i = 0; i < THREADS; i++)
+        ck_assert_uint_eq(words[i], 1000 * i + i + 60 + 7007);
 }

@@ -46,7 +46,7 @@ static void shape_of(const struct plain_inst *inst, char out[16]) {
     unsigned first = width_of(inst->types[0]), second = width_of(inst->types[inst->type_count > 1 ? 1 : 0]);
     bool is_pair = inst->types[0].lanes == 2 && inst->types[1].lanes == 1;
     if (strcmp(inst->name, "cvt") == 0)
-        shape = plain_has(inst, "pack") ? first == 8 ? "r=rrr" : "r=rr" : is_pair ? "t=vv" : "t=v";
+        shape = plain_has(inst, "pack") ? first <= 8 ? "r=rrr" : "r=rr" : is_pair ? "t=vv" : "t=v";
     size_t n = 0;
     for (; shape[n] && n < 15; n++)
         out[n] = shape[n] == 't'   ? class_of(first)

@@ -76,6 +76,8 @@ TW_TEST("instructions that are not offered are named") {
     refused_body("mul.s32 %r1, %r2, %r3;", "'mul.s32' lacks a modifier");
     refused_body("div.f32 %f1, %f2, %f3;", "'div.f32' lacks a modifier");
     refused_body("cvt.s32.f32 %r1, %f1;", "'cvt.s32.f32' needs .rni, .rzi, .rmi or .rpi");
+    refused_body("cvt.s4.s32 %r1, %r2;", "'cvt.s4.s32': .s4, .u4, .s2 and .u2 are types of cvt.pack alone");
+    refused_body("cvt.pack.sat.u4.s32 %r1, %r2, %r3;", "'cvt.pack.sat.u4.s32' takes 3 sources");
     refused_body("setp.lt.b32 %p1, %r1, %r2;", "compares with .eq and .ne only");
     refused_body("mul.wide.u64 %rd1, %rd2, %rd3;", "'.wide' is for 16 and 32 bits");
     refused_body("add.sat.u32 %r1, %r2, %r3;", "'.sat' is for .s32 only");
@@ -121,6 +123,14 @@ TW_TEST("operands that do not fit are named with their place") {
                  "line 11, column 14: '%clusterid.x' is not supported: it needs sm_90");
     refused_body("mov.u32 %r1, %envreg32;", "'%envreg32' is not declared");
     refused_body("mov.u32 %r1, %pm8;", "'%pm8' is not declared");
+}
+
+TW_TEST("arrays of no size are named where they cannot be") {
+    refused(HEAD ".func f (.param .align 8 .b8 a[], .param .b32 b) { ret; }\n", MALFORMED,
+            "line 4, column 30: array 'a' has no size");
+    refused(HEAD ".entry k(.param .align 8 .b8 a[]) { ret; }\n", MALFORMED, "array 'a' has no size");
+    refused(HEAD ".func (.param .align 8 .b8 a[]) f () { ret; }\n", MALFORMED, "array 'a' has no size");
+    refused_body("{ .param .align 8 .b8 a[]; }", "array 'a' has no size");
 }
 
 TW_TEST("kernel parameters that point to shared memory are named") {

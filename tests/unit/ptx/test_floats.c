@@ -60,6 +60,10 @@ TW_TEST("conversions are exact in width, with extensions where registers are wid
         {"cvt.pack.sat.u8.s32.b32 %r1, %r2, %r3, %r4;",
          "%t0 = cvt.u8.s32.sat %r2\n%t1 = cvt.u8.s32.sat %r3\n%t2 = cvt.u16.u32 %r4\n"
          "%t3 = pack.b16 %t1, %t0\n%r1 = pack.b32 %t3, %t2"},
+        {"cvt.pack.sat.u4.s32.b32 %r1, %r2, %r3, %r4;",
+         "%t0 = max.s32 %r2, 0\n%t1 = min.s32 %t0, 15\n%t2 = max.s32 %r3, 0\n%t3 = min.s32 %t2, 15\n"
+         "%t4 = shl.b32 %t1, 4\n%t5 = shl.b32 %r4, 8\n%t6 = or.b32 %t5, %t4\n%t7 = or.b32 %t6, %t3\n"
+         "%r1 = mov.b32 %t7"},
     };
     SNIPPET_CHECK(cases);
 }

@@ -36,6 +36,15 @@ TW_TEST("a refused instruction refuses its kernel and no other") {
     tw_arena_done(&arena);
 }
 
+TW_TEST("how textures are bound refuses nothing, a kernel that uses one is refused") {
+    parse(".version 7.8\n.target sm_80, texmode_independent\n.global .texref t;\n"
+          ".entry a() { .reg .f32 %f<6>; tex.1d.v4.f32.f32 {%f1, %f2, %f3, %f4}, [t, {%f5}]; ret; }\n"
+          ".entry b() { ret; }\n");
+    refused("a", "line 4, column 31: instruction 'tex.1d.v4.f32.f32' is not supported");
+    refused("b", NULL);
+    tw_arena_done(&arena);
+}
+
 TW_TEST("callers of a refused function are refused, through any number of calls") {
     parse(HEAD ".func around(); .func second(); .func third(); .extern .func outside();\n"
                ".func first() { call second; ret; }\n"
