@@ -13,8 +13,10 @@
 // on any way, the last one that is volatile or ordered, which may be what another lane looks at. What lies behind a
 // barrier or an operation of the warp is not looked at: all lanes must come there together. What lies behind another
 // loop that waits is looked at for the same address, and else only where there is nothing before it; and a loop that
-// has no end itself, in another loop, takes that one's. Where a longer loop then has others in it that wait, these are
-// joined to it (join.c). (Lanes on the other side of a branch before the loop go first: order.c.)
+// has no end itself, in another loop, takes that one's. A test before the loop that leads around it (compilers turn
+// `while (cas) sleep;` into `if (cas) do sleep; while (cas);`) leads to the same end: the loop then has two entries,
+// and is given one (kernel/irreducible.c), so that lanes which never went round let the others on as well. Where a
+// longer loop then has others in it that wait, these are joined to it (join.c). (Lanes on the other side of a branch before the loop go first: order.c.)
 
 #include "internal.h"
 
@@ -29,6 +31,7 @@ struct turn {
     uint32_t *ends;                 // of each block: its instruction that ends a turn + 1, or 0
     bool through;                   // what lies behind other loops that wait too
     bool same_address;              // only what goes where the loop looks ends one
+    bool around;                    // what lanes come to around the loop too, from the branch before it
 };
 
 static bool is_write(const struct tw_kir_inst *inst) {
@@ -53,12 +56,22 @@ static bool looks_there(const struct turn *t, const struct tw_kir_inst *write) {
     return false;
 }
 
-// Block `to` is looked at too, if the loop's header alone leads there, and maybe not if it is in another loop that waits.
+// Whether lanes come to the block only by the loop's header, or around it from the branch before.
+static bool is_behind(const struct turn *t, uint32_t block) {
+    uint32_t header = t->code->loops[t->loop].header, before = t->code->blocks[header].idom;
+    if (!t->around)
+        return jit_dominates(t->code, header, block);
+    while (before != JIT_NONE && t->code->blocks[before].succ_count < 2)
+        before = t->code->blocks[before].idom;
+    return before != JIT_NONE && block > header && jit_dominates(t->code, before, block);
+}
+
+// Block `to` is looked at too, if it is behind the loop, and maybe not if it is in another loop that waits.
 static void follow(struct turn *t, uint32_t to) {
     const struct jit_code *code = t->code;
     uint32_t header = code->loops[t->loop].header;
     if (to >= code->count || jit_in_loop(code, t->loop, to) || jit_bit(t->behind, to) ||
-        t->seen == BLOCKS_MAX || !jit_dominates(code, header, to))
+        t->seen == BLOCKS_MAX || !is_behind(t, to))
         return;
     for (uint32_t l = code->blocks[to].loop; l != JIT_NONE && !jit_in_loop(code, l, header);
          l = code->loops[l].parent)
@@ -131,7 +144,8 @@ static bool meets_on_the_way(struct turn *t) {
         const struct jit_block *block = &code->blocks[t->stack[--t->stacked]];
         for (uint32_t k = 0; k < block->pred_count; k++) {
             uint32_t from = block->preds[k];
-            if (jit_in_loop(code, t->loop, from) || jit_bit(t->behind, from))
+            if (jit_in_loop(code, t->loop, from) || jit_bit(t->behind, from) ||
+                (t->around && !is_behind(t, from)))
                 continue;
             jit_bit_set(t->behind, from);
             meets |= is_barrier(&code->blocks[from]) || needs_all(&code->blocks[from]);
@@ -223,6 +237,10 @@ static uint32_t find_turn(struct turn *t, uint32_t loop) {
             return JIT_NONE;
         if (find_ends(t, true, true) || find_ends(t, false, false) || find_ends(t, false, true))
             return t->loop;
+        t->around = t->loop == loop;
+        if (t->around && find_ends(t, true, true))
+            return t->loop;
+        t->around = false;
     }
     return JIT_NONE;
 }
@@ -272,6 +290,8 @@ bool jit_take_turns(const struct jit_code *code, struct tw_kir_module *module, u
         return true;
     uint32_t first = block_of(function, scratch.blocks[scratch.loops[longer].header].insts);
     uint32_t within = longer == loop ? jit_count_waiting(&scratch, loop) : 0;
+    if (t.around)
+        return lengthen(&t, module, first, err) && tw_kir_mend_loops(module, function, err);
     if (!lengthen(&t, module, first, err) || !jit_join_loops(code, module, &first, within, &joined, err))
         return false;
     // What the inner loops looked at may be written further behind: their locks given back after the outer one.

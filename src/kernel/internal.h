@@ -64,6 +64,4 @@ bool kernel_fail_memory(struct tw_error *err);
                                    struct tw_error *err);                                      // contract.c
 [[nodiscard]] bool kernel_remove_dead(struct tw_kir_function *function, struct tw_error *err); // dead.c
 [[nodiscard]] bool kernel_pack_registers(struct tw_kir_function *function, struct tw_error *err); // dead.c
-[[nodiscard]] bool kernel_mend_loops(struct tw_kir_module *module, struct tw_kir_function *function,
-                                     struct tw_error *err); // irreducible.c
 bool kernel_fold(struct tw_kir_inst *inst); // fold.c: true when the instruction became simpler

@@ -264,7 +264,7 @@ static bool mend_one(struct tw_kir_module *module, struct tw_kir_function *funct
     return good;
 }
 
-bool kernel_mend_loops(struct tw_kir_module *module, struct tw_kir_function *function, struct tw_error *err) {
+bool tw_kir_mend_loops(struct tw_kir_module *module, struct tw_kir_function *function, struct tw_error *err) {
     for (bool done = false; !done;)
         if (!mend_one(module, function, &done, err))
             return false;

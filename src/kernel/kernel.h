@@ -190,6 +190,9 @@ bool tw_kir_matrix_of(const struct tw_kir_inst *inst, struct tw_kir_matrix *ret_
 // register).
 [[nodiscard]] bool tw_kir_simplify(struct tw_kir_module *module, struct tw_kir_function *function,
                                    struct tw_error *err);
+// Gives loops with several entries one. tw_kir_simplify does it last; whoever adds branches after it asks again.
+[[nodiscard]] bool tw_kir_mend_loops(struct tw_kir_module *module, struct tw_kir_function *function,
+                                     struct tw_error *err);
 [[nodiscard]] bool tw_kir_print(const struct tw_kir_module *module, struct tw_buf *out, struct tw_error *err);
 // Reads what tw_kir_print wrote: the same module.
 [[nodiscard]] bool tw_kir_parse(struct tw_arena *arena, struct tw_str text, struct tw_kir_module **ret_module,

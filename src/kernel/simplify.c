@@ -19,5 +19,5 @@ bool tw_kir_simplify(struct tw_kir_module *module, struct tw_kir_function *funct
             return false;
     if (!kernel_contract(module, function, err) || !kernel_remove_dead(function, err))
         return false;
-    return kernel_mend_loops(module, function, err) && kernel_pack_registers(function, err);
+    return tw_kir_mend_loops(module, function, err) && kernel_pack_registers(function, err);
 }

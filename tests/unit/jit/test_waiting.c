@@ -145,6 +145,23 @@ static uint32_t want_chain(uint32_t t) {
     return 3 * t + 5;
 }
 
+// As compilers turn `while (cas) sleep;` into a test and a loop behind it: who has the lock at once never goes round.
+TW_TEST("every lane takes a lock that some take without going round the loop that waits") {
+    for (unsigned row = 32; row; row = row == 32 ? 1 : 0) {
+        uint32_t *global;
+        run_global(ENTRY
+                   "atom.acquire.gpu.global.cas.b32 %r1, [%rd8], 0, 1;\nsetp.ne.b32 %p1, %r1, 1;\n"
+                   "@%p1 bra have;\nmov.b32 %r2, 8;\nwait:\nnanosleep.u32 %r2;\nshl.b32 %r2, %r2, 1;\n"
+                   "and.b32 %r2, %r2, 255;\natom.acquire.gpu.global.cas.b32 %r1, [%rd8], 0, 1;\n"
+                   "setp.eq.b32 %p2, %r1, 1;\n@%p2 bra wait;\nhave:\nld.volatile.global.u32 %r3, "
+                   "[%rd8+4];\nadd.u32 %r3, %r3, 1;\nst.volatile.global.u32 [%rd8+4], %r3;\n"
+                   "st.global.u32 [%rd9], %r3;\nmembar.gl;\natom.global.exch.b32 %r4, [%rd8], 0;\nret;\n}\n",
+                   row, 2, 96, &global);
+        ck_assert_uint_eq(global[0], 0);
+        ck_assert_uint_eq(global[1], 192);
+    }
+}
+
 TW_TEST("each lane waits for what the lane before it writes") {
     check(ENTRY
           "setp.eq.u32 %p1, %r9, 0;\nmul.lo.u32 %r1, %r9, 4;\nmov.u32 %r2, s;\nadd.u32 %r1, %r1, %r2;\n"
