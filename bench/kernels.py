@@ -58,14 +58,29 @@ def rows(n):
     return (n,), (256,)
 
 
-def strided(n):
-    return (min(up(n, 256), 64),), (256,)
+def strides(threads):
+    return lambda n: ((min(up(n, threads), 64),), (threads,))
+
+
+strided = strides(256)
+
+
+def sum_of(n):
+    return [floats(n), ("out", 4, "f4"), ("i32", n)]
+
+
+def product_of(n):
+    return [floats(n), *sum_of(n)]
+
+
+def added(n):
+    return [floats(n), ("inout", random.random(n, dtype=numpy.float32), "f4"), ("f32", 0.5), ("i32", n)]
 
 
 # name: source, grid and block, arguments, (amount, unit) for n, sizes
 CASES = {
     "vector_add": ("stream", line(256), lambda n: [floats(n), floats(n), ("out", 4 * n, "f4"), ("i32", n)], (lambda n: 12 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 23]),
-    "saxpy": ("stream", strided, lambda n: [floats(n), ("inout", random.random(n, dtype=numpy.float32), "f4"), ("f32", 0.5), ("i32", n)], (lambda n: 12 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 23]),
+    "saxpy": ("stream", strided, added, (lambda n: 12 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 23]),
     "triad": ("stream", lambda n: line(256)(n // 4), lambda n: [floats(n), floats(n), ("out", 4 * n, "f4"), ("f32", 0.5), ("i32", n)], (lambda n: 12 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 23]),
     "gelu": ("stream", line(256), vector, (lambda n: 8 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 22]),
     "stencil9": ("stencil", plane(32, 8), matrix, (lambda n: 8 * n * n, "GB/s"), [128, 512, 2048]),
@@ -76,8 +91,8 @@ CASES = {
     "sgemm_tiled": ("gemm", plane(16, 16), product, (lambda n: 2 * n**3, "GFLOP/s"), [64, 256, 500]),
     "sgemm_registers": ("gemm", lambda n: ((n // 64, n // 64), (64,)), product, (lambda n: 2 * n**3, "GFLOP/s"), [64, 256, 512]),
     "matvec": ("reduce", lambda n: ((n // 8,), (256,)), lambda n: [floats(n * n), floats(n), ("out", 4 * n, "f4"), ("i32", n)], (lambda n: 4 * n * n, "GB/s"), [128, 512, 2048]),
-    "reduce": ("reduce", strided, lambda n: [floats(n), ("out", 4, "f4"), ("i32", n)], (lambda n: 4 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 23]),
-    "dot": ("reduce", strided, lambda n: [floats(n), floats(n), ("out", 4, "f4"), ("i32", n)], (lambda n: 8 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 23]),
+    "reduce": ("reduce", strided, sum_of, (lambda n: 4 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 23]),
+    "dot": ("reduce", strided, product_of, (lambda n: 8 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 23]),
     "softmax": ("reduce", rows, matrix, (lambda n: n * n, "Gelem/s"), [128, 512, 2048]),
     "layernorm": ("reduce", rows, matrix, (lambda n: n * n, "Gelem/s"), [128, 512, 2048]),
     "scan": ("reduce", line(256), vector, (lambda n: 8 * n, "GB/s"), [1 << 12, 1 << 18, 1 << 22]),
@@ -86,6 +101,13 @@ CASES = {
     "nbody": ("gather", line(128), lambda n: [floats(4 * n), ("out", 16 * n, "f4"), ("i32", n)], (lambda n: 20 * n * n, "GFLOP/s"), [256, 1024, 4096]),
     "mandelbrot": ("gather", plane(32, 8), lambda n: [("out", 4 * n * n, "i4"), ("i32", n)], (lambda n: n * n, "Gelem/s"), [64, 256, 1024]),
 }
+# The same in wider blocks, `kernel@threads`.
+for threads in 512, 1024:
+    CASES |= {
+        f"saxpy@{threads}": ("stream", strides(threads), added, CASES["saxpy"][3], CASES["saxpy"][4]),
+        f"reduce@{threads}": ("reduce", strides(threads), sum_of, CASES["reduce"][3], CASES["reduce"][4]),
+        f"dot_wide@{threads}": ("reduce", strides(threads), product_of, CASES["dot"][3], CASES["dot"][4]),
+    }
 
 
 def call(*command):
@@ -127,6 +149,7 @@ def arguments(values, who):
 
 def contender(who, name, n, values):
     source, shape, *_ = CASES[name]
+    name = name.split("@")[0]
     texts, outputs = arguments(values, who)
     grid, block = (",".join(map(str, d)) for d in shape(n))
     commands = {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sums and maxima over a block by warp shuffles and then over its warps. Rows of n x n matrices where there are rows; blocks of 256. There
-// is no OpenCL twin: it has no shuffles.
+// Sums and maxima over a block by warp shuffles and then over its warps. Rows of n x n matrices where there are rows; blocks of 256, and of
+// other sizes where nothing is said of them. There is no OpenCL twin: it has no shuffles.
 #include "dialect.h"
 
 DEVICE float block_sum(float value) {
@@ -44,6 +44,23 @@ KERNEL dot(const float *a, const float *b, float *out, int n) {
     for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
         sum = FMA(a[i], b[i], sum);
     sum = block_sum(sum);
+    if (threadIdx.x == 0)
+        __nvvm_atom_add_gen_f(out, sum);
+}
+
+// The same in blocks of up to 1,024.
+KERNEL dot_wide(const float *a, const float *b, float *out, int n) {
+    SHARED float part[32];
+    float sum = 0;
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+        sum = FMA(a[i], b[i], sum);
+    sum = warp_sum(sum);
+    if (threadIdx.x % 32 == 0)
+        part[threadIdx.x / 32] = sum;
+    __syncthreads();
+    if (threadIdx.x >= 32)
+        return;
+    sum = warp_sum(threadIdx.x < blockDim.x / 32 ? part[threadIdx.x] : 0.0f);
     if (threadIdx.x == 0)
         __nvvm_atom_add_gen_f(out, sum);
 }

@@ -396,6 +396,7 @@ static const struct {
     {"sgemm_registers", sgemm_blocked},
     {"reduce", reduce},
     {"dot", dot},
+    {"dot_wide", dot},
     {"softmax", softmax},
     {"layernorm", layernorm},
     {"scan", scan},

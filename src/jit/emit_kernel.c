@@ -138,7 +138,7 @@ void jit_begin_warp(struct jit_emit *e, LLVMValueRef *tid_base) {
     for (unsigned i = 0; i < 3; i++)
         e->tid[i] = e->tid_base[i] = tid_base[i];
     // LLVM does not see through the counting that tid.x % W is the lane, of which kernels with warp operations make much.
-    if (e->code->variant.x_multiple == e->lanes && e->code->variant.opt_level == TW_KERNEL_FULL &&
+    if (e->code->variant.x_multiple >= e->lanes && e->code->variant.opt_level == TW_KERNEL_FULL &&
         e->code->uses_warp_ops)
         e->tid[0] = LLVMBuildAnd(e->b, tid_base[0], jit_i32(e, ~(e->lanes - 1)), "tid.x");
     if (e->code->variant.x_multiple == 1)
@@ -228,13 +228,13 @@ static void end_block(struct jit_emit *e, struct skeleton *s, LLVMValueRef done)
 
 // A whole block in one vector has one warp: all thread numbers are constants.
 static void next_warp(struct jit_emit *e, struct skeleton *s) {
-    if (e->lanes > TW_KERNEL_TURNS_MAX) {
+    if (e->lanes > TW_KERNEL_TURNS_MAX && e->code->variant.x_multiple <= e->lanes) {
         LLVMBuildBr(e->b, s->round_end);
         return;
     }
     LLVMValueRef next = LLVMBuildAdd(e->b, load(e, e->warp), jit_i32(e, 1), "");
     LLVMBuildStore(e->b, next, e->warp);
-    if (e->code->variant.x_multiple == e->lanes)
+    if (e->code->variant.x_multiple >= e->lanes)
         count_up3(e, s->tid_base, jit_i32(e, e->lanes), e->block);
     else if (e->code->variant.x_multiple > 1)
         count_up_rows(e, s);

@@ -73,10 +73,10 @@ static bool fold(const struct tw_kir_inst *inst, const uint32_t *a, uint32_t *re
     }
 }
 
-// The value of a lane where instruction `at` of `block`, outside of loops, reads it: of 32 bits, or a predicate. Later blocks may
+// The value that a thread of the block has where instruction `at` of `block`, outside of loops, reads it: of 32 bits, or a predicate. Later blocks may
 // write it again.
 static bool value_of(const struct wants *w, const struct tw_kir_operand *operand, uint32_t block, uint32_t at,
-                     unsigned lane, unsigned depth, uint32_t *ret) {
+                     unsigned thread, unsigned depth, uint32_t *ret) {
     const struct jit_code *code = w->e->code;
     if (operand->is_imm) {
         *ret = (uint32_t)operand->bits;
@@ -93,18 +93,19 @@ static bool value_of(const struct wants *w, const struct tw_kir_operand *operand
     if (inst->guard != TW_KIR_NO_REG)
         return false;
     if (inst->op == TW_KIR_SREG) {
-        *ret = lane;
+        *ret = thread;
         return inst->index == TW_KIR_TID_X && code->variant.x_multiple >= code->variant.lanes;
     }
     if (!jit_is_integer(inst->type) || tw_kir_type_bits(inst->type) != 32 || inst->src_count > TW_COUNT(a))
         return false;
     for (unsigned s = 0; s < inst->src_count; s++)
-        if (!value_of(w, &inst->src[s], from, index, lane, depth - 1, &a[s]))
+        if (!value_of(w, &inst->src[s], from, index, thread, depth - 1, &a[s]))
             return false;
     return fold(inst, a, ret);
 }
 
-// The lanes that run a block which nothing but one branch leads to, from where all lanes are. False: they are not known.
+// The lanes that run a block which nothing but one branch leads to, from where all lanes are. False: they are not known,
+// or are not the same in all vectors of the block.
 static bool mask_of(const struct wants *w, uint32_t block, uint64_t *ret_mask) {
     const struct jit_code *code = w->e->code;
     const struct jit_block *b = &code->blocks[block];
@@ -115,12 +116,18 @@ static bool mask_of(const struct wants *w, uint32_t block, uint64_t *ret_mask) {
         return false;
     bool when = (before->succs[0] == block) != before->cond_not;
     memset(ret_mask, 0, w->words * sizeof *ret_mask);
-    for (unsigned lane = 0; lane < code->variant.lanes; lane++) {
+    unsigned lanes = code->variant.lanes, threads = lanes;
+    if (code->variant.x_multiple > lanes)
+        threads = code->variant.x_multiple;
+    for (unsigned thread = 0; thread < threads; thread++) {
         uint32_t value;
-        if (!value_of(w, &before->cond, b->preds[0], before->count, lane, DEPTH_MAX, &value))
+        if (!value_of(w, &before->cond, b->preds[0], before->count, thread, DEPTH_MAX, &value))
             return false;
-        if ((value != 0) == when)
-            jit_bit_set(ret_mask, lane);
+        bool runs = (value != 0) == when;
+        if (thread < lanes && runs)
+            jit_bit_set(ret_mask, thread);
+        if (jit_bit(ret_mask, thread % lanes) != runs)
+            return false;
     }
     return true;
 }
@@ -197,6 +204,10 @@ static void want_ends(struct wants *w) {
         for (unsigned d = 0; block->last && d < block->last->dst_count; d++)
             want_all(w, block->last->dst[d]);
     }
+    for (uint32_t k = 0; code->turns && k < code->root_count; k++) // these come back from the spill area
+        for (uint32_t r = 0; r < code->function->reg_count; r++)
+            if (jit_bit(code->blocks[code->roots[k]].live_in, r))
+                want_all(w, r);
     for (uint32_t k = 0; k < w->e->points->count; k++)
         for (uint32_t r = 0; r < code->function->reg_count; r++)
             if (jit_bit(w->e->points->items[k].live, r))

@@ -117,7 +117,8 @@ static bool analyse(struct jit_code *code, struct tw_error *err) {
     if (w > TW_KERNEL_TURNS_MAX && !jit_whole_runs(code))
         return tw_fail(err, TW_ERR_INTERNAL, "kernel %.80s has no variant of %u lanes", code->function->name,
                        w);
-    code->turns = code->uses_barriers && w <= TW_KERNEL_TURNS_MAX;
+    code->turns =
+        code->uses_barriers && (w <= TW_KERNEL_TURNS_MAX || code->variant.x_multiple > code->variant.lanes);
     return jit_layout_build(code, err) && jit_liveness(code, err) && jit_find_quiet(code, err) &&
            jit_divergence(code, err) && check_waits(code, err);
 }

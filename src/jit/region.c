@@ -6,14 +6,14 @@
 //
 //     frame->spill:  warp 0 registers | warp 1 registers | …  each code->spill_bytes
 //                    then 64 bytes a warp: u32 state, u32 unused, u64 mask of lanes; in warp 0's also u32[4]
-//                    of bar.red
+//                    of bar.red; from byte 32 on the mask of 256 lanes, which know no named barriers
 //
 // State 0 is the beginning, 1 + n resume point n, ENDED the end. Registers keep one slot for the whole
 // kernel.
 
 #include "emit.h"
 
-enum { STATE_BYTES = 64, MASK_AT = 8 };
+enum { STATE_BYTES = 64, MASK_AT = 8, LONG_MASK_AT = 32 };
 
 // The exact version takes registers over in the main one's form too: no form takes more than all lanes do.
 static uint64_t slot_bytes(const struct jit_emit *e, uint32_t reg) {
@@ -251,6 +251,28 @@ static LLVMValueRef lanes_elsewhere(struct jit_emit *e, const uint64_t *waits) {
     return jit_any(e, elsewhere);
 }
 
+// Where the mask of lanes lies while the warp waits, as a word of `ret_word`.
+static LLVMValueRef waiting_mask(struct jit_emit *e, LLVMTypeRef *ret_word) {
+    bool is_long = e->lanes > 64;
+    *ret_word = jit_int(e, is_long ? e->lanes : 64);
+    return jit_offset_pointer(e, jit_state_pointer(e, this_warp(e)),
+                              jit_i64(e, is_long ? LONG_MASK_AT : MASK_AT));
+}
+
+static void save_mask(struct jit_emit *e) {
+    LLVMTypeRef word;
+    LLVMValueRef at = waiting_mask(e, &word);
+    LLVMBuildStore(e->b, LLVMBuildZExtOrBitCast(e->b, jit_mask_bits(e, e->mask), word, ""), at);
+}
+
+static void take_mask(struct jit_emit *e, LLVMValueRef slot) {
+    LLVMTypeRef word;
+    LLVMValueRef at = waiting_mask(e, &word);
+    LLVMValueRef bits = LLVMBuildLoad2(e->b, word, at, "");
+    bits = LLVMBuildTruncOrBitCast(e->b, bits, jit_int(e, e->lanes), "");
+    jit_mask_store(e, LLVMBuildBitCast(e->b, bits, jit_vec(e, jit_int(e, 1)), ""), slot);
+}
+
 // A warp comes to a barrier as a whole, but for lanes that have ended. Where it may be torn the code looks,
 // and fails the launch if it is.
 static void check_together(struct jit_emit *e, const struct jit_block *b) {
@@ -276,10 +298,8 @@ void jit_emit_barrier(struct jit_emit *e, uint32_t block) {
     if (e->code->named_barriers)
         jit_named_arrive(e, b->last, true);
     spill_live(e, block);
-    if (to->divergent) {
-        LLVMValueRef at = jit_offset_pointer(e, jit_state_pointer(e, this_warp(e)), jit_i64(e, MASK_AT));
-        LLVMBuildStore(e->b, LLVMBuildZExt(e->b, jit_mask_bits(e, e->mask), jit_int(e, 64), ""), at);
-    }
+    if (to->divergent)
+        save_mask(e);
     LLVMBuildStore(e->b, jit_i32(e, (e->code->exact ? JIT_STATE_EXACT + 1u : 1u) + to->root), e->next_state);
     LLVMBuildBr(e->b, e->warp_end);
 }
@@ -344,12 +364,8 @@ static void emit_resume(struct jit_emit *e, uint32_t block) {
         if (jit_bit(e->code->blocks[to].live_in, r) && !made_by(b->last, r))
             LLVMBuildStore(e->b, jit_spill_load(e, r, e->code->shapes[r]), jit_reg_slot(e, r));
     write_reduction(e, block);
-    if (e->flow.masks[to]) {
-        LLVMValueRef at = jit_offset_pointer(e, jit_state_pointer(e, this_warp(e)), jit_i64(e, MASK_AT));
-        LLVMValueRef bits =
-            LLVMBuildTrunc(e->b, LLVMBuildLoad2(e->b, jit_int(e, 64), at, ""), jit_int(e, e->lanes), "");
-        jit_mask_store(e, LLVMBuildBitCast(e->b, bits, jit_vec(e, jit_int(e, 1)), ""), e->flow.masks[to]);
-    }
+    if (e->flow.masks[to])
+        take_mask(e, e->flow.masks[to]);
     LLVMBuildBr(e->b, e->flow.bodies[to]);
 }
 

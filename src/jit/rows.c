@@ -172,7 +172,7 @@ bool jit_row_find(const struct jit_emit *e, const struct jit_row **ret_row) {
     const struct jit_code *code = e->code;
     *ret_row = NULL;
     if (code->variant.opt_level != TW_KERNEL_FULL || code->exact || !jit_masks_are_words(e) ||
-        e->lanes < 2 * JIT_MASK_WORD || code->variant.x_multiple < e->lanes)
+        e->lanes < 2 * JIT_MASK_WORD || code->variant.x_multiple != e->lanes)
         return true;
     struct jit_row *row = TW_ARENA_NEW(e->arena, struct jit_row);
     uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(code->count) + 1);

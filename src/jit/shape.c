@@ -207,7 +207,8 @@ static struct jit_shape widen_shape(const struct jit_code *code, const struct tw
 
 static struct jit_shape sreg_shape(const struct jit_code *code, uint32_t sreg) {
     unsigned lanes_log2 = zeros(code->variant.lanes);
-    unsigned row = zeros(code->variant.x_multiple); // log2 of the lanes that lie in one row
+    unsigned width = zeros(code->variant.x_multiple);
+    unsigned row = width < lanes_log2 ? width : lanes_log2; // log2 of the lanes that lie in one row
     struct jit_shape in_row = {.kind = JIT_VARYING, .group = (uint8_t)row, .known = true, .compact = true};
     switch (sreg) {
     case TW_KIR_TID_X:
@@ -220,7 +221,7 @@ static struct jit_shape sreg_shape(const struct jit_code *code, uint32_t sreg) {
     case TW_KIR_TID_Z:
         return row ? uniform(0) : varying;
     case TW_KIR_NTID_X:
-        return uniform(row);
+        return uniform(width);
     case TW_KIR_LANEID:
         return affine(63, 1, 32);
     case TW_KIR_LANEMASK_EQ:

@@ -6,7 +6,8 @@
 // there cost time; so only kernels whose loops compute with shared memory with all lanes taking part, or that reduce
 // rows which the block goes through side by side, and whose barriers all threads reach together. And short kernels whose
 // loops leap by the size of the grid: there warp after warp reads a line here and a line far off, where the whole block
-// reads a piece of memory. And those that count in shared memory what they go through side by side.
+// reads a piece of memory. And those that count in shared memory what they go through side by side. All but the tiles
+// gain in wider blocks too, as several such vectors, one after the other.
 
 #include "internal.h"
 
@@ -172,13 +173,16 @@ unsigned jit_whole_lanes(const struct jit_code *code) {
                 return 0;
         }
     }
-    tiles |= counting && works_on_rows(code);
+    bool rows = (counting || code->uses_warp_ops) && works_on_rows(code);
+    tiles |= counting && rows;
     bool gains = code->uses_warp_ops ? code->uses_barriers || leaping : code->uses_barriers ? tiles : leaping;
-    if (!gains || !jit_whole_runs(code) || (code->uses_warp_ops && !works_on_rows(code)))
+    if (!gains || !jit_whole_runs(code) || (code->uses_warp_ops && !rows))
         return 0;
     uint64_t most = code->uses_barriers ? TILES_INSTS_MAX : LEAPS_INSTS_MAX;
     unsigned lanes = TW_KERNEL_LANES_MAX;
     while (lanes > TW_KERNEL_TURNS_MAX && insts * lanes > most * 64)
         lanes /= 2;
-    return lanes > TW_KERNEL_TURNS_MAX && meets_at_barriers(code) ? lanes : 0;
+    if (lanes <= TW_KERNEL_TURNS_MAX || !meets_at_barriers(code))
+        return 0;
+    return lanes == TW_KERNEL_LANES_MAX && (rows || !code->uses_barriers) ? TW_KERNEL_ROW_MAX : lanes;
 }

@@ -73,7 +73,8 @@ static bool is_power(unsigned value) {
 
 bool tw_kernel_variant_good(const struct tw_kernel_variant *v) {
     return is_power(v->lanes) && v->lanes >= 8 && v->lanes <= TW_KERNEL_LANES_MAX &&
-           is_power(v->x_multiple) && v->x_multiple <= v->lanes &&
+           is_power(v->x_multiple) &&
+           v->x_multiple <= (v->lanes == TW_KERNEL_LANES_MAX ? TW_KERNEL_ROW_MAX : v->lanes) &&
            (v->lanes <= TW_KERNEL_TURNS_MAX || v->x_multiple > 1) && v->opt_level <= TW_KERNEL_EXACT;
 }
 
@@ -134,16 +135,17 @@ bool tw_kernel_artifact_decode(struct tw_span bytes, struct tw_kernel_artifact *
     return true;
 }
 
-// The whole block as one vector, where the kernel gains by it. Light code is to be made in no time: never that.
+// The whole block as one vector, or as a few long ones, where the kernel gains by it. Light code is to be made in no time:
+// never that.
 static bool whole_block(const struct tw_kernel_info *any, const uint32_t block[3],
                         struct tw_kernel_variant *variant) {
     uint64_t threads = (uint64_t)block[0] * block[1];
     // With warp operations: what one warp finds in a row of its own is no concern of the others.
-    if (variant->opt_level == TW_KERNEL_LIGHT || (any->uses_warp_ops && block[1] != 1) ||
-        threads > any->whole_lanes || threads <= TW_KERNEL_TURNS_MAX || !is_power((unsigned)threads) ||
-        block[0] < 2 || block[2] != 1)
+    bool one_row = any->uses_warp_ops || threads > TW_KERNEL_LANES_MAX;
+    if (variant->opt_level == TW_KERNEL_LIGHT || (one_row && block[1] != 1) || threads > any->whole_lanes ||
+        threads <= TW_KERNEL_TURNS_MAX || !is_power((unsigned)threads) || block[0] < 2 || block[2] != 1)
         return false;
-    variant->lanes = (uint16_t)threads;
+    variant->lanes = (uint16_t)(threads < TW_KERNEL_LANES_MAX ? threads : TW_KERNEL_LANES_MAX);
     variant->x_multiple = (uint16_t)block[0];
     return true;
 }

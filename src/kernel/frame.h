@@ -101,15 +101,21 @@ struct tw_kernel_variant {
     uint16_t
         lanes; // W: lanes a vector, 32, 16 or 8; 64, 128, 256: the block has as many threads, all in one; in a
                // request, TW_KERNEL_LANES_ANY: for rows of 32, as many as the kernel bears
-    uint16_t
-        x_multiple; // W: block.x is a multiple of it; 2 to W/2: block.x is this, and whole rows fill vectors
-                    // (block.x × block.y a multiple of W); 1: any shape, W at most 32
+    // W: block.x is a multiple of it; 2 to W/2: block.x is this, and whole rows fill vectors (block.x × block.y a
+    // multiple of W); 1: any shape, W at most 32; 512 or 1024 with W = 256: the block is one row of as many threads, in
+    // several vectors.
+    uint16_t x_multiple;
     uint16_t opt_level;  // enum tw_kernel_tier
     uint16_t unconfined; // 1: addresses are not masked (to measure what that costs; never in the server)
 };
 
 // Lanes of a vector whose blocks are one vector each: nobody waits at barriers.
-enum { TW_KERNEL_LANES_ANY = 0, TW_KERNEL_TURNS_MAX = 32, TW_KERNEL_LANES_MAX = 256 };
+enum {
+    TW_KERNEL_LANES_ANY = 0,
+    TW_KERNEL_TURNS_MAX = 32,
+    TW_KERNEL_LANES_MAX = 256,
+    TW_KERNEL_ROW_MAX = 1024, // threads of a block, in vectors of LANES_MAX
+};
 
 // Describes one compiled variant. Frozen after decoding. Encoded before the object code in an artifact.
 struct tw_kernel_info {
@@ -125,10 +131,11 @@ struct tw_kernel_info {
     bool uses_barriers;
     bool uses_atomics; // on global memory
     bool needs_param_copy;
-    bool prints;            // has printf
-    bool guesses;           // may ask for its exact version
-    bool tells_time;        // reads %globaltimer
-    uint16_t whole_lanes;   // blocks of so many threads and less gain by running as one vector; 0: none
+    bool prints;     // has printf
+    bool guesses;    // may ask for its exact version
+    bool tells_time; // reads %globaltimer
+    uint16_t
+        whole_lanes; // blocks of so many threads and less gain by running as one vector, or as several of LANES_MAX; 0: none
     uint64_t globals_bytes; // module variables: size, then image and relocations below
     uint32_t globals_align;
 };

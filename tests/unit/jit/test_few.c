@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Registers of which few lanes are wanted: trees of shuffles whose results some threads store, of blocks as one vector and by
-// warps of 32, light and full; against arrays in plain C.
+// Registers of which few lanes are wanted: trees of shuffles whose results some threads store, of blocks as one vector or two and
+// by warps of 32, light and full; against arrays in plain C.
 
 #include <math.h>
 
 #include "harness/test.h"
 #include "kernel_run.h"
 
-enum { THREADS_MAX = 256, STEPS = 5, STRIDE_MAX = 3 };
+enum { THREADS_MAX = 512, STEPS = 5, STRIDE_MAX = 3 };
 
 struct tree {
     const char *op;      // what a step does with the two values
@@ -149,7 +149,7 @@ static void check(const struct tree *t, const uint32_t *in, const uint32_t *out,
         ck_assert_uint_eq(out[1024 + i], middle[i]);
 }
 
-// As one vector, or by warps.
+// As one vector, as two of 256, or by warps.
 static void run_tree(const struct tree *t, unsigned threads, unsigned lanes, int level) {
     char text[4096], how[64];
     struct rig rig;
@@ -163,7 +163,7 @@ static void run_tree(const struct tree *t, unsigned threads, unsigned lanes, int
     if (!strcmp(t->op, "max.f32"))
         in[7] = bits_of(NAN);
     write_kernel(t, text, sizeof text);
-    kernel_from_ptx(&rig, &k, text, "k", lanes, lanes);
+    kernel_from_ptx(&rig, &k, text, "k", lanes, lanes < TW_KERNEL_LANES_MAX ? lanes : threads);
     ck_assert_uint_eq(
         rig_launch(&rig, &k, (uint32_t[3]){1, 1, 1}, (uint32_t[3]){threads, 1, 1}, 0, params, sizeof params),
         TW_KERNEL_OK);
@@ -180,6 +180,8 @@ TW_TEST("what few threads store of a tree of shuffles is what all of them would 
             run_tree(&trees[i], threads[k], threads[k], 1);
             run_tree(&trees[i], threads[k], i % 2 ? threads[k] : 32, (int)(i + k) % 2);
         }
+    for (unsigned i = 0; i < TW_COUNT(trees); i++)
+        run_tree(&trees[i], 512, 256, (int)(i % 4 != 1));
 }
 
 // A quarter of a register around each lane is kept.

@@ -10,7 +10,7 @@
 #include "ptx/ptx.h"
 #include "random_kernel.h"
 
-enum { BYTES = 700, GRID = 2, STEPS_MAX = 200'000, MEMORY = 1 << 20 };
+enum { BYTES = 700, GRID = 2, STEPS_MAX = 200'000, MEMORY = 2 << 20 };
 
 // xorshift64* (Vigna 2014).
 static uint64_t next_random(uint64_t *state) {
@@ -53,7 +53,8 @@ static void interpret(const char *ptx, const uint64_t params[2], uint8_t *memory
     tw_arena_done(&arena);
 }
 
-// In blocks of `width` threads a row: all of them in one row, or rows of whole vectors or parts of them.
+// In blocks of `width` threads a row: all of them in one row, or rows of whole vectors or parts of them. Vectors of 256 are made for
+// one width.
 static void compare(const char *ptx, uint64_t seed, unsigned lanes, int opt_level, uint32_t threads,
                     uint32_t width) {
     struct rig rig;
@@ -68,7 +69,8 @@ static void compare(const char *ptx, uint64_t seed, unsigned lanes, int opt_leve
     ck_assert_ptr_nonnull(memory);
     memcpy(memory + params[0], rig_at(&rig, params[0]), in_bytes);
     interpret(ptx, params, memory, threads, width);
-    unsigned multiple = threads % lanes ? 1 : width < lanes ? width : lanes;
+    bool is_long = lanes == TW_KERNEL_LANES_MAX;
+    unsigned multiple = threads % lanes ? 1 : width < lanes || is_long ? width : lanes;
     kernel_from_ptx(&rig, &kernel, ptx, "k", lanes, multiple);
     uint32_t status = rig_launch(&rig, &kernel, (uint32_t[3]){GRID, 1, 1},
                                  (uint32_t[3]){width, threads / width, 1}, 0, params, sizeof params);
@@ -88,18 +90,19 @@ static void compare(const char *ptx, uint64_t seed, unsigned lanes, int opt_leve
     free(memory);
 }
 
-// A block as one vector, where the kernel allows it: one row of 128 or 256 threads, or rows of 64, 32 or 16. These take seconds
+// A block as one vector, where the kernel allows it: one row of 128 or 256 threads, or rows of 64, 32 or 16; or as two or four
+// vectors. These take seconds
 // to compile, so of the usual seeds only a few are tried.
 static void compare_whole(const char *ptx, uint64_t seed) {
     static const struct {
         unsigned lanes, width;
-    } blocks[] = {{256, 256}, {128, 128}, {256, 64}, {128, 16}, {256, 32}};
+    } blocks[] = {{256, 256}, {128, 128}, {256, 1024}, {256, 64}, {128, 16}, {256, 512}, {256, 32}};
     unsigned lanes = blocks[seed % TW_COUNT(blocks)].lanes, width = blocks[seed % TW_COUNT(blocks)].width;
     struct tw_error err = {};
     if (!getenv("TW_RANDOM") && seed % 10 != 5)
         return;
     if (kernel_try(ptx, "k", lanes, width, &err))
-        compare(ptx, seed, lanes, (int)(seed / 2 % 2), lanes, width);
+        compare(ptx, seed, lanes, (int)(seed / 2 % 2), lanes > width ? lanes : width, width);
     else
         ck_assert_ptr_nonnull(strstr(err.message, "has no variant of"));
 }

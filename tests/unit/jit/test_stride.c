@@ -140,7 +140,7 @@ TW_TEST("kernels that leap by the size of the grid run as whole blocks, and othe
         char *ptx = walk(walks[w].address, walks[w].next);
         bool wide = is_wide(walks[w].next);
         kernel_from_ptx(&rig, &k, ptx, "k", 32, 32);
-        ck_assert_msg(k.info.whole_lanes == (wide ? TW_KERNEL_LANES_MAX : 0), "walk %u: %u lanes", w,
+        ck_assert_msg(k.info.whole_lanes == (wide ? TW_KERNEL_ROW_MAX : 0), "walk %u: %u lanes", w,
                       k.info.whole_lanes);
         kernel_done(&k);
         free(ptx);
@@ -150,16 +150,17 @@ TW_TEST("kernels that leap by the size of the grid run as whole blocks, and othe
 
 TW_TEST("a whole block that leaps over the grid reaches every element, and nothing beyond") {
     static const int32_t sizes[] = {0, 1, 63, 255, 256, 257, 1'000, 4'096, 9'999};
-    static const unsigned lanes[] = {64, 128, 256};
+    static const unsigned threads[] = {64, 128, 256, 512, 1'024};
     enum { MOST = 10'000, BLOCKS = 3 };
     struct rig rig;
     rig_init(&rig);
     rig.opt_level = TW_KERNEL_FULL;
     uint64_t x = rig_alloc(&rig, MOST * 4), y = rig_alloc(&rig, MOST * 4);
     float *fx = rig_at(&rig, x), *fy = rig_at(&rig, y);
-    for (unsigned v = 0; v < TW_COUNT(lanes); v++) {
+    for (unsigned v = 0; v < TW_COUNT(threads); v++) {
         struct kernel k;
-        kernel_from_cu(&rig, &k, "saxpy.cu", "saxpy", lanes[v], lanes[v]);
+        unsigned lanes = threads[v] < TW_KERNEL_LANES_MAX ? threads[v] : TW_KERNEL_LANES_MAX;
+        kernel_from_cu(&rig, &k, "saxpy.cu", "saxpy", lanes, threads[v]);
         for (unsigned s = 0; s < TW_COUNT(sizes); s++) {
             struct {
                 float a;
@@ -170,13 +171,13 @@ TW_TEST("a whole block that leaps over the grid reaches every element, and nothi
                 fx[i] = (float)(i % 1'000);
                 fy[i] = (float)(i % 77);
             }
-            ck_assert_uint_eq(rig_launch(&rig, &k, (uint32_t[3]){BLOCKS, 1, 1}, (uint32_t[3]){lanes[v], 1, 1},
-                                         0, &params, sizeof params),
+            ck_assert_uint_eq(rig_launch(&rig, &k, (uint32_t[3]){BLOCKS, 1, 1},
+                                         (uint32_t[3]){threads[v], 1, 1}, 0, &params, sizeof params),
                               TW_KERNEL_OK);
             for (int32_t i = 0; i < MOST; i++) {
                 float want =
                     (float)(i % 77) + (i < sizes[s] ? 2.5f * (float)(i % 1'000) : 0); // exact in a float
-                ck_assert_msg(fy[i] == want, "%u lanes, %d elements: element %d", lanes[v], sizes[s], i);
+                ck_assert_msg(fy[i] == want, "%u threads, %d elements: element %d", threads[v], sizes[s], i);
             }
         }
         kernel_done(&k);

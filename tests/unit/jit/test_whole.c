@@ -328,8 +328,8 @@ static unsigned whole_lanes_with(const char *inside, const char *behind) {
 
 TW_TEST("whole blocks count in shared memory, but the order of what can be seen stays that of warps") {
     static const char count[] = "red.shared.add.u32 [%rd7], 1;\n";
-    ck_assert_uint_eq(whole_lanes_with(count, ""), 256);
-    ck_assert_uint_eq(whole_lanes_with(count, "red.global.add.f32 [%rd2], 0f3F800000;\n"), 256);
+    ck_assert_uint_eq(whole_lanes_with(count, ""), TW_KERNEL_ROW_MAX);
+    ck_assert_uint_eq(whole_lanes_with(count, "red.global.add.f32 [%rd2], 0f3F800000;\n"), TW_KERNEL_ROW_MAX);
     ck_assert_uint_eq(whole_lanes_with(count, "red.global.add.f32 [%rd2], 0f3F800000;\n"
                                               "red.global.add.f32 [%rd2+4], 0f3F800000;\n"),
                       0);
@@ -338,4 +338,50 @@ TW_TEST("whole blocks count in shared memory, but the order of what can be seen 
     ck_assert_uint_eq(
         whole_lanes_with("atom.shared.add.u32 %r6, [%rd7], 1;\nst.global.u32 [%rd4], %r6;\n", ""), 0);
     ck_assert_uint_eq(whole_lanes_with("", ""), 0);
+}
+
+// ---- several vectors a block ----
+
+// Threads below n put a number into shared memory and take another thread's after the barrier, in a loop; the rest have
+// ended. out[t] of n = the sum over 3 rounds of what thread n - 1 - t had.
+TW_TEST(
+    "threads of one vector see behind a barrier what those of another have written, and some have ended") {
+    static const char text[] = HEAD
+        ".visible .entry k(.param .u64 out, .param .u32 n) {\n.shared .align 4 .b8 s[4096];\n" REGS
+        "ld.param.u64 %rd1, [out];\nld.param.u32 %r1, [n];\nmov.u32 %r2, %tid.x;\nsetp.ge.u32 %p1, %r2, "
+        "%r1;\n@%p1 bra done;\nmul.wide.u32 %rd2, %r2, 4;\nmov.u64 %rd3, s;\nadd.u64 %rd4, %rd3, %rd2;\n"
+        "sub.u32 %r3, %r1, %r2;\nmul.wide.u32 %rd5, %r3, 4;\nadd.u64 %rd5, %rd3, %rd5;\nmov.u32 %r4, 0;\n"
+        "mov.u32 %r5, 0;\nloop:\nmad.lo.u32 %r6, %r2, %r2, %r5;\nst.shared.u32 [%rd4], %r6;\nbar.sync 0;\n"
+        "ld.shared.u32 %r7, [%rd5+-4];\nadd.u32 %r4, %r4, %r7;\nbar.sync 0;\nadd.u32 %r5, %r5, 1;\n"
+        "setp.lt.u32 %p2, %r5, 3;\n@%p2 bra loop;\nadd.u64 %rd1, %rd1, %rd2;\nst.global.u32 [%rd1], %r4;\n"
+        "done:\nret;\n}\n";
+    static const uint32_t sizes[] = {1, 200, 256, 300, 512, 700, 1023, 1024};
+    struct rig rig;
+    rig_init(&rig);
+    uint64_t out = rig_alloc(&rig, 4096);
+    uint32_t *got = rig_at(&rig, out);
+    for (unsigned threads = 512; threads <= 1024; threads *= 2)
+        for (int level = 0; level < 2; level++) {
+            struct kernel k;
+            rig.opt_level = level;
+            kernel_from_ptx(&rig, &k, text, "k", TW_KERNEL_LANES_MAX, threads);
+            for (unsigned s = 0; s < TW_COUNT(sizes); s++) {
+                struct {
+                    uint64_t out;
+                    uint32_t n;
+                } params = {out, sizes[s] < threads ? sizes[s] : threads};
+                memset(got, 0xff, 4096);
+                ck_assert_uint_eq(rig_launch(&rig, &k, (uint32_t[3]){2, 1, 1}, (uint32_t[3]){threads, 1, 1},
+                                             0, &params, 12),
+                                  TW_KERNEL_OK);
+                for (uint32_t t = 0; t < 1024; t++) {
+                    uint32_t other = params.n - 1 - t,
+                             want = t < params.n ? 3 * other * other + 3 : UINT32_MAX;
+                    ck_assert_msg(got[t] == want, "%u threads, %u of them: [%u] is %u, not %u", threads,
+                                  params.n, t, got[t], want);
+                }
+            }
+            kernel_done(&k);
+        }
+    rig_done(&rig);
 }

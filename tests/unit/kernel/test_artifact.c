@@ -141,15 +141,36 @@ TW_TEST("light code has no more than 16 lanes unless there are warp operations")
     }
 }
 
+TW_TEST("a hot kernel that goes through rows gets wide blocks of one row as several long vectors") {
+    static const struct {
+        uint32_t block[3];
+        unsigned level;
+        uint16_t lanes, x_multiple;
+    } cases[] = {
+        {{256, 1, 1}, 1, 256, 256}, {{512, 1, 1}, 1, 256, 512}, {{1024, 1, 1}, 1, 256, 1024},
+        {{1024, 1, 1}, 0, 16, 16},  {{768, 1, 1}, 1, 32, 32},   {{256, 2, 1}, 1, 32, 32},
+        {{16, 16, 1}, 1, 256, 16},  {{512, 1, 2}, 1, 32, 32},
+    };
+    for (size_t i = 0; i < TW_COUNT(cases); i++) {
+        struct tw_kernel_info info = {.whole_lanes = TW_KERNEL_ROW_MAX};
+        struct tw_kernel_variant v = tw_kernel_variant_for(&info, cases[i].block, cases[i].level);
+        ck_assert_uint_eq(v.lanes, cases[i].lanes);
+        ck_assert_uint_eq(v.x_multiple, cases[i].x_multiple);
+        ck_assert(tw_kernel_variant_good(&v));
+    }
+    struct tw_kernel_variant narrow = {.lanes = 128, .x_multiple = 512};
+    ck_assert(!tw_kernel_variant_good(&narrow));
+}
+
 TW_TEST("a hot kernel that works on tiles gets its blocks as one vector, as far as it bears that") {
     static const struct {
         uint32_t block[3];
         unsigned level;
         uint16_t lanes, x_multiple;
     } cases[] = {
-        {{16, 16, 1}, 1, 32, 16}, {{16, 8, 1}, 1, 128, 16}, {{16, 8, 1}, 0, 16, 16}, {{64, 1, 1}, 1, 64, 64},
-        {{32, 2, 1}, 1, 64, 32},  {{8, 8, 2}, 1, 8, 8},     {{32, 1, 1}, 1, 32, 32}, {{8, 12, 1}, 1, 8, 8},
-        {{4, 16, 1}, 1, 64, 4},   {{1, 128, 1}, 1, 32, 1},
+        {{16, 16, 1}, 1, 32, 16}, {{16, 8, 1}, 1, 128, 16}, {{16, 8, 1}, 0, 16, 16},  {{64, 1, 1}, 1, 64, 64},
+        {{32, 2, 1}, 1, 64, 32},  {{8, 8, 2}, 1, 8, 8},     {{32, 1, 1}, 1, 32, 32},  {{8, 12, 1}, 1, 8, 8},
+        {{4, 16, 1}, 1, 64, 4},   {{1, 128, 1}, 1, 32, 1},  {{512, 1, 1}, 1, 32, 32},
     };
     for (size_t i = 0; i < TW_COUNT(cases); i++) {
         struct tw_kernel_info info = {.whole_lanes = cases[i].block[1] == 16 && i == 0 ? 64 : 128};
