@@ -154,11 +154,19 @@ static bool write_outputs(const struct kernel_args *args) {
     return true;
 }
 
-enum { LOG_MAX_BYTES = 1 << 20 }; // of what a kernel prints
+enum {
+    LOG_MAX_BYTES = 1 << 20,   // of what a kernel prints
+    KERNEL_TIMEOUT_MS = 10000, // a server's default, and the most that it takes
+    KERNEL_TIMEOUT_MS_MAX = 3600000,
+};
 
 static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const struct kernel_args *args) {
     struct tw_error err = {};
-    struct cli_local_options local = {.data_dir = cli_value(cli, "data-dir"),
+    uint64_t timeout_ms;
+    if (!cli_number(cli, "kernel-timeout-ms", KERNEL_TIMEOUT_MS, 1, KERNEL_TIMEOUT_MS_MAX, &timeout_ms))
+        return CLI_USAGE;
+    struct cli_local_options local = {.kernel_timeout_ms = (unsigned)timeout_ms,
+                                      .data_dir = cli_value(cli, "data-dir"),
                                       .device = cli_value(cli, "device"),
                                       .unconfined = cli_value(cli, "unconfined")};
     if (cli_value(cli, "tier") && !tw_gpu_tier_parse(cli_value(cli, "tier"), &local.tier))
@@ -191,6 +199,8 @@ static const struct cli_option run_options[] = {
     {"device", "cpu|cuda", "where to run (default: auto)"},
     {"data-dir", "DIR", "where compiled kernels are kept for the next time (default: nowhere)"},
     {"repeat", "N", "launches (default 1)"},
+    {"kernel-timeout-ms", "N",
+     "a launch that takes longer is ended and has failed (default 10000, as a server's)"},
     {"tier", "auto|light|full",
      "the code to run: soon there, fast, or what is busy made fast (default: auto)"},
     {"unconfined", NULL,

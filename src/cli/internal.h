@@ -135,7 +135,8 @@ struct cli_local_options {
     const char *device;         // NULL: auto
     const char *memory_backend; // NULL: owned
     enum tw_gpu_tier tier;
-    bool unconfined; // kernels without the sandbox
+    bool unconfined;            // kernels without the sandbox
+    unsigned kernel_timeout_ms; // of a launch; 0: ten minutes
 };
 [[nodiscard]] struct tw_service *cli_local_service(const struct cli_local_options *local,
                                                    struct tw_error *err);

@@ -5,7 +5,10 @@
 
 #include "cli/internal.h"
 
-enum { LOCAL_INSTANCES = 64 }; // at once: as many as `bench` has callers
+enum {
+    LOCAL_INSTANCES = 64, // at once: as many as `bench` has callers
+    LONGEST_MS = 600000,  // a guest's kernel: the user is there to press Ctrl-C
+};
 
 struct tw_service *cli_local_service(const struct cli_local_options *local, struct tw_error *err) {
     const char *memory_backend = local->memory_backend;
@@ -21,7 +24,8 @@ struct tw_service *cli_local_service(const struct cli_local_options *local, stru
                                          .kernel_tier = local->tier,
                                          .kernel_unconfined = local->unconfined,
                                          .one_tenant = true,
-                                         .kernel_timeout_ms = 600000, // the user is there to press Ctrl-C
+                                         .kernel_timeout_ms =
+                                             local->kernel_timeout_ms ? local->kernel_timeout_ms : LONGEST_MS,
                                          .invoke_timeout_ms = 3600000,
                                          .max_instances = LOCAL_INSTANCES,
                                          .warm_per_function = LOCAL_INSTANCES,

@@ -2,13 +2,15 @@
 """Tenants whose kernels never end, each in its own way, at once: every one is ended by the time limit of a launch, and the next tenant's kernels run."""
 import concurrent.futures
 import re
+import subprocess
 
 import pytest
 
 from test_cuda import IDENTITY, LOOP, MUTUAL, PRINTF, SLEEPING, WAITING, code_of, kernel, words_of
 from twtest.build import guest
 from twtest.client import Client
-from twtest.server import eventually
+from twtest.paths import PROGRAM, SLOW
+from twtest.server import clean_environment, eventually
 
 NEIGHBOUR = 80
 # A line in every round, and no end.
@@ -51,3 +53,12 @@ def test_a_kernel_that_prints_without_end_is_told_in_part(shared):
     lost = [line for line in lines if line not in ("<0>", "<1>")]
     assert lost and all(re.fullmatch(r"\(\d+ more lines were lost\)", line) for line in lost), lost
     assert 1_000 < len(lines) and len(told["stderr"]) <= 70_000
+
+
+@pytest.mark.stops_kernels
+def test_a_kernel_run_alone_ends_at_its_time_limit(tmp_path):
+    (tmp_path / "k.ptx").write_text(LOOP)
+    done = subprocess.run([PROGRAM, "kernel", "run", tmp_path / "k.ptx", "--entry", "k", "--grid", "2", "--block", "32", "--kernel-timeout-ms", "200", "--device", "cpu",
+                           f"out:256:{tmp_path / 'out'}"], capture_output=True, text=True, timeout=60 * SLOW, env=clean_environment())
+    assert done.returncode == 1 and "launch_failed: kernel 'k': killed by the time limit of 200 ms; launch less work at a time" in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()
