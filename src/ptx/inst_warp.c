@@ -12,6 +12,29 @@ static bool u32_sources(struct ptx_parser *parser, const struct ptx_inst *inst, 
     return true;
 }
 
+// Which barrier, and of how many threads. The hardware has 16 and counts whole warps: constants beyond are refused, as
+// NVIDIA's assembler does. What is in a register is undefined there; here the number's low four bits count.
+static bool barrier_sources(struct ptx_parser *parser, const struct ptx_inst *inst, unsigned count,
+                            struct tw_kir_operand *ret_sources) {
+    bool arrives = inst->values[PTX_G_BAR] == PTX_BAR_ARRIVE;
+    if (!u32_sources(parser, inst, count, ret_sources))
+        return false;
+    if (ret_sources[0].is_imm && ret_sources[0].bits >= PTX_BARRIERS)
+        return ptx_fail(parser, &inst->src[0].items[0].token,
+                        "'%.*s': there is no barrier %" PRIu32 ": their numbers go from 0 to %d",
+                        TW_STR_ARG(inst->name), (uint32_t)ret_sources[0].bits, PTX_BARRIERS - 1);
+    if (count < 2 || !ret_sources[1].is_imm)
+        return true;
+    uint32_t threads = (uint32_t)ret_sources[1].bits;
+    if (threads % PTX_WARP_THREADS || (arrives && threads == 0))
+        return ptx_fail(parser, &inst->src[1].items[0].token,
+                        "'%.*s': a barrier of %" PRIu32
+                        " threads is not possible: whole warps come to it, so it "
+                        "takes a multiple of %d%s",
+                        TW_STR_ARG(inst->name), threads, PTX_WARP_THREADS, arrives ? " above 0" : "");
+    return true;
+}
+
 // bar.warp.sync mask
 static bool warp_sync(struct ptx_parser *parser, struct ptx_inst *inst) {
     struct tw_kir_operand members;
@@ -37,7 +60,7 @@ static bool reduction(struct ptx_parser *parser, struct ptx_inst *inst) {
         return false;
     unsigned count = inst->src_count;
     if (!ptx_source(parser, &inst->src[count - 1].items[0], TW_KIR_PRED, &sources[0]) ||
-        !u32_sources(parser, inst, count - 1, &sources[1]) ||
+        !barrier_sources(parser, inst, count - 1, &sources[1]) ||
         !ptx_target(parser, &inst->dst[0].items[0], counts ? TW_KIR_U32 : TW_KIR_PRED, &target))
         return false;
     struct tw_kir_inst *to = ptx_emit(parser, TW_KIR_BARRED, counts ? TW_KIR_U32 : TW_KIR_PRED, 1, count);
@@ -60,7 +83,7 @@ bool ptx_lower_bar(struct ptx_parser *parser, struct ptx_inst *inst) {
     bool arrives = kind == PTX_BAR_ARRIVE;
     if (ptx_has(inst, PTX_G_REDUCE) || !ptx_operands(parser, inst, arrives ? 2 : 1, 2))
         return ptx_has(inst, PTX_G_REDUCE) && ptx_fail(parser, &inst->token, "reductions need '.red'");
-    if (!u32_sources(parser, inst, inst->src_count, sources))
+    if (!barrier_sources(parser, inst, inst->src_count, sources))
         return false;
     struct tw_kir_inst *to =
         ptx_emit(parser, arrives ? TW_KIR_BARARRIVE : TW_KIR_BAR, TW_KIR_U32, 0, inst->src_count);

@@ -113,6 +113,7 @@ enum ptx_group {
 // Values of modifiers that are no enum of the IR.
 enum { PTX_LO, PTX_HI, PTX_WIDE };
 enum { PTX_BAR_SYNC, PTX_BAR_ARRIVE, PTX_BAR_RED };
+enum { PTX_BARRIERS = 16, PTX_WARP_THREADS = 32 }; // of a block; of a warp
 enum { PTX_COMMIT_GROUP, PTX_WAIT_GROUP, PTX_WAIT_ALL, PTX_COPIES_ARRIVE };
 enum { PTX_VOLATILE = TW_KIR_SC + 1 };
 enum { PTX_L1 = TW_KIR_SYS + 1, PTX_L2 };    // caches, beside membar's levels

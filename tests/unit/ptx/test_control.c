@@ -51,6 +51,7 @@ TW_TEST("barriers of the block") {
         {"bar.sync 0;", "bar.u32.aligned 0"},
         {"barrier.sync 1, 64;", "bar.u32 1, 64"},
         {"barrier.cta.sync.aligned %r1;", "bar.u32.aligned %r1"},
+        {"bar.sync 15, 0;", "bar.u32.aligned 15, 0"},
         {"bar.arrive 2, 128;", "bar.arrive.u32.aligned 2, 128"},
         {"bar.red.popc.u32 %r1, 0, %p1;", "%r1 = bar.red.u32.popc %p1, 0"},
         {"bar.red.and.pred %p1, 0, 64, !%p2;", "%t0 = not.pred %p2\n%p1 = bar.red.and %t0, 0, 64"},

@@ -83,6 +83,24 @@ TW_TEST("instructions that are not offered are named") {
     refused_body("add.sat.u32 %r1, %r2, %r3;", "'.sat' is for .s32 only");
 }
 
+TW_TEST("barriers have numbers up to 15 and take whole warps") {
+    refused_body("bar.sync 16;",
+                 "line 11, column 10: 'bar.sync': there is no barrier 16: their numbers go from 0 to 15");
+    refused_body("bar.sync -1;", "there is no barrier 4294967295");
+    refused_body("barrier.sync 17, 64;", "line 11, column 14: 'barrier.sync': there is no barrier 17");
+    refused_body("bar.arrive 16, 64;", "there is no barrier 16");
+    refused_body("bar.red.popc.u32 %r1, 99, %p1;",
+                 "line 11, column 23: 'bar.red.popc.u32': there is no barrier 99");
+    refused_body("bar.sync 1, 33;",
+                 "line 11, column 13: 'bar.sync': a barrier of 33 threads is not possible: whole "
+                 "warps come to it, so it takes a multiple of 32");
+    refused_body("bar.sync %r1, 16;", "a barrier of 16 threads is not possible");
+    refused_body("bar.red.and.pred %p1, 0, 31, %p2;", "a barrier of 31 threads is not possible");
+    refused_body("bar.arrive 1, 0;",
+                 "a barrier of 0 threads is not possible: whole warps come to it, so it takes a "
+                 "multiple of 32 above 0");
+}
+
 TW_TEST("operands that do not fit are named with their place") {
     refused_body("add.s32 %r1, %r2;", "line 11, column 17: '");
     refused_body("add.s32 %r1, %r2, %r3, %r4;", "line 11, column 22: expected ';', found ','");
