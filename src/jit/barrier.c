@@ -8,11 +8,11 @@
 //     at table_at in warp 0's part of the spill area, 16 words each: arrived; expected (0: every thread that still
 //     runs); true predicates and lanes of bar.red so far; the same of the last round
 //     at WAITING_AT in a warp's state: u32 number of its barrier + 1, 0 while it may run; at WAITED_AT: u32 number of
-//     the barrier it came to last
+//     the barrier it came to last; at LINE_AT: u32 line of that in the PTX
 
 #include "emit.h"
 
-enum { BARRIERS = 16, WAITING_AT = 4, WAITED_AT = 32 };
+enum { BARRIERS = 16, WAITING_AT = 4, WAITED_AT = 32, LINE_AT = 36 };
 enum { ARRIVED, EXPECTED, REDUCING, REDUCED = REDUCING + 2, WORDS = REDUCED + 2 };
 _Static_assert(WORDS *BARRIERS * sizeof(uint32_t) == JIT_NAMED_BYTES, "the table's size");
 
@@ -44,6 +44,10 @@ static LLVMValueRef waiting_at(struct jit_emit *e, LLVMValueRef warp) {
 
 static LLVMValueRef waited_at(struct jit_emit *e) {
     return jit_offset_pointer(e, jit_state_pointer(e, load32(e, e->warp)), jit_i64(e, WAITED_AT));
+}
+
+static LLVMValueRef line_at(struct jit_emit *e, LLVMValueRef warp) {
+    return jit_offset_pointer(e, jit_state_pointer(e, warp), jit_i64(e, LINE_AT));
 }
 
 // The counters of all barriers to zero; the states of warps are reset by the caller.
@@ -90,6 +94,7 @@ void jit_named_arrive(struct jit_emit *e, const struct tw_kir_inst *inst, bool w
         return;
     LLVMBuildStore(e->b, LLVMBuildAdd(e->b, number, jit_i32(e, 1), ""), waiting_at(e, load32(e, e->warp)));
     LLVMBuildStore(e->b, number, waited_at(e));
+    LLVMBuildStore(e->b, jit_i32(e, inst->line), line_at(e, load32(e, e->warp)));
 }
 
 void jit_named_reduce(struct jit_emit *e, const struct tw_kir_inst *inst) {
@@ -185,6 +190,19 @@ static void take_arrivals(struct jit_emit *e, LLVMValueRef alive, LLVMValueRef o
     end_loop(e, &l);
 }
 
+// Every warp that still runs waits: the launch fails, at the line where the last of them does.
+static void fail_stuck(struct jit_emit *e) {
+    LLVMTypeRef i32 = jit_int(e, 32);
+    LLVMValueRef line = jit_slot(e, i32, "line");
+    LLVMBuildStore(e->b, jit_i32(e, 0), line);
+    struct loop l = begin_loop(e, e->warp_count);
+    LLVMValueRef w = load32(e, l.index);
+    LLVMValueRef here = LLVMBuildSelect(e->b, runs(e, w), load32(e, line_at(e, w)), load32(e, line), "");
+    LLVMBuildStore(e->b, here, line);
+    end_loop(e, &l);
+    jit_fail_kernel_at(e, TW_KERNEL_DEADLOCK, LLVMBuildZExt(e->b, load32(e, line), jit_int(e, 64), ""));
+}
+
 // After a round: opens barriers; `again` while warps run, `done` when all have ended, the launch fails when
 // none can go on.
 void jit_named_round_end(struct jit_emit *e, LLVMBasicBlockRef again, LLVMBasicBlockRef done) {
@@ -205,5 +223,5 @@ void jit_named_round_end(struct jit_emit *e, LLVMBasicBlockRef again, LLVMBasicB
     LLVMPositionBuilderAtEnd(e->b, some);
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, load32(e, ready), zero, ""), stuck, again);
     LLVMPositionBuilderAtEnd(e->b, stuck);
-    jit_fail_kernel(e, TW_KERNEL_DEADLOCK, 0);
+    fail_stuck(e);
 }

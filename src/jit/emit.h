@@ -454,6 +454,7 @@ LLVMValueRef jit_mbarrier_lanes(struct jit_emit *e, const struct tw_kir_inst *in
 [[nodiscard]] bool jit_emit_sreg(struct jit_emit *e, const struct tw_kir_inst *inst);
 void jit_fail_kernel(struct jit_emit *e, uint32_t status,
                      uint32_t line); // ends the LLVM block: the launch is over
+void jit_fail_kernel_at(struct jit_emit *e, uint32_t status, LLVMValueRef line); // the same; i64
 // Subnormals to zero of the same sign: of floats only, as conversions do; of halves, bfloats and doubles too.
 LLVMValueRef jit_flush(struct jit_emit *e, LLVMValueRef value);
 LLVMValueRef jit_flush_own(struct jit_emit *e, LLVMValueRef value);

@@ -212,8 +212,12 @@ static bool emit_trap(struct jit_emit *e, const struct tw_kir_inst *inst) {
 }
 
 void jit_fail_kernel(struct jit_emit *e, uint32_t status, uint32_t line) {
+    jit_fail_kernel_at(e, status, jit_i64(e, line));
+}
+
+void jit_fail_kernel_at(struct jit_emit *e, uint32_t status, LLVMValueRef line) {
     LLVMValueRef at = jit_i64(e, offsetof(struct tw_kernel_frame, fault_site));
-    LLVMBuildStore(e->b, jit_i64(e, line), LLVMBuildGEP2(e->b, jit_int(e, 8), e->frame, &at, 1, ""));
+    LLVMBuildStore(e->b, line, LLVMBuildGEP2(e->b, jit_int(e, 8), e->frame, &at, 1, ""));
     LLVMBuildStore(e->b, jit_i32(e, status), e->status);
     LLVMBuildBr(e->b, e->leave);
 }

@@ -208,7 +208,8 @@ static bool emit_main(struct jit_emit *e) {
     return jit_emit_kernel(e);
 }
 
-// Places of registers in the spill area for both versions; a warp's part is as large as either needs.
+// Places of registers in the spill area for both versions; a warp's part is as large as either needs, and what warps of
+// both versions share (the counters of barriers) lies at one place, behind the registers of either.
 static bool build_spills(struct jit_emit *e) {
     if (!jit_region_build(e))
         return false;
@@ -218,6 +219,8 @@ static bool build_spills(struct jit_emit *e) {
         return false;
     uint64_t most = e->spill_bytes > e->exact->spill_bytes ? e->spill_bytes : e->exact->spill_bytes;
     e->spill_bytes = e->exact->spill_bytes = most;
+    uint64_t table_at = e->table_at > e->exact->table_at ? e->table_at : e->exact->table_at;
+    e->table_at = e->exact->table_at = table_at;
     return true;
 }
 

@@ -269,6 +269,7 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
     for (uint64_t first = 0; first < blocks && status == TW_KERNEL_OK; first += chunk)
         status = k->entry(&frame, first, chunk < blocks - first ? chunk : blocks - first);
     rig->next = kept;
+    rig->fault_site = frame.fault_site;
     return status;
 }
 

@@ -24,6 +24,7 @@ struct rig {
     uint64_t chunk;                 // blocks a call; 0: all at once
     bool alone;                     // what the frame says to atomics
     struct tw_kernel_prints prints; // what kernels printed
+    uint64_t fault_site;            // where the last launch says that it failed
 };
 
 struct kernel {

@@ -323,3 +323,38 @@ TW_TEST("loops that swap in what they have read are not made to wait") {
         "atom.global.cas.b32 %r1, [%rd8], %r3, %r2;\nsetp.ne.u32 %p1, %r1, %r3;\n@%p1 bra again;\nret;\n}\n";
     ck_assert_msg(kernel_try(text, "k", 8, 8, &err), "%s", err.message);
 }
+
+static uint32_t want_mirrored(uint32_t t) {
+    return 127 - t - 5;
+}
+
+TW_TEST("warps of both versions meet at barriers with numbers") {
+    // Of four warps only the first has lanes whose index wraps: it goes on in the exact version, which keeps all lanes
+    // of %rd2 and not the first alone, and has to count its arrivals where the others do.
+    check(ENTRY
+          "mov.u64 %rd1, s;\nmul.wide.u32 %rd7, %r9, 8;\nadd.u64 %rd7, %rd1, %rd7;\nsub.u32 %r1, %r9, 5;\n"
+          "cvt.u64.u32 %rd2, %r1;\nbar.sync 1;\nst.shared.u64 [%rd7], %rd2;\nbar.sync 2;\n"
+          "xor.b32 %r3, %r9, 127;\nmul.wide.u32 %rd3, %r3, 8;\nadd.u64 %rd3, %rd1, %rd3;\n"
+          "ld.shared.v2.u32 {%r4, %r5}, [%rd3];\nxor.b32 %r4, %r4, %r5;\nst.global.u32 [%rd9], "
+          "%r4;\nret;\n}\n",
+          2, 128, want_mirrored);
+}
+
+TW_TEST("a deadlock names the line of a barrier that warps wait at") {
+    static const char text[] =
+        ENTRY "setp.ne.u32 %p1, %r8, 0;\n@%p1 bra other;\nbar.sync 1;\nret;\nother:\nbar.sync 2;\nret;\n}\n";
+    uint64_t line = 1;
+    for (const char *at = text; at < strstr(text, "bar.sync 2"); at++)
+        line += *at == '\n';
+    struct rig rig;
+    struct kernel k;
+    rig_init(&rig);
+    uint64_t params[2] = {rig_alloc(&rig, 8192), rig_alloc(&rig, 8192)};
+    kernel_from_ptx(&rig, &k, text, "k", 32, 32);
+    ck_assert_uint_eq(
+        rig_launch(&rig, &k, (uint32_t[3]){1, 1, 1}, (uint32_t[3]){64, 1, 1}, 0, params, sizeof params),
+        TW_KERNEL_DEADLOCK);
+    ck_assert_uint_eq(rig.fault_site, line);
+    kernel_done(&k);
+    rig_done(&rig);
+}
