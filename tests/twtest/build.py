@@ -2,6 +2,7 @@
 """Guests and kernels from their sources, kept beside the build and made again when a source changes."""
 import functools
 import hashlib
+import os
 import subprocess
 
 from .paths import BUILD, EXAMPLES, ROOT
@@ -19,11 +20,13 @@ def _make(text, suffix, command):
     out = OUT / f"{key}{suffix}"
     if not out.exists():
         OUT.mkdir(parents=True, exist_ok=True)
-        source, half = OUT / f"{key}.source", OUT / f"{key}.half"
+        # Several processes may make it at once: each in files of its own, and the last one's stays.
+        source, half = OUT / f"{key}.{os.getpid()}.source", OUT / f"{key}.{os.getpid()}.half"
         source.write_text(text)
         done = subprocess.run([str(c) for c in command(source, half)], capture_output=True, text=True)
         assert done.returncode == 0, f"{command(source, half)}\n{done.stdout}{done.stderr}"
         half.rename(out)
+        source.unlink()
     return out
 
 
