@@ -243,6 +243,7 @@ struct tw_gpu_context {
     uint64_t ptx_bytes, allocated_bytes;
     struct tw_counter kernel_ns, launches;
     struct gpu_job *own_job; // a spare one that needs no lock
+    uint32_t workers;        // device threads busy for it; guarded by the pool's lock
 
     struct tw_lock lock; // what follows, and the streams
     struct tw_cond ended;

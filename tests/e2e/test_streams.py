@@ -135,6 +135,13 @@ def test_two_instances_run_while_the_others_kernel_waits(client, streams, keep, 
     assert runs[0]("finish") == [0, 0, 8]
 
 
+def test_an_instance_that_holds_every_thread_of_the_device_does_not_hold_up_another_of_its_tenant(client, streams, keep):
+    run = keep()
+    assert run("begin_wide") == [0] and permits_used(client) == 1
+    assert streams("order")[:3] == [0, 0, 0] and permits_used(client) == 1
+    assert run("finish_wide") == [0, 8]
+
+
 @pytest.mark.stops_kernels
 def test_work_that_is_pending_ends_with_its_kept_instance(client, streams, keep):
     run = keep()

@@ -211,6 +211,20 @@ EXPORT(begin) {
     say("%d", queue(stream, await, cells[3], -1));
 }
 
+// As begin, but with blocks for every thread of the device; this guest itself sends what they wait for.
+EXPORT(begin_wide) {
+    struct tw_args args;
+    tw_args_reset(&args);
+    tw_args_range(&args, cells[3], 8);
+    say("%d", tw_launch_async(0, load("await"), tw_dim(4096), tw_dim(1), 0, &args));
+}
+
+EXPORT(finish_wide) {
+    __atomic_store_n(&cells[3][0], 7, __ATOMIC_SEQ_CST);
+    int synced = tw_cuda_sync();
+    say("%d %u", synced, cells[3][1]);
+}
+
 EXPORT(finish) {
     int code = queue(0, load("tell"), cells[3], -1), synced = tw_cuda_sync();
     say("%d %d %u", code, synced, cells[3][1]);

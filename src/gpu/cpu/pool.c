@@ -4,14 +4,15 @@
 // nobody has taken; threads join it, take chunks of blocks from its counter, and leave when there are none or
 // when their turn of 2 ms is over. The last to leave a job without blocks ends it.
 //
-//     list: job A (tenant 7) → job B (tenant 7) → job C (tenant 3)      a free thread joins the job whose
-//     tenant
-//                                                                      has the fewest threads: C
+//     list: job A (tenant 7) → job B (tenant 7) → job C (tenant 3)      a free thread joins the job whose tenant
+//                                                                      has the fewest threads: C; of one
+//                                                                      tenant the instance that has fewest
 //
 // A launch that is short by what its kernel took lately runs on the launching thread at once; where there is one
 // core, so does every launch that the thread waits for. A thread stuck
 // in a long block cannot be taken away from its job; when a tenant with no thread at all has waited for 10
-// ms, a spare thread is let in, and the operating system shares the cores out.
+// ms, a spare thread is let in, and the operating system shares the cores out. So it is for an instance with none
+// whose tenant has some, but the last spare is kept for tenants.
 
 #include "gpu/cpu/internal.h"
 
@@ -177,8 +178,13 @@ static void list_remove_locked(struct cpu_pool *pool, struct gpu_job *job) {
         pool->last = before;
 }
 
-// The job to work on: of the tenant with the fewest threads, the one that has waited longest for a turn.
-// NULL: none.
+static bool has_fewer_threads(const struct gpu_job *job, const struct gpu_job *than) {
+    uint32_t ours = job->context->tenant->workers, theirs = than->context->tenant->workers;
+    return ours != theirs ? ours < theirs : job->context->workers < than->context->workers;
+}
+
+// The job to work on: of the tenant with the fewest threads, and of its instance with the fewest, the one that has
+// waited longest for a turn. NULL: none.
 static struct gpu_job *pick_locked(struct cpu_pool *pool) {
     if (pool->busy >= pool->allowed)
         return NULL;
@@ -186,7 +192,7 @@ static struct gpu_job *pick_locked(struct cpu_pool *pool) {
     for (struct gpu_job *job = pool->first; job; job = job->pool.next) {
         if (job->pool.participants > 0 && is_exhausted(job))
             continue;
-        if (!best || job->context->tenant->workers < best->context->tenant->workers)
+        if (!best || has_fewer_threads(job, best))
             best = job;
     }
     if (best) {
@@ -199,6 +205,7 @@ static struct gpu_job *pick_locked(struct cpu_pool *pool) {
 static void join_locked(struct gpu_job *job) {
     job->pool.participants++;
     job->context->tenant->workers++;
+    job->context->workers++;
     if (!job->started_ns)
         gpu_job_begin(job, tw_clock_ns());
 }
@@ -207,6 +214,7 @@ static void join_locked(struct gpu_job *job) {
 static bool leave_locked(struct cpu_pool *pool, struct gpu_job *job) {
     job->pool.participants--;
     job->context->tenant->workers--;
+    job->context->workers--;
     if (!is_exhausted(job))
         return false;
     if (job->pool.listed)
@@ -330,15 +338,19 @@ bool cpu_pool_start(struct cpu_pool *pool, struct gpu_job *job, enum gpu_start h
 
 // ---- the watcher's look ----
 
-// Lets one more thread in for a tenant that has none. True when a thread has to be started.
+static bool is_starving(const struct cpu_pool *pool, const struct gpu_job *job, int64_t now_ns) {
+    bool has_thread = job->pool.participants > 0 || job->context->workers > 0,
+         has_right = job->context->tenant->workers == 0 || pool->allowed + 1 < pool->thread_max;
+    return !has_thread && has_right && now_ns - job->pool.listed_ns > STARVING_NS;
+}
+
+// Lets one more thread in for a tenant or an instance that has none. True when a thread has to be started.
 static bool relieve_locked(struct cpu_pool *pool, int64_t now_ns) {
     bool starving = false;
     for (struct gpu_job *job = pool->first; job; job = job->pool.next) {
         if (job->deadline_ns <= now_ns)
             gpu_job_stop(job, GPU_STOP_DEADLINE);
-        if (job->pool.participants == 0 && job->context->tenant->workers == 0 &&
-            now_ns - job->pool.listed_ns > STARVING_NS)
-            starving = true;
+        starving |= is_starving(pool, job, now_ns);
     }
     if (starving && pool->busy >= pool->allowed) {
         pool->starved_ns = now_ns;

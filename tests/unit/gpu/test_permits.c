@@ -237,6 +237,7 @@ TW_TEST("a launch that finds no permit waits until its deadline and fails with q
 
 struct other {
     struct fixture *fixture;
+    uint64_t tenant;
     enum tw_gpu_progress progress;
 };
 
@@ -245,7 +246,7 @@ static void launch_beside(void *argument) {
     struct tw_error err = {};
     struct tw_gpu_arena *arena = tw_gpu_arena_take(other->fixture->gpu, &err);
     struct tw_gpu_context *context =
-        tw_gpu_context_new(tw_gpu_device_default(other->fixture->gpu), arena, 8, NULL, &err);
+        tw_gpu_context_new(tw_gpu_device_default(other->fixture->gpu), arena, other->tenant, NULL, &err);
     int64_t kernel = load_kernel(context, "KERNEL(k) { return 0; }", 0, 0);
     struct tw_gpu_launch launch = make_launch(kernel, 100'000, 64, NULL);
     other->progress =
@@ -254,9 +255,8 @@ static void launch_beside(void *argument) {
     tw_gpu_arena_give(other->fixture->gpu, arena);
 }
 
-TW_TEST("a tenant whose kernels loop on every thread does not starve another") {
-    if (!can_stop_kernels())
-        return;
+// A launch of that tenant ends while another instance's kernels, the fixture's, hold every thread for ever.
+static void launch_beside_loops(uint64_t tenant) {
     struct tw_gpu_options options = {
         .device = "cpu", .cpu_threads = 2, .kernel_timeout_ms = 3'600'000, .max_arenas = 8};
     struct fixture fixture;
@@ -269,12 +269,22 @@ TW_TEST("a tenant whose kernels loop on every thread does not starve another") {
         launch.stream = stream;
         ck_assert(tw_gpu_launch_async(fixture.context, &launch, &fixture.err));
     }
-    struct other other = {.fixture = &fixture};
+    struct other other = {.fixture = &fixture, .tenant = tenant};
     pthread_t thread;
     tw_assert_ok(tw_thread_start(&thread, "other", launch_beside, &other, &fixture.err), &fixture.err);
     tw_thread_join(thread);
     ck_assert_int_eq(other.progress, TW_GPU_DONE); // it did not wait for the others, which spin on
     fixture_close(&fixture);
+}
+
+TW_TEST("a tenant whose kernels loop on every thread does not starve another") {
+    if (can_stop_kernels())
+        launch_beside_loops(8);
+}
+
+TW_TEST("an instance whose kernels loop on every thread does not starve another of its tenant") {
+    if (can_stop_kernels())
+        launch_beside_loops(7); // the fixture's
 }
 
 TW_TEST("a tenant's own limit makes its launches wait, and others go on") {
