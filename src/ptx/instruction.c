@@ -306,6 +306,17 @@ static bool is_meant(const struct ptx_row *row, unsigned group, uint8_t value) {
     return group != PTX_G_CMP || value <= TW_KIR_GE || (row->types & F32);
 }
 
+static bool refuse_modifier(struct ptx_parser *parser, const struct ptx_row *row,
+                            const struct ptx_token *dot) {
+    const char *target = ptx_modifier_newer(row->name, dot->text);
+    if (target)
+        return ptx_refuse(parser, dot,
+                          "modifier '.%.*s' of '%s' is not supported: it needs %s; compile for sm_80",
+                          TW_STR_ARG(dot->text), row->name, target);
+    return ptx_refuse(parser, dot, "modifier '.%.*s' is not possible %son '%s'", TW_STR_ARG(dot->text),
+                      modifier_find(parser, dot->text, row->groups) < 0 ? "" : "twice ", row->name);
+}
+
 static bool take_modifiers(struct ptx_parser *parser, struct ptx_inst *inst, const struct ptx_token *dots,
                            unsigned count) {
     const struct ptx_row *row = inst->row;
@@ -313,9 +324,7 @@ static bool take_modifiers(struct ptx_parser *parser, struct ptx_inst *inst, con
     for (unsigned i = 0; i < count; i++) {
         int found = modifier_find(parser, dots[i].text, (row->groups & ~inst->has) | PTX_BIT(TYPE));
         if (found < 0 || !is_meant(row, modifiers[found].group, modifiers[found].value))
-            return ptx_refuse(
-                parser, &dots[i], "modifier '.%.*s' is not possible %son '%s'", TW_STR_ARG(dots[i].text),
-                modifier_find(parser, dots[i].text, row->groups) < 0 ? "" : "twice ", row->name);
+            return refuse_modifier(parser, row, &dots[i]);
         if (modifiers[found].group == PTX_G_TYPE) {
             if (!take_type(parser, inst, &dots[i], &type_count, modifiers[found].value))
                 return false;

@@ -245,6 +245,8 @@ bool ptx_is_texture(const struct ptx_parser *parser);      // the token is .texr
 // Special registers that this device has no values for: zero, as a driver that fills none leaves them, or refused.
 bool ptx_special_zero(struct tw_str name);
 bool ptx_special_newer(struct tw_str name);
+// The first GPU whose `instruction` takes the modifier, where that is newer than sm_80; else NULL.
+const char *ptx_modifier_newer(const char *instruction, struct tw_str modifier);
 void ptx_refused_clear(struct ptx_parser *parser); // the refusal is noted, the statement goes on
 [[nodiscard]] bool ptx_refused_skip(struct ptx_parser *parser, const struct ptx_token *start);
 [[nodiscard]] bool ptx_refused_spread(struct ptx_parser *parser); // when the module has been read

@@ -105,6 +105,31 @@ bool ptx_special_newer(struct tw_str name) {
     return is_in(tw_str_cut(&name, '.'), newer, TW_COUNT(newer));
 }
 
+const char *ptx_modifier_newer(const char *instruction, struct tw_str modifier) {
+    static const struct {
+        const char *instruction, *modifier, *target;
+    } newer[] = {
+        {"barrier", "cluster", "sm_90"},
+        {"cp", "bulk", "sm_90"},
+        {"st", "async", "sm_90"},
+        {"red", "async", "sm_90"},
+        {"fma", "oob", "sm_90"},
+        {"mbarrier", "expect_tx", "sm_90"},
+        {"mbarrier", "complete_tx", "sm_90"},
+        {"fence", "mbarrier_init", "sm_90"},
+        {"add", "s16x2", "sm_90"},
+        {"add", "u16x2", "sm_90"},
+        {"min", "s16x2", "sm_90"},
+        {"min", "u16x2", "sm_90"},
+        {"max", "s16x2", "sm_90"},
+        {"max", "u16x2", "sm_90"},
+    };
+    for (size_t i = 0; i < TW_COUNT(newer); i++)
+        if (strcmp(newer[i].instruction, instruction) == 0 && ptx_text_is(modifier, newer[i].modifier))
+            return newer[i].target;
+    return NULL;
+}
+
 // ---- whom it concerns ----
 
 // A call, in the list of those of its callee. Confined.

@@ -66,9 +66,19 @@ TW_TEST("instructions that are not offered are named") {
     refused_body("mma.sync.aligned.m8n8k4.row.col.f32.bf16.bf16.f32 %r1;",
                  "line 11, column 1: instruction 'mma.sync.aligned.m8n8k4");
     refused_body("setmaxnreg.inc.sync.aligned.u32 64;", "instruction 'setmaxnreg.inc.sync.aligned.u32'");
-    refused_body("cp.async.bulk.tensor.1d [%rd1];", "modifier '.bulk' is not possible on 'cp'");
+    refused_body("cp.async.bulk.tensor.1d [%rd1];",
+                 "modifier '.bulk' of 'cp' is not supported: it needs sm_90; compile for sm_80");
     refused_body("frob.u32 %r1;", "line 11, column 1: unknown instruction 'frob.u32'");
-    refused_body("barrier.cluster.arrive;", "modifier '.cluster' is not possible on 'barrier'");
+    refused_body("barrier.cluster.arrive;",
+                 "modifier '.cluster' of 'barrier' is not supported: it needs sm_90");
+    refused_body("min.s16x2 %r1, %r2, %r3;", "modifier '.s16x2' of 'min' is not supported: it needs sm_90");
+    refused_body("fma.rn.oob.f16 %h1, %h1, %h1, %h1;",
+                 "modifier '.oob' of 'fma' is not supported: it needs sm_90");
+    refused_body("mbarrier.expect_tx.relaxed.cta.shared.b64 [%rd1], 4;",
+                 "modifier '.expect_tx' of 'mbarrier' is not");
+    refused_body("st.async.weak.shared::cluster.b32 [%rd1], %r1, [%rd2];",
+                 "modifier '.async' of 'st' is not supported");
+    refused_body("mul.cluster.s32 %r1, %r1, %r1;", "modifier '.cluster' is not possible on 'mul'");
     refused_body("atom.global.and.f32 %f1, [%rd1], %f2;", "does not take the type .f32");
     refused_body("add.rn.s32 %r1, %r2, %r3;", "line 11, column 4: modifier '.rn' is not possible on 'add'");
     refused_body("add.f32.f32 %f1, %f2, %f3;", "line 11, column 8: 'add' has too many types");
