@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server's start with 1,000 functions in the store, from the process's beginning to its first answer, with the CPU time it took; the
 first call of a function after it; the first deploy, whose compiler process may still be starting; and other cold deploys to their first
-answers, each beside the time that the compiler took for its module."""
+answers, each beside the time that the compiler took for its module, with the store on the disk and in memory."""
 import http.client
 import json
 import pathlib
@@ -91,6 +91,16 @@ def one_deploy(connection, folder):
     return {"cold_deploy_to_answer_ms": deploy_ms, "of_it_compiling_ms": compile_ms, "beyond_compiling_ms": deploy_ms - compile_ms}
 
 
+def one_without_disk():
+    """What a deploy takes beyond compiling where nothing waits for a disk."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        server, connection, _ = start(pathlib.Path(name))
+        try:
+            return {"beyond_compiling_no_disk_ms": median([one_deploy(connection, pathlib.Path(name))["beyond_compiling_ms"] for _ in range(DEPLOYS)])}
+        finally:
+            stop(server)
+
+
 def one_round(folder, number):
     server, connection, start_ms = start(folder)
     try:
@@ -113,7 +123,7 @@ def main():
         for number in range(FUNCTIONS):
             ask(connection, "POST", f"/functions?name=f{number}", same[number % len(same)], "application/wasm")
         stop(server)
-        rounds = [one_round(folder, number) for number in range(ROUNDS)]
+        rounds = [one_round(folder, number) | one_without_disk() for number in range(ROUNDS)]
     summary = {key: median([r[key] for r in rounds]) for key in rounds[0]}
     show(f"milliseconds, {FUNCTIONS} functions in the store (median of {ROUNDS} rounds)", ["", "ms"], [[k, v] for k, v in summary.items()])
     save("start", {"tensor-wasm": version(BIN / "tensor-wasm", "version")}, rounds, summary)
