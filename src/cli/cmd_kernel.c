@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "cli/internal.h"
+#include "cli/config.h"
 
 // The arguments as given, with the storage their buffers need.
 struct kernel_args {
@@ -154,16 +154,12 @@ static bool write_outputs(const struct kernel_args *args) {
     return true;
 }
 
-enum {
-    LOG_MAX_BYTES = 1 << 20,   // of what a kernel prints
-    KERNEL_TIMEOUT_MS = 10000, // a server's default, and the most that it takes
-    KERNEL_TIMEOUT_MS_MAX = 3600000,
-};
+enum { LOG_MAX_BYTES = 1 << 20 }; // of what a kernel prints
 
 static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const struct kernel_args *args) {
     struct tw_error err = {};
     uint64_t timeout_ms;
-    if (!cli_number(cli, "kernel-timeout-ms", KERNEL_TIMEOUT_MS, 1, KERNEL_TIMEOUT_MS_MAX, &timeout_ms))
+    if (!cli_config_number(cli, CONFIG_KERNEL_TIMEOUT, &timeout_ms))
         return CLI_USAGE;
     struct cli_local_options local = {.kernel_timeout_ms = (unsigned)timeout_ms,
                                       .data_dir = cli_value(cli, "data-dir"),

@@ -27,6 +27,13 @@ struct config_row cli_config_row(enum config_id id) {
     return (struct config_row){table[id].variable, table[id].flag, table[id].fallback, table[id].help};
 }
 
+bool cli_config_number(const struct cli *cli, enum config_id id, uint64_t *ret_number) {
+    uint64_t fallback;
+    bool is_number = tw_str_u64(tw_str_from(table[id].fallback), &fallback);
+    TW_ASSERT(is_number);
+    return cli_number(cli, table[id].flag, fallback, table[id].min, table[id].max, ret_number);
+}
+
 const struct cli_option *cli_config_options(void) {
     static struct cli_option options[CONFIG_COUNT + 2];
     for (size_t i = 0; i < CONFIG_COUNT; i++) {

@@ -26,6 +26,8 @@ struct config_row {
     const char *variable, *flag, *fallback, *help;
 };
 struct config_row cli_config_row(enum config_id id);
+// A number that another command takes as well: its flag there, with the server's default and bounds.
+[[nodiscard]] bool cli_config_number(const struct cli *cli, enum config_id id, uint64_t *ret_number);
 // The flags as command options, for cli_parse: CONFIG_COUNT of them, then `print-config`, then the end.
 const struct cli_option *cli_config_options(void);
 // Checks everything, also that no TENSOR_WASM_* variable is unknown; the first mistake is told and gives

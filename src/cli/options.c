@@ -71,6 +71,16 @@ static bool set_globals(struct cli *cli, size_t own, int *ret_status) {
     return true;
 }
 
+// One too few, or too many.
+static int tell_wrong_count(const struct cli *cli, int max_args) {
+    const char *words = cli->command->words, *arguments = cli->command->arguments,
+               *gap = *arguments ? " " : "";
+    if (cli->arg_count > max_args)
+        return cli_usage("'%s' is one argument too many; usage: tensor-wasm %s%s%s", cli->args[max_args],
+                         words, gap, arguments);
+    return cli_usage("an argument is missing; usage: tensor-wasm %s%s%s", words, gap, arguments);
+}
+
 bool cli_parse(struct cli *cli, int (*command)(int, char **), const struct cli_option *options, int argc,
                char **argv, int min_args, int max_args, int *ret_status) {
     struct option table[CLI_OPTIONS_MAX + 1];
@@ -100,11 +110,7 @@ bool cli_parse(struct cli *cli, int (*command)(int, char **), const struct cli_o
     cli->args = argv + optind;
     cli->arg_count = argc - optind;
     if (cli->arg_count < min_args || cli->arg_count > max_args) {
-        bool is_missing = cli->arg_count < min_args;
-        *ret_status =
-            cli_usage("%s%s%s; usage: tensor-wasm %s%s%s", is_missing ? "an argument is missing" : "'",
-                      is_missing ? "" : cli->args[max_args], is_missing ? "" : "' is one argument too many",
-                      cli->command->words, *cli->command->arguments ? " " : "", cli->command->arguments);
+        *ret_status = tell_wrong_count(cli, max_args);
         return false;
     }
     return set_globals(cli, own, ret_status);

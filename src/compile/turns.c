@@ -109,7 +109,7 @@ void compile_turns_serve_locked(struct tw_compiler *compiler) {
         process->busy = true;
         turn->process = process;
         turn->share->held++;
-        if (turn->share->used_ns > turns->virtual_ns)
+        if (!turn->share->is_last && turn->share->used_ns > turns->virtual_ns)
             turns->virtual_ns = turn->share->used_ns;
         tw_cond_wake_one(&turn->changed);
     }

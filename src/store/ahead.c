@@ -42,12 +42,8 @@ static uint64_t next_version(uint64_t expected_version) {
 
 // Only blobs: whoever names them finds them there.
 static bool bring_blobs(struct tw_store_ahead *ahead, struct tw_error *err) {
-    const struct tw_store *store = ahead->store;
-    struct store_blob_draft *drafts = ahead->drafts;
-    size_t count = ahead->count;
-    return store_blobs_begin(store, drafts, ahead->blobs, count, false, err) &&
-           store_blobs_sync(drafts, count, err) && store_blobs_name(drafts, count, false, err) &&
-           store_blobs_sync_names(store, drafts, count, false, err);
+    return store_blobs_begin(ahead->store, ahead->drafts, ahead->blobs, ahead->count, false, err) &&
+           store_blobs_finish(ahead->store, ahead->drafts, ahead->count, err);
 }
 
 static bool find_places(struct tw_store_ahead *ahead, struct tw_error *err) {

@@ -125,6 +125,12 @@ bool store_blobs_sync_names(const struct tw_store *store, const struct store_blo
     return !is_any_new || sync_folders(store, err);
 }
 
+bool store_blobs_finish(const struct tw_store *store, struct store_blob_draft *drafts, size_t count,
+                        struct tw_error *err) {
+    return store_blobs_sync(drafts, count, err) && store_blobs_name(drafts, count, false, err) &&
+           store_blobs_sync_names(store, drafts, count, false, err);
+}
+
 bool store_blobs_settle(const struct tw_store *store, const struct store_blob_draft *drafts, size_t count,
                         struct tw_error *err) {
     if (!store_blobs_sync(drafts, count, err) || !store_blobs_sync_names(store, drafts, count, false, err))
@@ -145,8 +151,7 @@ static bool put_blob(struct tw_store *store, const struct tw_span *parts, size_t
                      struct tw_digest *ret_digest, struct tw_error *err) {
     struct tw_digest digest = tw_sha256_parts(parts, count);
     struct store_blob_draft draft = {};
-    bool ok = begin(store, &draft, &digest, parts, count, err) && store_blobs_sync(&draft, 1, err) &&
-              store_blobs_name(&draft, 1, false, err) && store_blobs_sync_names(store, &draft, 1, false, err);
+    bool ok = begin(store, &draft, &digest, parts, count, err) && store_blobs_finish(store, &draft, 1, err);
     store_blobs_drop(&draft, 1);
     if (ok)
         *ret_digest = digest;

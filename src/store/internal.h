@@ -59,6 +59,9 @@ bool store_blob_is_loose(const struct tw_store *store, const struct tw_store_blo
                                     struct tw_error *err);
 [[nodiscard]] bool store_blobs_sync_names(const struct tw_store *store, const struct store_blob_draft *drafts,
                                           size_t count, bool is_remade, struct tw_error *err);
+// What is left of those that cannot be made again: their bytes on the disk, their names, these as well.
+[[nodiscard]] bool store_blobs_finish(const struct tw_store *store, struct store_blob_draft *drafts,
+                                      size_t count, struct tw_error *err);
 // What was named loose is on the disk now, and says so.
 [[nodiscard]] bool store_blobs_settle(const struct tw_store *store, const struct store_blob_draft *drafts,
                                       size_t count, struct tw_error *err);
@@ -104,6 +107,11 @@ struct store_record {
 // Both make `file` for it, which is the caller's, also on failure.
 [[nodiscard]] bool store_record_encode(struct tw_buf *file, const char *key, struct tw_span data,
                                        uint64_t version, struct tw_error *err);
+void store_record_key(const struct store_record *record, char ret_key[STORE_KEY_MAX + 1]); // ended
+// Visits the names of all files of a kind, until `visit` gives false.
+[[nodiscard]] bool store_list_kind(const struct tw_store *store, const char *kind,
+                                   bool (*visit)(void *context, const char *name), void *context,
+                                   struct tw_error *err);
 // The version a record has now, 0 when there is none.
 [[nodiscard]] bool store_record_version(const char *path, uint64_t *ret_version, struct tw_error *err);
 // CONFLICT.

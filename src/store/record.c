@@ -245,6 +245,22 @@ bool tw_store_delete_record(struct tw_store *store, const char *kind, const char
     return store_counted(delete_record(store, kind, key, err), "delete_record", err);
 }
 
+void store_record_key(const struct store_record *record, char ret_key[STORE_KEY_MAX + 1]) {
+    memcpy(ret_key, record->key.data, record->key.len);
+    ret_key[record->key.len] = 0;
+}
+
+bool store_list_kind(const struct tw_store *store, const char *kind,
+                     bool (*visit)(void *context, const char *name), void *context, struct tw_error *err) {
+    char folder[TW_STORE_PATH_MAX];
+    struct tw_error failure = {};
+    if (!store_check_kind(kind, err) || !store_path(store, folder, err, "records/%s", kind))
+        return false;
+    // Without the folder nothing of that kind was ever written.
+    return tw_file_list(folder, visit, context, &failure) || failure.code == TW_ERR_NOT_FOUND ||
+           tw_fail(err, failure.code, "%s", failure.message);
+}
+
 struct each_walk {
     const struct tw_store *store;
     const char *kind;
@@ -272,8 +288,7 @@ static bool visit_record(void *context, const char *name) {
         walk->failed = !tw_fail(walk->err, read_error.code, "%s", read_error.message);
         return false;
     }
-    memcpy(key, record.key.data, record.key.len);
-    key[record.key.len] = 0;
+    store_record_key(&record, key);
     return walk->visit(walk->context, key, record.data, record.version);
 }
 
@@ -282,14 +297,5 @@ bool tw_store_each_record(struct tw_store *store, const char *kind,
                                         uint64_t version),
                           void *context, struct tw_error *err) {
     struct each_walk walk = {.store = store, .kind = kind, .visit = visit, .context = context, .err = err};
-    char path[TW_STORE_PATH_MAX];
-    if (!store_check_kind(kind, err) || !store_path(store, path, err, "records/%s", kind))
-        return false;
-    struct tw_error list_error = {};
-    if (!tw_file_list(path, visit_record, &walk, &list_error)) {
-        if (list_error.code == TW_ERR_NOT_FOUND)
-            return true; // nothing of that kind was ever written
-        return tw_fail(err, list_error.code, "%s", list_error.message);
-    }
-    return !walk.failed;
+    return store_list_kind(store, kind, visit_record, &walk, err) && !walk.failed;
 }

@@ -42,8 +42,7 @@ static bool restore_blobs(const struct tw_store *store, const struct tw_store_bl
                           struct tw_error *err) {
     struct store_blob_draft drafts[TW_STORE_TOGETHER_MAX] = {};
     bool ok = store_blobs_begin(store, drafts, blobs, count, false, err) &&
-              store_blobs_sync(drafts, count, err) && store_blobs_name(drafts, count, false, err) &&
-              store_blobs_sync_names(store, drafts, count, false, err);
+              store_blobs_finish(store, drafts, count, err);
     store_blobs_drop(drafts, count);
     return ok;
 }
@@ -118,19 +117,7 @@ static bool visit_file(void *context, const char *name) {
 }
 
 static bool walk_files(struct walk *walk) {
-    char folder[TW_STORE_PATH_MAX];
-    struct tw_error failure = {};
-    if (!store_check_kind(walk->kind, walk->err) ||
-        !store_path(walk->store, folder, walk->err, "records/%s", walk->kind))
-        return false;
-    if (tw_file_list(folder, visit_file, walk, &failure))
-        return !walk->failed;
-    return failure.code == TW_ERR_NOT_FOUND || tw_fail(walk->err, failure.code, "%s", failure.message);
-}
-
-static void copy_key(struct tw_str key, char ret_key[STORE_KEY_MAX + 1]) {
-    memcpy(ret_key, key.data, key.len);
-    ret_key[key.len] = 0;
+    return store_list_kind(walk->store, walk->kind, visit_file, walk, walk->err) && !walk->failed;
 }
 
 // One that cannot be read was settled or taken back since the folder was listed, or is none.
@@ -142,7 +129,7 @@ static bool show(struct walk *walk, const char *path, const char *ahead_path) {
     (void)path;
     if (!store_pack_read(ahead_path, &file, &pack, &ignored))
         return true;
-    copy_key(pack.record.key, key);
+    store_record_key(&pack.record, key);
     return walk->each(walk->context, key, pack.record.data, pack.record.version);
 }
 
@@ -159,7 +146,7 @@ static bool ask(const struct walk *walk, const struct store_pack *pack, bool *re
     char key[STORE_KEY_MAX + 1];
     if (!restore_blobs(walk->store, pack->blobs, pack->count, walk->err))
         return false;
-    copy_key(pack->record.key, key);
+    store_record_key(&pack->record, key);
     *ret_holds = walk->holds(walk->context, key, pack->record.data);
     return true;
 }

@@ -55,19 +55,23 @@ static void run(void *context) {
     tw_lock_give(&settler->lock);
 }
 
-void store_settle_later(struct tw_store_ahead *ahead) {
-    struct store_settler *settler = &ahead->store->settler;
-    struct tw_error ignored = {}; // without a thread the caller does it
+// False: there is no thread for it.
+static bool queue(struct store_settler *settler, struct tw_store_ahead *ahead) {
+    struct tw_error ignored = {};
     TW_LOCK_SCOPE(&settler->lock);
     if (!settler->is_started)
         settler->is_started = tw_thread_start(&settler->thread, "tw-settle", run, settler, &ignored);
-    if (!settler->is_started) {
-        settle_all(ahead);
-        return;
-    }
+    if (!settler->is_started)
+        return false;
     *settler->last = ahead;
     settler->last = &ahead->next;
     tw_cond_wake_one(&settler->changed);
+    return true;
+}
+
+void store_settle_later(struct tw_store_ahead *ahead) {
+    if (!queue(&ahead->store->settler, ahead))
+        settle_all(ahead);
 }
 
 void store_settler_init(struct store_settler *settler) {

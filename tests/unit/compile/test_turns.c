@@ -124,6 +124,18 @@ TW_TEST("what nobody waits for comes last, until somebody does") {
     tw_compiler_free(compiler);
 }
 
+TW_TEST("what ran in the background for long does not move where tenants begin") {
+    enum { LONG_NS = 1'000'000'000 };
+    struct caller callers[1];
+    begin();
+    int64_t before_ns = compiler->turns.virtual_ns;
+    compiler->turns.background.used_ns = before_ns + 1000LL * LONG_NS;
+    come(callers, (const unsigned[]){BACKGROUND}, 1);
+    go(callers, 1);
+    ck_assert_int_eq(compiler->turns.virtual_ns, before_ns);
+    tw_compiler_free(compiler);
+}
+
 TW_TEST("where no more may wait, the tenant that has most waiting gives way") {
     enum { ALL = COMPILE_MAX_WAITING };
     static struct caller callers[ALL], other;
