@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of floating-point instructions share: bits and values, and the C library's rounding modes.
+// What the tests of instructions share: bits and values of floats, the C library's rounding modes, random words.
 #pragma once
 
 #include <fenv.h>
@@ -31,6 +31,28 @@ static inline uint64_t of_d(double d) {
     uint64_t v;
     memcpy(&v, &d, sizeof v);
     return v;
+}
+
+static inline float h_of(uint64_t v) {
+    uint16_t word = (uint16_t)v;
+    _Float16 h;
+    memcpy(&h, &word, sizeof h);
+    return (float)h;
+}
+
+static inline uint64_t of_h(float f) {
+    _Float16 h = (_Float16)f;
+    uint16_t word;
+    memcpy(&word, &h, sizeof word);
+    return word;
+}
+
+// A pseudo-random word, never 0: xorshift32 (Marsaglia 2003). The state begins as anything but 0.
+static inline uint32_t random_word(uint32_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
 }
 
 static inline float saturated(float f) {

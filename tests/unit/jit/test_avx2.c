@@ -3,31 +3,17 @@
 // What goes another way on CPUs without AVX-512: rounding through MXCSR, shuffles through memory, masks in
 // vectors.
 
-#include <fenv.h>
-
+#include "floats.h"
 #include "harness/test.h"
 #include "internal.h"
 #include "op_test.h"
-
-static float f_of(uint64_t v) {
-    uint32_t word = (uint32_t)v;
-    float f;
-    memcpy(&f, &word, sizeof f);
-    return f;
-}
-
-static uint64_t bits_of(float f) {
-    uint32_t word;
-    memcpy(&word, &f, sizeof word);
-    return word;
-}
 
 static uint64_t want_add(uint64_t a, uint64_t b, [[maybe_unused]] uint64_t c) {
     volatile float x = f_of(a), y = f_of(b), r;
     fesetround(FE_UPWARD);
     r = x + y;
     fesetround(FE_TONEAREST);
-    return bits_of(r);
+    return of_f(r);
 }
 
 static uint64_t want_sqrt(uint64_t a, [[maybe_unused]] uint64_t b, [[maybe_unused]] uint64_t c) {
@@ -35,7 +21,7 @@ static uint64_t want_sqrt(uint64_t a, [[maybe_unused]] uint64_t b, [[maybe_unuse
     fesetround(FE_TOWARDZERO);
     r = __builtin_sqrtf(x);
     fesetround(FE_TONEAREST);
-    return bits_of(r);
+    return of_f(r);
 }
 
 static uint64_t want_fma(uint64_t a, uint64_t b, uint64_t c) {
@@ -43,7 +29,7 @@ static uint64_t want_fma(uint64_t a, uint64_t b, uint64_t c) {
     fesetround(FE_DOWNWARD);
     r = __builtin_fmaf(x, y, z);
     fesetround(FE_TONEAREST);
-    return bits_of(r);
+    return of_f(r);
 }
 
 static uint64_t want_div(uint64_t a, uint64_t b, [[maybe_unused]] uint64_t c) {

@@ -3,8 +3,7 @@
 // Registers of which few lanes are wanted: trees of shuffles whose results some threads store, of blocks as one vector or two and
 // by warps of 32, light and full; against arrays in plain C.
 
-#include <math.h>
-
+#include "floats.h"
 #include "harness/test.h"
 #include "kernel_run.h"
 
@@ -21,26 +20,14 @@ struct tree {
     bool other_use;  // every thread stores the middle of the tree too
 };
 
-static float as_float(uint32_t bits) {
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-static uint32_t bits_of(float f) {
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
-
 static uint32_t add_floats(uint32_t a, uint32_t b) {
-    return bits_of(as_float(a) + as_float(b));
+    return (uint32_t)of_f(f_of(a) + f_of(b));
 }
 
 static uint32_t greater_float(uint32_t a, uint32_t b) {
-    if (isnan(as_float(a)) || isnan(as_float(b)))
-        return isnan(as_float(a)) ? b : a; // the test has no pairs of NaN
-    return as_float(a) > as_float(b) ? a : b;
+    if (isnan(f_of(a)) || isnan(f_of(b)))
+        return isnan(f_of(a)) ? b : a; // the test has no pairs of NaN
+    return f_of(a) > f_of(b) ? a : b;
 }
 
 static uint32_t mix_words(uint32_t a, uint32_t b) {
@@ -159,9 +146,9 @@ static void run_tree(const struct tree *t, unsigned threads, unsigned lanes, int
     uint64_t params[2] = {rig_alloc(&rig, 4 * THREADS_MAX), rig_alloc(&rig, 8192)};
     uint32_t *in = rig_at(&rig, params[0]);
     for (unsigned i = 0; i < threads; i++)
-        in[i] = strcmp(t->op, "mix") ? bits_of((float)(i * 7919 % 1009) / 64 - 3.3F) : i * 2654435761U;
+        in[i] = strcmp(t->op, "mix") ? (uint32_t)of_f((float)(i * 7919 % 1009) / 64 - 3.3F) : i * 2654435761U;
     if (!strcmp(t->op, "max.f32"))
-        in[7] = bits_of(NAN);
+        in[7] = (uint32_t)of_f(NAN);
     write_kernel(t, text, sizeof text);
     kernel_from_ptx(&rig, &k, text, "k", lanes, lanes < TW_KERNEL_LANES_MAX ? lanes : threads);
     ck_assert_uint_eq(

@@ -3,47 +3,14 @@
 // mma, ldmatrix and movmatrix against plain C. Where an element lies in the lanes' registers is written down
 // here shape by shape as the PTX manual tabulates it, not by the rule that the compiler follows.
 
-#include <math.h>
-
+#include "floats.h"
 #include "harness/test.h"
 #include "isa_forms.h"
 #include "kernel_run.h"
 
 enum { LANES = 32, MOST_REGS = 4, MOST_K = 256 };
 
-// ---- numbers ----
-
 static uint32_t random_state = 1;
-static uint32_t next_random(void) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 17;
-    random_state ^= random_state << 5;
-    return random_state;
-}
-
-static uint64_t float_bits(float f) {
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
-static float bits_float(uint64_t bits) {
-    uint32_t low = (uint32_t)bits;
-    float f;
-    memcpy(&f, &low, sizeof f);
-    return f;
-}
-static uint64_t half_bits(float f) {
-    _Float16 h = (_Float16)f;
-    uint16_t bits;
-    memcpy(&bits, &h, sizeof bits);
-    return bits;
-}
-static float bits_half(uint64_t bits) {
-    uint16_t low = (uint16_t)bits;
-    _Float16 h;
-    memcpy(&h, &low, sizeof h);
-    return (float)h;
-}
 
 // ---- kinds of products ----
 
@@ -176,18 +143,18 @@ struct numbers {
 
 // A number that the type holds, and its bits.
 static double random_number(enum number type, uint64_t *ret_bits) {
-    uint32_t r = next_random();
+    uint32_t r = random_word(&random_state);
     float f = (float)(int32_t)r * 0x1p-30f;
     switch (type) {
     case F16:
-        *ret_bits = half_bits(f);
-        return (double)bits_half(*ret_bits);
+        *ret_bits = of_h(f);
+        return (double)h_of(*ret_bits);
     case BF16:
-        *ret_bits = float_bits(f) >> 16;
-        return (double)bits_float(*ret_bits << 16);
+        *ret_bits = of_f(f) >> 16;
+        return (double)f_of(*ret_bits << 16);
     case TF32: // what lies below the 13th bit is not part of the number
-        *ret_bits = float_bits(f);
-        return (double)bits_float(*ret_bits & ~0x1fffull);
+        *ret_bits = of_f(f);
+        return (double)f_of(*ret_bits & ~0x1fffull);
     case F64: {
         double d = (double)(int32_t)r * 0x1p-30 + 0x1p-50;
         memcpy(ret_bits, &d, sizeof d);
@@ -237,11 +204,11 @@ static void fill_sums(const struct kind *kind, struct numbers *numbers, uint64_t
             else if (kind->a_type == F64)
                 *c = random_number(F64, &bits);
             else if (kind->a_type < F64) {
-                *c = (double)(float)(int32_t)next_random() * 0x1p-29;
-                bits = float_bits((float)*c);
+                *c = (double)(float)(int32_t)random_word(&random_state) * 0x1p-29;
+                bits = of_f((float)*c);
             } else {
-                int32_t whole = kind->saturates ? INT32_MAX - (int32_t)(next_random() & 0xffff)
-                                                : (int32_t)(next_random() >> 8);
+                int32_t whole = kind->saturates ? INT32_MAX - (int32_t)(random_word(&random_state) & 0xffff)
+                                                : (int32_t)(random_word(&random_state) >> 8);
                 *c = whole;
                 bits = (uint32_t)whole;
             }
@@ -289,14 +256,14 @@ static char *kernel_text(const struct kind *kind, unsigned a, unsigned b, unsign
 
 static double result_at(const struct kind *kind, const uint64_t *words, unsigned lane, unsigned i) {
     if (kind->half_sums)
-        return (double)bits_half(words[i / 2 * LANES + lane] >> i % 2 * 16);
+        return (double)h_of(words[i / 2 * LANES + lane] >> i % 2 * 16);
     uint64_t bits = words[i * LANES + lane];
     if (kind->a_type == F64) {
         double d;
         memcpy(&d, &bits, sizeof d);
         return d;
     }
-    return kind->a_type < F64 ? (double)bits_float(bits) : (double)(int32_t)bits;
+    return kind->a_type < F64 ? (double)f_of(bits) : (double)(int32_t)bits;
 }
 
 // How far a result may be off: one rounding of the sums' type for each product, of numbers below 4 each.

@@ -4,8 +4,7 @@
 // their indices lie in the lanes' registers is written down shape by shape, as the PTX manual tabulates and draws it,
 // not by the rule that the compiler follows.
 
-#include <math.h>
-
+#include "floats.h"
 #include "harness/test.h"
 #include "isa_forms.h"
 #include "kernel_run.h"
@@ -13,14 +12,6 @@
 enum { LANES = 32, REGS_MAX = 4, K_MAX = 128, WORDS = 13 };
 
 static uint32_t random_state = 7;
-static uint32_t next_random(void) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 17;
-    random_state ^= random_state << 5;
-    return random_state;
-}
-
-// ---- numbers ----
 
 enum number { F16, BF16, TF32, S8, U8, S4, U4 };
 static const char *const type_names[] = {"f16", "bf16", "tf32", "s8", "u8", "s4", "u4"};
@@ -30,32 +21,15 @@ static bool is_float(enum number type) {
     return type <= TF32;
 }
 
-static float float_of(uint32_t bits) {
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-static uint32_t bits_of(float f) {
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
-static float half_of(uint32_t word) {
-    uint16_t bits = (uint16_t)word;
-    _Float16 h;
-    memcpy(&h, &bits, sizeof h);
-    return (float)h;
-}
-
 // What `bits` of an element mean.
 static double value_of(enum number type, uint32_t bits) {
     switch (type) {
     case F16:
-        return (double)half_of(bits);
+        return (double)h_of(bits);
     case BF16:
-        return (double)float_of(bits << 16);
+        return (double)f_of(bits << 16);
     case TF32: // what lies below the 13th bit is not part of the number
-        return (double)float_of(bits & ~0x1fffu);
+        return (double)f_of(bits & ~0x1fffu);
     case S8:
         return (int8_t)bits;
     case S4:
@@ -67,16 +41,10 @@ static double value_of(enum number type, uint32_t bits) {
 
 // Of an element between -2 and 2, or any integer.
 static uint32_t random_bits(enum number type) {
-    uint32_t r = next_random();
+    uint32_t r = random_word(&random_state);
     float f = (float)(int32_t)r * 0x1p-30f;
-    if (type == F16) {
-        _Float16 h = (_Float16)f;
-        uint16_t bits;
-        memcpy(&bits, &h, sizeof bits);
-        return bits;
-    }
     if (is_float(type))
-        return type == BF16 ? bits_of(f) >> 16 : bits_of(f);
+        return (uint32_t)(type == F16 ? of_h(f) : type == BF16 ? of_f(f) >> 16 : of_f(f));
     return r >> 7 & ((1u << widths[type]) - 1);
 }
 
@@ -201,9 +169,9 @@ static unsigned chunk_columns(const struct product *p) {
 
 static uint8_t random_code(const struct product *p) {
     if (p->shape->width == 32)
-        return next_random() & 64 ? 0b1110 : 0b0100;
+        return random_word(&random_state) & 64 ? 0b1110 : 0b0100;
     for (;;) {
-        uint8_t code = next_random() >> 9 & 15, first = code & 3, second = code >> 2;
+        uint8_t code = random_word(&random_state) >> 9 & 15, first = code & 3, second = code >> 2;
         if (p->codes == ANY || (p->codes == RISING ? first < second : first != second))
             return code;
     }
@@ -252,12 +220,13 @@ static void fill_c(struct product *p, uint64_t *words) {
     for (unsigned lane = 0; lane < LANES; lane++)
         for (unsigned i = 0; i < 4; i++) {
             struct place at = place_of_sum(lane, i);
-            uint32_t bits = p->half_sums          ? random_bits(F16)
-                            : is_float(p->a_type) ? bits_of((float)(int32_t)next_random() * 0x1p-29f)
-                            : p->saturates        ? INT32_MAX - (next_random() & 0x3fff)
-                                                  : next_random() >> 8;
-            p->c[at.row][at.column] = p->half_sums          ? (double)half_of(bits)
-                                      : is_float(p->a_type) ? (double)float_of(bits)
+            uint32_t bits = p->half_sums ? random_bits(F16)
+                            : is_float(p->a_type)
+                                ? (uint32_t)of_f((float)(int32_t)random_word(&random_state) * 0x1p-29f)
+                            : p->saturates ? INT32_MAX - (random_word(&random_state) & 0x3fff)
+                                           : random_word(&random_state) >> 8;
+            p->c[at.row][at.column] = p->half_sums          ? (double)h_of(bits)
+                                      : is_float(p->a_type) ? (double)f_of(bits)
                                                             : (double)(int32_t)bits;
             if (p->half_sums)
                 words[i / 2 * LANES + lane] |= (uint64_t)bits << i % 2 * 16;
@@ -278,7 +247,7 @@ static void fill_indices(struct product *p, uint64_t *words) {
             known[lane] |= 15u << at.bit;
         }
     for (unsigned lane = 0; lane < LANES; lane++)
-        words[lane] = found[lane] | (next_random() & ~known[lane]);
+        words[lane] = found[lane] | (random_word(&random_state) & ~known[lane]);
 }
 
 static char *kernel_text(const struct product *p, unsigned a, unsigned b, unsigned c) {
@@ -318,8 +287,8 @@ static void check_sums(const struct product *p, const uint64_t *told) {
         for (unsigned i = 0; i < 4; i++) {
             struct place at = place_of_sum(lane, i);
             uint32_t bits = (uint32_t)told[(p->half_sums ? i / 2 : i) * LANES + lane];
-            double got = p->half_sums          ? (double)half_of(bits >> i % 2 * 16)
-                         : is_float(p->a_type) ? (double)float_of(bits)
+            double got = p->half_sums          ? (double)h_of(bits >> i % 2 * 16)
+                         : is_float(p->a_type) ? (double)f_of(bits)
                                                : (double)(int32_t)bits;
             double want = wanted(p, at);
             ck_assert_msg(fabs(want - got) <= off, "%s, %u: row %u, column %u is %.9g, not %.9g", p->name,
