@@ -20,7 +20,7 @@ static struct curl_slist *add_header(struct curl_slist *list, const char *name, 
 
 static struct curl_slist *headers_of(const struct cli *cli, const struct cli_request *request) {
     struct curl_slist *list = NULL;
-    char bearer[600];
+    char bearer[600], number[24];
     if (cli->token && *cli->token) {
         snprintf(bearer, sizeof bearer, "Bearer %s", cli->token);
         list = add_header(list, "Authorization", bearer);
@@ -29,6 +29,10 @@ static struct curl_slist *headers_of(const struct cli *cli, const struct cli_req
         list = add_header(list, "X-TensorWasm-Tenant", cli->tenant);
     if (request->content_type)
         list = add_header(list, "Content-Type", request->content_type);
+    if (request->deadline_ms) {
+        snprintf(number, sizeof number, "%" PRIu64, request->deadline_ms);
+        list = add_header(list, "X-TensorWasm-Deadline-Ms", number);
+    }
     return add_header(list, "Expect", "");
 }
 

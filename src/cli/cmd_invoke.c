@@ -34,7 +34,7 @@ static void print_result(const struct tw_json *answer) {
         printf("%s\n", (const char *)text.data);
 }
 
-static int invoke_raw(const struct cli *cli, struct tw_buf *path, const char *input) {
+static int invoke_raw(const struct cli *cli, struct tw_buf *path, const char *input, uint64_t deadline_ms) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf body, answer = {};
     tw_buf_init(&body, CLI_BODY_MAX);
     if (!cli_read_file(input, &body))
@@ -47,7 +47,8 @@ static int invoke_raw(const struct cli *cli, struct tw_buf *path, const char *in
                                   .path = (const char *)path->data,
                                   .content_type = "application/octet-stream",
                                   .body = tw_buf_span(&body),
-                                  .show_progress = true};
+                                  .show_progress = true,
+                                  .deadline_ms = deadline_ms};
     int status;
     if (!cli_call(cli, &request, &answer, &status))
         return status;
@@ -60,18 +61,22 @@ static int invoke(const struct cli *cli, const char *collection) {
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf path = {}, body = {}, answer = {};
     const char *input = cli_value(cli, "input"), *args = cli_value(cli, "args");
     int status;
+    uint64_t deadline_ms;
+    if (!cli_number(cli, "deadline-ms", 0, 1, UINT32_MAX, &deadline_ms))
+        return CLI_USAGE;
     if (input && args)
         return cli_usage("--args and --input exclude one another");
     if (!cli_path(&path, collection, cli->args[0], cli_value(cli, "async") ? "/invoke-async" : "/invoke"))
         return CLI_USAGE;
     if (input)
-        return invoke_raw(cli, &path, input);
+        return invoke_raw(cli, &path, input, deadline_ms);
     if ((args && !cli_args_check(args)) || !invoke_body(&body, cli_value(cli, "export"), args))
         return CLI_USAGE;
     struct cli_request request = {.method = "POST",
                                   .path = (const char *)path.data,
                                   .content_type = "application/json",
-                                  .body = tw_buf_span(&body)};
+                                  .body = tw_buf_span(&body),
+                                  .deadline_ms = deadline_ms};
     if (!cli_call(cli, &request, &answer, &status))
         return status;
     return cli_value(cli, "async") ? cli_show_job(cli, &answer) : cli_show(cli, &answer, print_result);
@@ -81,7 +86,8 @@ static int invoke(const struct cli *cli, const char *collection) {
     {"export", "NAME", "the export to call (default: _start, then main)"},                                   \
         {"args", "JSON", "an array of arguments"},                                                           \
         {"input", "FILE",                                                                                    \
-         "bytes for the function's standard input (-: ours); its output is printed as it is"}
+         "bytes for the function's standard input (-: ours); its output is printed as it is"},               \
+        {"deadline-ms", "N", "end the call after so many milliseconds, where its time limit is longer"}
 
 int cli_invoke(int argc, char **argv) {
     static const struct cli_option options[] = {

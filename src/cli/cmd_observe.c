@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // `observe`: the server on one page, drawn again and again on a terminal (q ends it), one page after the other in a
-// pipe; `--once` prints everything there is to know as JSON. `metrics`: the numbers as Prometheus reads them.
+// pipe; `--once` prints everything there is to know as JSON.
 
 #include <poll.h>
 #include <signal.h>
@@ -166,12 +166,4 @@ int cli_observe(int argc, char **argv) {
     status = watch(&cli, &screen, (int64_t)interval_ms * TW_NS_PER_MS, count);
     screen_close(&screen);
     return status;
-}
-
-int cli_metrics(int argc, char **argv) {
-    struct cli cli;
-    int status;
-    if (!cli_parse(&cli, cli_metrics, NULL, argc, argv, 0, 0, &status))
-        return status;
-    return cli_ask(&cli, "GET", "/metrics", cli_print_answer);
 }

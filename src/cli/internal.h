@@ -106,7 +106,8 @@ struct cli_request {
     const char *path;         // "/functions/x", already encoded
     const char *content_type; // NULL: no body
     struct tw_span body;
-    bool show_progress; // on a terminal
+    bool show_progress;   // on a terminal
+    uint64_t deadline_ms; // of the call; 0: the function's or the server's
 };
 // The answer's body in `out` (initialised here, the caller does tw_buf_done); true for 2xx. Failures are told
 // with the server's own words.

@@ -169,9 +169,12 @@ static void failed(struct engine_call *call) {
 }
 
 void engine_outcome_stopped(struct tw_invoke *invoke, enum tw_code code) {
-    tw_fail(&invoke->error, code, "%s",
-            code == TW_ERR_CANCELLED ? "the call was cancelled"
-                                     : "the function did not finish before its deadline");
+    if (code == TW_ERR_CANCELLED)
+        tw_fail(&invoke->error, code, "the call was cancelled");
+    else
+        tw_fail(&invoke->error, code,
+                "the function did not finish before its deadline, %lld ms after it was called",
+                (long long)(invoke->deadline_ns - invoke->times.queued_ns + TW_NS_PER_MS / 2) / TW_NS_PER_MS);
 }
 
 void engine_outcome(struct engine_call *call, bool stopped) {

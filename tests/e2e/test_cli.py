@@ -175,6 +175,24 @@ def test_a_failed_call_tells_the_backtrace(cli, files):
     assert "guest_trap" in err and re.search(r"at inner \(function 0\).*at _start \(function 1\)", err, re.S), err
 
 
+def test_a_deadline_ends_a_call(cli, tmp_path):
+    (tmp_path / "spin.wasm").write_bytes(wat('(module (func (export "_start") (loop br 0)))'))
+    cli("deploy", tmp_path / "spin.wasm", "--name", "cli-spin")
+    _, err = cli("invoke", "cli-spin", "--deadline-ms", "50", status=1)
+    assert "invoke_timeout" in err and "50 ms" in err
+    _, err = cli("invoke", "cli-spin", "--deadline-ms", "0", status=2)
+    assert "--deadline-ms takes a whole number from 1" in err
+
+
+def test_metrics_as_json_are_the_same_numbers(cli):
+    families = {f["name"]: f for f in json.loads(cli("metrics", "--output", "json")[0])}
+    info, text = families["tensor_wasm_build_info"], cli("metrics")[0]
+    assert info["type"] == "gauge" and info["help"] and info["samples"][0]["value"] == 1 and info["samples"][0]["labels"]["version"]
+    assert sum(len(f["samples"]) for f in families.values()) == len([line for line in text.splitlines() if line and not line.startswith("#")])
+    buckets = [s for f in families.values() if f["type"] == "histogram" for s in f["samples"] if s["name"].endswith("_bucket")]
+    assert buckets and all("le" in s["labels"] for s in buckets)
+
+
 def test_tenants_are_apart(cli, files):
     cli("deploy", files / "hello.wasm", "--name", "cli-tenant", "--tenant", "55")
     cli("functions", "get", "cli-tenant", "--tenant", "55")

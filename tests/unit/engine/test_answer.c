@@ -104,9 +104,9 @@ static void check_order(enum tw_interrupt interrupt, bool by_cancel) {
         tw_invoke_cancel(&one.call.invoke); // harmless
         ck_assert_int_eq(one.call.invoke.error.code, code);
         if (one.call.invoke.times.running_ns) // else it waited for a worker until then
-            ck_assert_str_eq(one.call.invoke.error.message,
+            ck_assert(strstr(one.call.invoke.error.message,
                              by_cancel ? "the call was cancelled"
-                                       : "the function did not finish before its deadline");
+                                       : "the function did not finish before its deadline, "));
         was_ahead = one.call.invoke.goes_on && one.held == 1;
         engine_test_forget(&one.call);
         await_no_permits(account);
