@@ -151,7 +151,7 @@ static void pool_main(void *context) {
     }
 }
 
-bool tw_pool_submit(struct tw_pool *pool, struct tw_task *task, struct tw_error *err) {
+static bool queue(struct tw_pool *pool, struct tw_task *task, struct tw_error *err) {
     TW_LOCK_SCOPE(&pool->lock);
     size_t left = pool->max_queued - pool->queued;
     if (left == 0)
@@ -174,7 +174,13 @@ bool tw_pool_submit(struct tw_pool *pool, struct tw_task *task, struct tw_error 
         append(&pool->first, &pool->last, task);
     }
     pool->queued++;
-    tw_cond_wake_one(&pool->work);
+    return true;
+}
+
+bool tw_pool_submit(struct tw_pool *pool, struct tw_task *task, struct tw_error *err) {
+    if (!queue(pool, task, err))
+        return false;
+    tw_cond_wake_one(&pool->work); // without the lock, which is the first thing that who wakes takes
     return true;
 }
 

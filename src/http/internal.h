@@ -94,6 +94,8 @@ struct http_loop {
     struct tw_counter conn_count, in_flight, exchange_count;
     struct tw_lock inbox_lock;
     struct http_note *inbox, **inbox_last;    // guarded by inbox_lock
+    unsigned wakers;                          // threads about to write to wake_fd; guarded by inbox_lock
+    struct tw_cond woken;                     // none of them is left
     struct tw_series **requests, **durations; // by route, method and status slot; filled as they are needed
     uint8_t scratch[HTTP_SCRATCH], out[HTTP_SCRATCH];
 };

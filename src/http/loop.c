@@ -32,10 +32,22 @@ void http_post(struct http_loop *loop, struct http_note *note) {
     bool was_empty = !loop->inbox;
     *loop->inbox_last = note;
     loop->inbox_last = &note->next;
-    // Still under the lock: once the loop has seen the note it may end, and the descriptor with it.
-    if (was_empty)
-        http_wake(loop);
+    loop->wakers += was_empty; // once the loop has seen the note it may end, but not before the last of them
     tw_lock_give(&loop->inbox_lock);
+    if (!was_empty)
+        return;
+    // Without the lock: the loop takes it as soon as it wakes, often in this thread's place.
+    http_wake(loop);
+    tw_lock_take(&loop->inbox_lock);
+    if (--loop->wakers == 0)
+        tw_cond_wake_all(&loop->woken);
+    tw_lock_give(&loop->inbox_lock);
+}
+
+static void await_wakers(struct http_loop *loop) {
+    TW_LOCK_SCOPE(&loop->inbox_lock);
+    while (loop->wakers)
+        tw_cond_wait(&loop->woken, &loop->inbox_lock, TW_NO_DEADLINE);
 }
 
 void http_mark_ready(struct http_conn *conn) {
@@ -237,6 +249,7 @@ bool http_loop_init(struct http_loop *loop, struct tw_http *http, unsigned index
     loop->now_ns = tw_clock_ns();
     tw_random(&loop->random, sizeof loop->random);
     tw_lock_init(&loop->inbox_lock);
+    tw_cond_init(&loop->woken);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     loop->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -250,6 +263,7 @@ bool http_loop_init(struct http_loop *loop, struct tw_http *http, unsigned index
 void http_loop_done(struct http_loop *loop) {
     if (!loop->http)
         return; // never initialised
+    await_wakers(loop);
     tw_service_executor_done(&loop->executor);
     http_exchange_free_spare(loop);
     http_meter_done(loop);
@@ -257,5 +271,6 @@ void http_loop_done(struct http_loop *loop) {
     for (size_t i = 0; i < TW_COUNT(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    tw_cond_done(&loop->woken);
     tw_lock_done(&loop->inbox_lock);
 }
