@@ -16,6 +16,9 @@ enum {
     STORE_RECORD_MAX = 16 << 20, // a record is metadata; what is larger belongs into a blob
     STORE_KEY_MAX = 512,
     STORE_KIND_MAX = 32,
+    // What was kept is settled after this long: whoever deployed it has its answer then, and often that of the first call, and
+    // did not share the cores and the disk with settling. Longer, and the next deploy of the same function finds more to do.
+    STORE_SETTLE_DELAY_NS = 5'000'000,
     STORE_PACK_MAX = 64 << 20, // read into memory; what is written ahead is a megabyte or two
 };
 #define STORE_BLOB_MAX (1ULL << 40) // a blob is mapped, not read: only address space bounds it
@@ -161,6 +164,7 @@ struct tw_store_ahead {
     char path[TW_STORE_PATH_MAX], ahead_path[TW_STORE_PATH_MAX];
     struct store_blob_draft drafts[TW_STORE_TOGETHER_MAX];
     struct tw_file_draft record;
+    int64_t due_ns; // when it is settled
     struct tw_store_ahead *next;
 };
 void store_ahead_free(struct tw_store_ahead *ahead);

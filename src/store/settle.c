@@ -43,11 +43,12 @@ static void run(void *context) {
     struct store_settler *settler = context;
     tw_lock_take(&settler->lock);
     while (settler->first || !settler->is_ending) {
-        struct tw_store_ahead *all = take_all_locked(settler);
-        if (!all) {
-            (void)tw_cond_wait(&settler->changed, &settler->lock, TW_NO_DEADLINE);
+        int64_t due_ns = settler->first ? settler->first->due_ns : TW_NO_DEADLINE;
+        if (!settler->is_ending && tw_clock_ns() < due_ns) {
+            (void)tw_cond_wait(&settler->changed, &settler->lock, due_ns);
             continue;
         }
+        struct tw_store_ahead *all = take_all_locked(settler);
         tw_lock_give(&settler->lock);
         settle_all(all);
         tw_lock_take(&settler->lock);
@@ -63,14 +64,17 @@ static bool queue(struct store_settler *settler, struct tw_store_ahead *ahead) {
         settler->is_started = tw_thread_start(&settler->thread, "tw-settle", run, settler, &ignored);
     if (!settler->is_started)
         return false;
+    ahead->due_ns = tw_clock_ns() + STORE_SETTLE_DELAY_NS;
     *settler->last = ahead;
     settler->last = &ahead->next;
-    tw_cond_wake_one(&settler->changed);
     return true;
 }
 
 void store_settle_later(struct tw_store_ahead *ahead) {
-    if (!queue(&ahead->store->settler, ahead))
+    struct store_settler *settler = &ahead->store->settler;
+    if (queue(settler, ahead))
+        tw_cond_wake_one(&settler->changed);
+    else
         settle_all(ahead);
 }
 
