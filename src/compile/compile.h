@@ -33,6 +33,10 @@ struct tw_compile_request {
     uint64_t tenant;                    // whose turn it takes; no part of the key
     bool background;                    // nobody waits: after all others, with less CPU time, nice
     int64_t deadline_ns;                // monotonic; 0 or TW_NO_DEADLINE: the compiler's own limits only
+    // What the caller has to do while the compiler works: called on its thread once a compiler process has the request, at
+    // most once, and not where there was nothing to wait for. NULL: nothing. It must not wait itself.
+    void (*meanwhile)(void *context);
+    void *context; // for `meanwhile`
 };
 enum tw_compile_interrupt { TW_COMPILE_INTERRUPT_POLL, TW_COMPILE_INTERRUPT_EPOCH };
 

@@ -168,6 +168,7 @@ struct write_task {
     struct tw_task task;
     struct tw_compiler *compiler;
     struct tw_artifact *artifact; // a reference
+    int64_t due_ns;
 };
 
 static void count_cache_failure(struct tw_compiler *compiler) {
@@ -175,8 +176,15 @@ static void count_cache_failure(struct tw_compiler *compiler) {
     compiler->stats.cache_failures++;
 }
 
+static void sleep_until(int64_t time_ns) {
+    struct timespec time = {.tv_sec = time_ns / TW_NS_PER_S, .tv_nsec = time_ns % TW_NS_PER_S};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
+        continue;
+}
+
 static void run_write(struct tw_task *task) {
     struct write_task *write = (struct write_task *)task;
+    sleep_until(write->due_ns); // who has waited for the code uses it first
     if (compile_cache_store(write->compiler->cache, write->artifact, NULL))
         compile_cache_sweep(write->compiler->cache, tw_artifact_bytes(write->artifact).len);
     else
@@ -188,8 +196,10 @@ static void run_write(struct tw_task *task) {
 static void write_behind(struct tw_compiler *compiler, struct tw_artifact *artifact) {
     struct write_task *write = tw_alloc_zero(1, sizeof(*write));
     if (write) {
-        *write = (struct write_task){
-            .task.run = run_write, .compiler = compiler, .artifact = tw_artifact_ref(artifact)};
+        *write = (struct write_task){.task.run = run_write,
+                                     .compiler = compiler,
+                                     .artifact = tw_artifact_ref(artifact),
+                                     .due_ns = tw_clock_ns() + COMPILE_WRITE_DELAY_NS};
         if (tw_pool_submit(compiler->writer, &write->task, NULL))
             return;
         tw_artifact_unref(artifact);

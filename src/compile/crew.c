@@ -223,7 +223,10 @@ static bool run_on(struct tw_compiler *compiler, struct compile_process *process
         struct compile_job job;
         fill_job(compiler, request, wall_ms, &job);
         struct compile_process mine = *process;
-        compile_process_run(&mine, &job, request->input, outcome);
+        struct tw_compile_request once = *request;
+        if (attempt > 0)
+            once.meanwhile = NULL;
+        compile_process_run(&mine, &job, &once, outcome);
         count_end(compiler, outcome->end);
         if (!mine.alive) {
             TW_LOCK_SCOPE(&compiler->lock);

@@ -179,8 +179,8 @@ struct compile_outcome {
                                          struct tw_error *err);
 void compile_process_stop(struct compile_process *process); // kills and reaps; harmless when it is not alive
 // One request. `job` needs everything but magic and id. After LOST the process is not alive.
-void compile_process_run(struct compile_process *process, const struct compile_job *job, struct tw_span input,
-                         struct compile_outcome *ret_outcome);
+void compile_process_run(struct compile_process *process, const struct compile_job *job,
+                         const struct tw_compile_request *request, struct compile_outcome *ret_outcome);
 
 // ---- identity.c ----
 

@@ -26,6 +26,9 @@ enum {
     COMPILE_MAX_WRITES = 64,
     // "x86-64-v4:znver5:llvm22:tw1|wasmtime48.0.8:…"
     COMPILE_TARGET_MAX = 512,
+    // How long an artifact waits before it is written to the cache folder: whoever waited for it has used it by then, and the
+    // core and the file system's journal are free again.
+    COMPILE_WRITE_DELAY_NS = 10'000'000,
     // The compiler's start: LLVM and Wasmtime set themselves up in 10 to 50 ms; a loaded machine may take
     // longer.
     COMPILE_START_MS = 20'000,
@@ -36,7 +39,7 @@ enum {
     COMPILE_BACKGROUND_CPU_S = 10,
     COMPILE_BACKGROUND_NICE = 10,
     // How long a child that has replied sleeps before it ends: what the server does with a reply takes half of that.
-    COMPILE_REST_NS = 500'000,
+    COMPILE_REST_NS = 2'500'000,
     // Above the standard streams in every process; our own descriptors move out of the way of those given to
     // a child.
     COMPILE_FD_FLOOR = 16,

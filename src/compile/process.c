@@ -313,13 +313,13 @@ static bool await_answer(struct compile_process *process, const struct compile_j
 }
 
 void compile_process_run(struct compile_process *process, const struct compile_job *job_without_id,
-                         struct tw_span input, struct compile_outcome *ret_outcome) {
+                         const struct tw_compile_request *request, struct compile_outcome *ret_outcome) {
     *ret_outcome = (struct compile_outcome){.end = COMPILE_END_LOCAL, .fd = -1};
     struct compile_job job = *job_without_id;
     job.magic = COMPILE_MAGIC_JOB;
-    job.input_bytes = input.len;
+    job.input_bytes = request->input.len;
     tw_random(&job.id, sizeof(job.id));
-    FD_SCOPE int input_fd = tw_file_memfd("tw-input", input, &ret_outcome->error);
+    FD_SCOPE int input_fd = tw_file_memfd("tw-input", request->input, &ret_outcome->error);
     if (input_fd < 0)
         return;
     FD_SCOPE int output = memfd_create("tw-artifact", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -331,8 +331,11 @@ void compile_process_run(struct compile_process *process, const struct compile_j
     FD_SCOPE int reply = pipe_fds[0];
     FD_SCOPE int reply_end = pipe_fds[1];
     struct answer answer = {.reply_fd = reply, .output = output};
-    if (!send_job(process, &job, (int[]){input_fd, output, reply_end}, ret_outcome) ||
-        !await_answer(process, &job, &answer, ret_outcome))
+    if (!send_job(process, &job, (int[]){input_fd, output, reply_end}, ret_outcome))
+        return;
+    if (request->meanwhile)
+        request->meanwhile(request->context);
+    if (!await_answer(process, &job, &answer, ret_outcome))
         return;
     ret_outcome->fd = output;
     output = -1;

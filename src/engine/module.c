@@ -130,16 +130,40 @@ static bool check_limits(const struct tw_module *module, const struct tw_wasm *w
 
 // ---- code ----
 
-static bool compile(struct tw_module *module, const struct build *build, struct tw_error *err) {
+// What the caller of a build wants to be told while the code is compiled.
+struct telling {
+    const struct tw_module *module;
+    const struct build *build;
+    const struct tw_foreseen *foreseen; // NULL: nothing, or it was told
+};
+
+static void tell(void *context) {
+    struct telling *telling = context;
+    const struct tw_foreseen *foreseen = telling->foreseen;
+    telling->foreseen = NULL;
+    if (!foreseen)
+        return;
+    if (!engine_image_foresee(telling->module, &telling->build->wasm, &telling->build->rewritten,
+                              foreseen->image))
+        tw_buf_reset(foreseen->image);
+    foreseen->tell(foreseen->context, telling->module);
+}
+
+static bool compile(struct tw_module *module, const struct build *build, const struct tw_foreseen *foreseen,
+                    struct tw_error *err) {
     struct tw_engine *engine = module->engine;
+    struct telling telling = {module, build, foreseen};
     struct tw_compile_request request = {.kind = TW_COMPILE_WASM,
                                          .input = tw_buf_span(&build->bytes),
                                          .interrupt = engine->options.interrupt,
                                          .tenant = module->limits.tenant,
-                                         .deadline_ns = TW_NO_DEADLINE};
+                                         .deadline_ns = TW_NO_DEADLINE,
+                                         .meanwhile = tell,
+                                         .context = &telling};
     struct tw_artifact *artifact = tw_compile(engine->options.compiler, &request, err);
     if (!artifact)
         return false;
+    tell(&telling); // the code was there already
     module->code = engine_code_get(engine, artifact, err);
     tw_artifact_unref(artifact);
     return module->code;
@@ -224,16 +248,6 @@ static bool prepare(struct tw_module *module, struct tw_span bytes, struct build
            list_imports(module, &build->wasm, err);
 }
 
-// Tells the caller's `foreseen` what is known before the code is compiled.
-static void tell_foreseen(const struct tw_module *module, const struct build *build,
-                          const struct tw_foreseen *foreseen) {
-    if (!foreseen)
-        return;
-    if (!engine_image_foresee(module, &build->wasm, &build->rewritten, foreseen->image))
-        tw_buf_reset(foreseen->image);
-    foreseen->tell(foreseen->context, module);
-}
-
 static bool write_data(struct engine_instance *instance, const struct tw_wasm *wasm, struct tw_error *err) {
     for (uint32_t i = 0; i < wasm->data_count; i++) {
         const struct tw_wasm_data *data = &wasm->data[i];
@@ -293,10 +307,8 @@ struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
     struct build build = {};
     tw_arena_init(&build.arena, MODULE_ARENA_MAX);
     tw_buf_init(&build.bytes, REWRITTEN_MAX);
-    bool ok = prepare(module, wasm, &build, err);
-    if (ok)
-        tell_foreseen(module, &build, foreseen);
-    ok = ok && compile(module, &build, err) && build_image(module, &build, account, image, err);
+    bool ok = prepare(module, wasm, &build, err) && compile(module, &build, foreseen, err) &&
+              build_image(module, &build, account, image, err);
     build_done(&build);
     if (ok)
         return module;
@@ -332,8 +344,8 @@ struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm,
     struct build build = {};
     tw_arena_init(&build.arena, MODULE_ARENA_MAX);
     tw_buf_init(&build.bytes, REWRITTEN_MAX);
-    bool ok =
-        prepare(module, wasm, &build, err) && compile(module, &build, err) && open_image(module, image, err);
+    bool ok = prepare(module, wasm, &build, err) && compile(module, &build, NULL, err) &&
+              open_image(module, image, err);
     build_done(&build);
     if (ok)
         return module;
