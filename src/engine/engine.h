@@ -78,11 +78,15 @@ struct tw_module; // counted references; frozen
 // suggests near ones), COMPILE_FAILED, START_FAILED (trap or timeout in start code), QUOTA, MODULE_TOO_LARGE.
 // What the first instance takes counts for `account` (may be NULL).
 //
-// `foreseen` (may be NULL) is told, on this thread, before the code is compiled: `module`, for its exports and imports,
+// `foreseen` (may be NULL) is told, on this thread, while the code is compiled: `module`, for its exports and imports,
 // and in its own `image` what the image will be; nothing where that does not follow from the module alone (start
 // code, an image larger than the buffer may get). The code may still prove wrong; compare the image that comes.
+// Once the code is there it is asked for a file that holds just this image, by now or for ever: a descriptor, which is the
+// engine's then, or -1. With it no image comes into `image`: the module has that file's, and an instance of it waits for
+// the first call.
 struct tw_foreseen {
     void (*tell)(void *context, const struct tw_module *module);
+    int (*open_image)(void *context); // NULL: there never is one
     void *context;
     struct tw_buf *image;
 };

@@ -242,6 +242,8 @@ uint64_t engine_instance_memory(const struct engine_instance *instance); // byte
                                                        struct tw_error *err);
 // A warm one of that tenant; NULL: there is none.
 struct engine_instance *engine_pool_take_warm(struct tw_module *module, uint64_t tenant);
+// Keeps one that is as fresh as new warm where there is room, else frees it; no other one makes room for it.
+void engine_pool_keep(struct engine_instance *instance);
 // Resets it and keeps it warm, or frees it.
 void engine_pool_give(struct engine_instance *instance);
 // For modules whose instances serve once: has the next ones made, elsewhere.

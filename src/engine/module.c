@@ -248,21 +248,27 @@ static bool prepare(struct tw_module *module, struct tw_span bytes, struct build
            list_imports(module, &build->wasm, err);
 }
 
-static bool write_data(struct engine_instance *instance, const struct tw_wasm *wasm, struct tw_error *err) {
+// ---- the image ----
+
+static bool check_data(const struct tw_wasm *wasm, struct tw_error *err) {
     for (uint32_t i = 0; i < wasm->data_count; i++) {
         const struct tw_wasm_data *data = &wasm->data[i];
-        if (!data->is_active)
-            continue;
-        struct engine_region *region = &instance->regions[data->memory];
-        if (data->offset > region->size || data->bytes.len > region->size - data->offset)
+        uint64_t size = data->is_active ? wasm->memories[data->memory].min * ENGINE_WASM_PAGE : 0;
+        if (data->is_active && (data->offset > size || data->bytes.len > size - data->offset))
             return tw_fail(err, TW_ERR_START_FAILED,
                            "data segment %" PRIu32 " (%zu bytes at %" PRIu64
                            ") does not fit the memory of %" PRIu64 " bytes",
-                           i, data->bytes.len, data->offset, region->size);
-        if (data->bytes.len)
-            memcpy(region->base + data->offset, data->bytes.data, data->bytes.len);
+                           i, data->bytes.len, data->offset, size);
     }
     return true;
+}
+
+static void write_data(struct engine_instance *instance, const struct tw_wasm *wasm) {
+    for (uint32_t i = 0; i < wasm->data_count; i++) {
+        const struct tw_wasm_data *data = &wasm->data[i];
+        if (data->is_active && data->bytes.len)
+            memcpy(instance->regions[data->memory].base + data->offset, data->bytes.data, data->bytes.len);
+    }
 }
 
 // Runs start code once, to see that it works, and captures the image after it, or before it where instances
@@ -271,17 +277,36 @@ static bool capture(struct tw_module *module, const struct build *build, struct 
                     struct tw_buf *image, struct tw_error *err) {
     bool replay = module->single_use;
     uint64_t tenant = account ? tw_account_tenant(account) : 0;
-    struct engine_instance *instance = engine_instance_new(module, tenant, account, TW_NO_DEADLINE, err);
+    struct engine_instance *instance = engine_pool_make(module, tenant, account, TW_NO_DEADLINE, err);
     if (!instance)
         return false;
-    bool ok = write_data(instance, &build->wasm, err) &&
-              (!replay || engine_image_capture(instance, &module->digest, true, image, err)) &&
-              engine_instance_start(instance, TW_NO_DEADLINE, err) &&
-              (replay || engine_image_capture(instance, &module->digest, false, image, err));
+    bool ok = check_data(&build->wasm, err);
+    if (ok)
+        write_data(instance, &build->wasm);
+    ok = ok && (!replay || engine_image_capture(instance, &module->digest, true, image, err)) &&
+         engine_instance_start(instance, TW_NO_DEADLINE, err) &&
+         (replay || engine_image_capture(instance, &module->digest, false, image, err));
     engine_instance_free(instance);
     if (ok)
         engine_image_seal(image);
     return ok;
+}
+
+// Takes the descriptor of an image that the module may go on with: `len` bytes (0: all) from `at`.
+static bool map_image(struct tw_module *module, int fd, uint64_t at, uint64_t len, struct tw_error *err) {
+    if (!engine_image_map(fd, at, len, &module->digest, &module->image, err))
+        return false;
+    const struct engine_image *image = &module->image;
+    bool fits = (image->replay || !module->single_use) && image->memory_count == module->memory_count &&
+                image->table_count == module->table_count &&
+                image->global_count == (image->replay ? 0 : module->global_count);
+    for (uint32_t i = 0; fits && i < image->memory_count; i++)
+        fits = image->memories[i].size_bytes / ENGINE_WASM_PAGE >= module->memories[i].min &&
+               image->memories[i].size_bytes / ENGINE_WASM_PAGE <= module->memories[i].max;
+    for (uint32_t i = 0; fits && i < image->global_count; i++)
+        fits = image->globals[i].type == module->global_types[i];
+    module->single_use = image->replay;
+    return fits || tw_fail(err, TW_ERR_STORE, "the image does not fit the module; deploy the function again");
 }
 
 static void build_done(struct build *build) {
@@ -297,6 +322,32 @@ static bool build_image(struct tw_module *module, const struct build *build, str
     return fd >= 0 && engine_image_map(fd, 0, 0, &module->digest, &module->image, err);
 }
 
+// On the image that was foreseen, from its file, which it takes, as if it were opened; the instance that shows that this
+// works waits for the first call.
+static bool use_foreseen(struct tw_module *module, const struct build *build, struct tw_account *account,
+                         int fd, struct tw_error *err) {
+    if (!check_data(&build->wasm, err)) {
+        close(fd);
+        return false;
+    }
+    uint64_t tenant = account ? tw_account_tenant(account) : 0;
+    struct engine_instance *first = map_image(module, fd, 0, 0, err)
+                                        ? engine_pool_make(module, tenant, account, TW_NO_DEADLINE, err)
+                                        : NULL;
+    if (first)
+        engine_pool_keep(first);
+    return first;
+}
+
+static bool finish(struct tw_module *module, const struct build *build, struct tw_account *account,
+                   const struct tw_foreseen *foreseen, struct tw_buf *image, struct tw_error *err) {
+    int fd = foreseen && foreseen->open_image && foreseen->image->len
+                 ? foreseen->open_image(foreseen->context)
+                 : -1;
+    return fd >= 0 ? use_foreseen(module, build, account, fd, err)
+                   : build_image(module, build, account, image, err);
+}
+
 struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
                                   const struct tw_module_limits *limits, struct tw_account *account,
                                   const struct tw_foreseen *foreseen, struct tw_buf *image,
@@ -308,7 +359,7 @@ struct tw_module *tw_module_build(struct tw_engine *engine, struct tw_span wasm,
     tw_arena_init(&build.arena, MODULE_ARENA_MAX);
     tw_buf_init(&build.bytes, REWRITTEN_MAX);
     bool ok = prepare(module, wasm, &build, err) && compile(module, &build, foreseen, err) &&
-              build_image(module, &build, account, image, err);
+              finish(module, &build, account, foreseen, image, err);
     build_done(&build);
     if (ok)
         return module;
@@ -320,19 +371,7 @@ static bool open_image(struct tw_module *module, const struct tw_image_file *fil
     int fd = open(file->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return tw_fail_errno(err, TW_ERR_STORE, errno, "the image could not be opened");
-    if (!engine_image_map(fd, file->at, file->len, &module->digest, &module->image, err))
-        return false;
-    const struct engine_image *image = &module->image;
-    bool fits = (image->replay || !module->single_use) && image->memory_count == module->memory_count &&
-                image->table_count == module->table_count &&
-                image->global_count == (image->replay ? 0 : module->global_count);
-    for (uint32_t i = 0; fits && i < image->memory_count; i++)
-        fits = image->memories[i].size_bytes / ENGINE_WASM_PAGE >= module->memories[i].min &&
-               image->memories[i].size_bytes / ENGINE_WASM_PAGE <= module->memories[i].max;
-    for (uint32_t i = 0; fits && i < image->global_count; i++)
-        fits = image->globals[i].type == module->global_types[i];
-    module->single_use = image->replay;
-    return fits || tw_fail(err, TW_ERR_STORE, "the image does not fit the module; deploy the function again");
+    return map_image(module, fd, file->at, file->len, err);
 }
 
 struct tw_module *tw_module_open(struct tw_engine *engine, struct tw_span wasm,

@@ -134,12 +134,14 @@ static struct engine_instance *take_any(struct tw_engine *engine, int64_t idle_s
     return instance;
 }
 
-static struct engine_instance *take_of_tenant(struct tw_engine *engine, uint64_t tenant) {
+// Of any module `but` that one, which may be NULL.
+static struct engine_instance *take_of_tenant(struct tw_engine *engine, uint64_t tenant,
+                                              const struct tw_module *but) {
     struct engine_instance *instance = NULL;
     TW_LOCK_SCOPE(&engine->lock);
     for (struct engine_pool *pool = engine->first_pool; pool && !instance;) {
         struct engine_pool *after = pool->after;
-        if (pool->tenant == tenant)
+        if (pool->tenant == tenant && pool->module != but)
             instance = take_oldest(pool, INT64_MAX);
         pool = after;
     }
@@ -150,7 +152,7 @@ static struct engine_instance *take_of_tenant(struct tw_engine *engine, uint64_t
 static bool make_room(struct tw_engine *engine, const uint64_t *tenant) {
     struct engine_instance *victim;
     if (tenant) {
-        victim = take_of_tenant(engine, *tenant);
+        victim = take_of_tenant(engine, *tenant, NULL);
     } else {
         victim = take_any(engine, tw_counter_get(&engine->tick) - 1, ENGINE_POOL_CHANCES);
         if (!victim)
@@ -251,6 +253,16 @@ static bool keep(struct engine_instance *instance) {
     return kept == KEPT || kept == KEPT_AND_UNLISTED;
 }
 
+void engine_pool_keep(struct engine_instance *instance) {
+    struct tw_module *module = instance->module;
+    uint64_t tenant = instance->tenant;
+    enum kept kept = try_keep(instance);
+    if (kept == KEPT_AND_UNLISTED)
+        list(module, tenant);
+    else if (kept != KEPT)
+        engine_instance_free(instance);
+}
+
 void engine_pool_give(struct engine_instance *instance) {
     bool clean = engine_instance_reset(instance);
     if (!clean && !instance->module->single_use)
@@ -307,6 +319,23 @@ void engine_pool_refill(struct tw_module *module, uint64_t tenant, struct tw_acc
     tw_module_ref(module);
 }
 
+// At the tenant's limits its other modules' warm ones make room. NULL: there is none.
+static struct engine_instance *make_beside(struct tw_module *module, uint64_t tenant,
+                                           struct tw_account *account, struct tw_error *err) {
+    for (;;) {
+        struct tw_error refusal = {};
+        struct engine_instance *instance =
+            engine_instance_new(module, tenant, account, TW_NO_DEADLINE, &refusal);
+        struct engine_instance *victim =
+            !instance && refusal.code == TW_ERR_QUOTA ? take_of_tenant(module->engine, tenant, module) : NULL;
+        if (!instance && !victim)
+            *err = refusal;
+        if (!victim)
+            return instance;
+        engine_instance_free(victim);
+    }
+}
+
 bool tw_module_prewarm(struct tw_engine *engine, struct tw_module *module, uint64_t tenant,
                        struct tw_account *account, uint32_t count, uint32_t *ret_warm, struct tw_error *err) {
     (void)engine;
@@ -319,7 +348,7 @@ bool tw_module_prewarm(struct tw_engine *engine, struct tw_module *module, uint6
             *ret_warm = warm; // as many as may be kept
             return true;
         }
-        struct engine_instance *instance = engine_instance_new(module, tenant, account, TW_NO_DEADLINE, err);
+        struct engine_instance *instance = make_beside(module, tenant, account, err);
         if (!instance)
             return false;
         is_full = !keep(instance);

@@ -115,7 +115,9 @@ struct work {
     const struct tw_deploy *deploy;
     struct service_function *function;
     const struct service_function *old; // or NULL
-    struct tw_buf foreseen, image;      // what the image will be, if that is known; what it is
+    struct tw_buf foreseen,
+        image;      // what the image will be, if that is known; what it is, unless it `is_opened`
+    bool is_opened; // the module has the image that was foreseen, from the store
     // While the module compiles:
     struct tw_store_ahead *ahead;
     struct tw_buf record;
@@ -173,11 +175,20 @@ static void bring_ahead(void *context, const struct tw_module *module) {
                              work->key, tw_buf_span(&work->record), expected_version(work));
 }
 
+// What was foreseen, as it lies in the store by now.
+static int open_ahead(void *context) {
+    struct work *work = context;
+    int fd = tw_store_ahead_open(work->ahead, 1);
+    work->is_opened = fd >= 0;
+    return fd;
+}
+
 // The caller's.
 static struct tw_module *build(struct work *work, struct tw_error *err) {
     struct tw_service *service = work->service;
     struct tw_module_limits limits = service_function_limits(service, work->function);
-    struct tw_foreseen foreseen = {.tell = bring_ahead, .context = work, .image = &work->foreseen};
+    struct tw_foreseen foreseen = {
+        .tell = bring_ahead, .open_image = open_ahead, .context = work, .image = &work->foreseen};
     bool is_ahead = work->deploy->wasm.len <= SERVICE_AHEAD_MAX;
     struct tw_account *account = tw_quota_account(service->quotas, work->function->tenant, err);
     struct tw_module *module = NULL;
@@ -191,19 +202,22 @@ static struct tw_module *build(struct work *work, struct tw_error *err) {
     return NULL;
 }
 
+static struct tw_span image_of(const struct work *work) {
+    return tw_buf_span(work->is_opened ? &work->foreseen : &work->image);
+}
+
 // What was foreseen came true, and lies on the disk.
 static bool keep_ahead(struct work *work) {
-    struct tw_span image = tw_buf_span(&work->image);
+    struct tw_span image = image_of(work);
     return work->foreseen.len == image.len && memcmp(work->foreseen.data, image.data, image.len) == 0 &&
            tw_store_ahead_keep(work->ahead, &work->function->record_version);
 }
 
 static bool keep_now(struct work *work, struct tw_error *err) {
     struct service_function *function = work->function;
-    const struct tw_store_blob blobs[] = {{.data = work->deploy->wasm, .digest = function->wasm},
-                                          {.data = tw_buf_span(&work->image),
-                                           .digest = tw_sha256(tw_buf_span(&work->image)),
-                                           .is_remade = true}};
+    const struct tw_store_blob blobs[] = {
+        {.data = work->deploy->wasm, .digest = function->wasm},
+        {.data = image_of(work), .digest = tw_sha256(image_of(work)), .is_remade = true}};
     function->image = blobs[1].digest;
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf record;
     tw_buf_init(&record, SERVICE_RECORD_MAX);
@@ -253,7 +267,10 @@ static bool make(struct tw_service *service, const struct tw_deploy *deploy,
     struct work work;
     work_init(&work, service, deploy, function, old);
     struct tw_module *built = build(&work, err);
-    bool ok = keep(&work, built, err) && service_function_settle(service, function, built, err);
+    bool ok =
+        keep(&work, built, err) && (work.is_opened || service_function_settle(service, function, built, err));
+    if (ok)
+        service_function_adopt(function, built);
     work_done(&work);
     if (!ok)
         tw_module_unref(built);

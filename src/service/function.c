@@ -206,17 +206,18 @@ static struct tw_module *open_module(struct tw_service *service, const struct se
     return module;
 }
 
-bool service_function_settle(struct tw_service *service, struct service_function *function,
+void service_function_adopt(struct service_function *function, struct tw_module *module) {
+    TW_LOCK_SCOPE(&function->open_lock);
+    function->module = module;
+    tw_flag_raise(&function->is_open);
+}
+
+bool service_function_settle(struct tw_service *service, const struct service_function *function,
                              struct tw_module *module, struct tw_error *err) {
     char path[TW_STORE_PATH_MAX];
     tw_store_blob_path(service->store, &function->image, path);
     struct tw_image_file image = {.path = path};
-    if (!tw_module_settle(module, &image, err))
-        return tw_wrap(err, "opening function '%s'", function->name);
-    TW_LOCK_SCOPE(&function->open_lock);
-    function->module = module;
-    tw_flag_raise(&function->is_open);
-    return true;
+    return tw_module_settle(module, &image, err) || tw_wrap(err, "opening function '%s'", function->name);
 }
 
 static struct tw_module *open_once(struct tw_service *service, struct service_function *function,

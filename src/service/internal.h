@@ -113,10 +113,12 @@ char *service_member_text(const struct tw_json *value);
 // The module, opened from the store on first use (blocks then). Borrowed from the function.
 [[nodiscard]] struct tw_module *
 service_function_open(struct tw_service *service, struct service_function *function, struct tw_error *err);
-// The module that a deploy has built becomes the function's, with the image from the store, as it is after a restart.
-// Takes the module's reference, unless it fails.
-[[nodiscard]] bool service_function_settle(struct tw_service *service, struct service_function *function,
-                                           struct tw_module *module, struct tw_error *err);
+// The module that a deploy has built gets its image from the store, as it is after a restart.
+[[nodiscard]] bool service_function_settle(struct tw_service *service,
+                                           const struct service_function *function, struct tw_module *module,
+                                           struct tw_error *err);
+// It becomes the function's. Takes its reference.
+void service_function_adopt(struct service_function *function, struct tw_module *module);
 struct tw_module_limits service_function_limits(const struct tw_service *service,
                                                 const struct service_function *function);
 

@@ -136,6 +136,16 @@ static void join(struct tw_store_ahead *ahead) {
     ahead->is_running = false;
 }
 
+int tw_store_ahead_open(struct tw_store_ahead *ahead, size_t blob) {
+    if (!ahead)
+        return -1;
+    join(ahead);
+    if (!ahead->is_durable || blob >= ahead->count)
+        return -1;
+    const struct store_blob_draft *draft = &ahead->drafts[blob];
+    return open(draft->file.is_there ? draft->file.temporary : draft->path, O_RDONLY | O_CLOEXEC);
+}
+
 static bool name_all(struct tw_store_ahead *ahead, struct tw_error *err) {
     ahead->is_named = true;
     return store_blobs_name(ahead->drafts, ahead->count, false, err) && tw_file_place(&ahead->record, err);

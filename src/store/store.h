@@ -71,6 +71,9 @@ struct tw_store_ahead;
                                                           const struct tw_store_blob *blobs, size_t count,
                                                           const char *kind, const char *key,
                                                           struct tw_span data, uint64_t expected_version);
+// Waits for the store's thread. A descriptor for reading that blob, where it lies or where it will get its name from; the
+// caller's. -1: it came to nothing.
+[[nodiscard]] int tw_store_ahead_open(struct tw_store_ahead *ahead, size_t blob);
 // Waits for the store's thread. The record counts now; false: it came to nothing, and the caller puts it together.
 [[nodiscard]] bool tw_store_ahead_keep(struct tw_store_ahead *ahead, uint64_t *ret_version);
 // Waits as well, and frees. What was kept a thread of the store brings to the disk in its own places. What was not kept is taken back, durably: STORE when that failed, and the record may count

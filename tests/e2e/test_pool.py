@@ -6,6 +6,8 @@ from twtest.server import eventually
 
 COUNT = wat('(module (memory (export "memory") 1) (global $g (mut i32) (i32.const 0))'
             ' (func (export "f") (result i32) (global.set $g (i32.add (global.get $g) (i32.const 1))) (global.get $g)))')
+# With start code no instance is made ahead by the deploy.
+STARTS = wat('(module (memory (export "memory") 1) (func $s) (start $s) (func (export "f") (result i32) (i32.const 1)))')
 WARM = "tensor_wasm_pool_warm_instances"
 HITS, MISSES = 'tensor_wasm_pool_draws_total{result="hit"}', 'tensor_wasm_pool_draws_total{result="miss"}'
 
@@ -25,12 +27,24 @@ def test_warm_instances_are_drawn_and_let_go_when_nobody_calls(server):
     assert client.metrics()[MISSES] == misses + 1
 
 
+def test_the_first_call_after_a_deploy_finds_an_instance(server):
+    with server:
+        for version in range(3):
+            kind = wat(f'(module (memory (export "memory") 1) (data (i32.const 5) "\\0{version}")'
+                       ' (func (export "f") (result i32) (i32.load8_u (i32.const 5))))')
+            assert server.client.deploy("f", kind, method="PUT").status == 200
+            before = server.client.metrics()
+            assert server.client.result("f", "f") == version
+            after = server.client.metrics()
+            assert after[HITS] == before.get(HITS, 0) + 1 and after.get(MISSES, 0) == before.get(MISSES, 0)
+
+
 def test_tenants_do_not_share_warm_instances(server):
     server.options += ["--warm-per-function", "4"]
     server.start()
     one, two = Client(server.port, tenant=1), Client(server.port, tenant=2)
     for tenant in (one, two):
-        tenant.deploy("f", COUNT)
+        tenant.deploy("f", STARTS)
     assert one.post_json("/functions/f/prewarm", {"count": 4}).json()["warm"] == 4
     misses = one.metrics().get(MISSES, 0)
     assert two.result("f", "f") == 1

@@ -373,3 +373,106 @@ TW_TEST("an image that follows from the module alone is foreseen byte for byte, 
         ck_assert_msg(is_foreseen(&test, cases[i].text, 1 << 20) == cases[i].is_known, "%s", cases[i].text);
     engine_test_close(&test);
 }
+
+// ---- from a file that is there already ----
+
+struct file_seen {
+    struct tw_buf *foreseen;
+    unsigned asked;
+    bool is_there, is_damaged;
+};
+
+static void see_nothing(void *context, const struct tw_module *module) {
+    (void)context;
+    (void)module;
+}
+
+static int open_seen(void *context) {
+    struct file_seen *seen = context;
+    struct tw_error err = {};
+    seen->asked++;
+    if (seen->is_damaged)
+        seen->foreseen->data[0] ^= 1;
+    return seen->is_there ? tw_file_memfd("test-image", tw_buf_span(seen->foreseen), &err) : -1;
+}
+
+// Builds it with its image in a file, if that `is_there`; NULL and `err` when it is refused.
+static struct tw_module *build_seen(struct engine_test *test, const char *text, struct file_seen *seen,
+                                    size_t *ret_captured, struct tw_error *err) {
+    struct tw_span wasm = engine_test_wat(text);
+    struct tw_buf foreseen, image;
+    tw_buf_init(&foreseen, 1 << 20);
+    tw_buf_init(&image, 64 << 20);
+    seen->foreseen = &foreseen;
+    struct tw_foreseen watcher = {
+        .tell = see_nothing, .open_image = open_seen, .context = seen, .image = &foreseen};
+    struct tw_module *module = tw_module_build(test->engine, wasm, NULL, NULL, &watcher, &image, err);
+    *ret_captured = image.len;
+    tw_buf_done(&image);
+    tw_buf_done(&foreseen);
+    free((void *)(uintptr_t)wasm.data);
+    return module;
+}
+
+static const char counting[] =
+    "(module (memory 2) (data (i32.const 65535) \"\\05\\06\") (global $g (mut i32) (i32.const 40))"
+    "(func (export \"next\") (result i32) (global.set $g (i32.add (global.get $g) (i32.const 1)))"
+    "(i32.store8 (i32.const 65536) (i32.add (i32.load8_u (i32.const 65536)) (i32.const 1)))"
+    "(i32.add (global.get $g) (i32.load8_u (i32.const 65536)))))";
+
+TW_TEST("an image that is in a file already is taken from there, and its first instance waits for the first "
+        "call") {
+    struct engine_test test;
+    struct tw_error err = {};
+    size_t captured;
+    engine_test_open(&test, NULL);
+    for (unsigned is_there = 0; is_there < 2; is_there++) {
+        struct file_seen seen = {.is_there = is_there};
+        struct tw_module *module = build_seen(&test, counting, &seen, &captured, &err);
+        tw_assert_ok(module, &err);
+        ck_assert_uint_eq(seen.asked, 1);
+        ck_assert(is_there ? captured == 0 : captured > 0);
+        struct tw_engine_stats stats;
+        tw_engine_stats(test.engine, &stats);
+        ck_assert_uint_eq(stats.instances, is_there);
+        ck_assert_uint_eq(stats.warm, is_there);
+        for (unsigned i = 0; i < 3; i++) // each begins as the image: 40 and 6
+            ck_assert_int_eq(ENGINE_CALL(&test, module, "next"), 41 + 7);
+        tw_engine_stats(test.engine, &stats);
+        ck_assert_uint_eq(stats.instances, 1);
+        tw_module_unref(module);
+    }
+    engine_test_close(&test);
+}
+
+TW_TEST("an image in a file is asked for only where it follows from the module, and checked as any other") {
+    static const struct {
+        const char *text, *says;
+        enum tw_code code;
+        unsigned asked;
+        bool is_damaged;
+    } cases[] = {
+        {"(module (memory 1) (func $s (i32.store (i32.const 0) (i32.const 7))) (start $s))", "", TW_OK, 0,
+         false},
+        {"(module (table 1 funcref) (func $f) (elem (i32.const 1) $f))", "element", TW_ERR_START_FAILED, 1,
+         false},
+        {"(module (memory 1) (data (i32.const 0) \"a\"))", "begin as an image", TW_ERR_STORE, 1, true},
+    };
+    struct engine_test test;
+    size_t captured;
+    engine_test_open(&test, NULL);
+    for (size_t i = 0; i < TW_COUNT(cases); i++) {
+        struct tw_error err = {};
+        struct file_seen seen = {.is_there = true, .is_damaged = cases[i].is_damaged};
+        struct tw_module *module = build_seen(&test, cases[i].text, &seen, &captured, &err);
+        ck_assert_int_eq(err.code, cases[i].code);
+        ck_assert_ptr_nonnull(strstr(err.message, cases[i].says));
+        ck_assert_uint_eq(seen.asked, cases[i].asked);
+        ck_assert(!module == (cases[i].code != TW_OK));
+        tw_module_unref(module);
+    }
+    struct tw_engine_stats stats;
+    tw_engine_stats(test.engine, &stats);
+    ck_assert_uint_eq(stats.instances, 0);
+    engine_test_close(&test);
+}

@@ -142,6 +142,29 @@ TW_TEST("a record ahead is seen once it is kept, and never if it is not") {
     remove_folders();
 }
 
+static bool reads_as(int fd, struct tw_span bytes) {
+    char text[64];
+    ssize_t len = read(fd, text, sizeof text);
+    close(fd);
+    return len == (ssize_t)bytes.len && memcmp(text, bytes.data, bytes.len) == 0;
+}
+
+TW_TEST("what is ahead can be read before it has its name, and from where it lies if it was there") {
+    struct tw_store *store = begin();
+    ck_assert_int_eq(tw_store_ahead_open(NULL, 0), -1);
+    struct tw_digest digest;
+    tw_assert_ok(tw_store_put_blob(store, module, &digest, &err), &err);
+    struct tw_store_ahead *ahead = start(store, "new");
+    ck_assert(reads_as(tw_store_ahead_open(ahead, 0), module));
+    int fd = tw_store_ahead_open(ahead, 1);
+    ck_assert(!is_whole(store, image));
+    ck_assert(keep(ahead));
+    ck_assert(reads_as(fd, image) && reads_as(tw_store_ahead_open(ahead, 1), image));
+    tw_assert_ok(tw_store_ahead_done(ahead, &err), &err);
+    tw_store_close(store);
+    remove_folders();
+}
+
 TW_TEST("a record ahead loses against every other change") {
     for (unsigned n = 0; n < 2; n++) {
         struct tw_store *store = begin();
