@@ -95,6 +95,7 @@ static bool deploy(const struct cli *cli, struct cli_local *local, int *ret_stat
     int64_t began_ns = tw_clock_ns();
     bool ok = tw_service_deploy(local->service, &caller, &deploy, &answer, &err);
     local->deploy_ns = tw_clock_ns() - began_ns;
+    tw_deploy_done(&deploy);
     tw_json_free(config);
     if (!ok)
         cli_fail(&err);

@@ -64,6 +64,7 @@ static void deploy_now(struct http_exchange *x, struct tw_deploy *deploy) {
     tw_json_free(root);
     tw_buf_done(&wasm);
     http_respond_result(x, ok, deploy->replace ? 200 : 201, &out, &err);
+    tw_deploy_done(deploy);
 }
 
 static void deploy_new(struct http_exchange *x) {

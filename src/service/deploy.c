@@ -326,12 +326,16 @@ static bool deploy_new(struct tw_service *service, const struct tw_caller *calle
     return make_within_limits(service, deploy, function, old, out, err);
 }
 
-static bool try_deploy(struct tw_service *service, const struct tw_caller *caller,
-                       const struct tw_deploy *deploy, struct tw_buf *out, struct tw_error *err) {
-    struct service_function *old = find_old(service, caller, deploy->name);
-    bool ok = deploy_new(service, caller, deploy, old, out, err);
-    service_function_unref(old);
-    return ok;
+static bool try_deploy(struct tw_service *service, const struct tw_caller *caller, struct tw_deploy *deploy,
+                       struct tw_buf *out, struct tw_error *err) {
+    tw_deploy_done(deploy); // an attempt before
+    deploy->before = find_old(service, caller, deploy->name);
+    return deploy_new(service, caller, deploy, deploy->before, out, err);
+}
+
+void tw_deploy_done(struct tw_deploy *request) {
+    service_function_unref(request->before);
+    request->before = NULL;
 }
 
 // A new version may be asked for by id: `ret_deploy` has the name. The name is copied into `text`.
@@ -350,8 +354,8 @@ static bool resolve_id(struct tw_service *service, const struct tw_caller *calle
     return true;
 }
 
-bool tw_service_deploy(struct tw_service *service, const struct tw_caller *caller,
-                       const struct tw_deploy *request, struct tw_buf *out, struct tw_error *err) {
+bool tw_service_deploy(struct tw_service *service, const struct tw_caller *caller, struct tw_deploy *request,
+                       struct tw_buf *out, struct tw_error *err) {
     struct tw_deploy named, *deploy = &named;
     char name[TW_FUNCTION_NAME_MAX + 1];
     if (!tw_caller_may(caller, TW_ROLE_DEPLOY, err) ||
@@ -376,6 +380,7 @@ bool tw_service_deploy(struct tw_service *service, const struct tw_caller *calle
     }
     if (!ok && err)
         *err = attempt;
+    request->before = deploy->before;
     service_leave(service);
     return ok;
 }

@@ -86,11 +86,13 @@ struct tw_deploy {
     const struct tw_json *config; // {"memory_bytes","timeout_ms","env":{…},"args":[…]} or NULL
     // PUT: a new version; else an existing name is CONFLICT (same bytes and config: the same answer again).
     bool replace;
+    struct service_function *before; // the service's: what was there under that name
 };
 // Blocks. Writes {id, name, version, digest, exports, imports, …}.
 [[nodiscard]] bool tw_service_deploy(struct tw_service *service, const struct tw_caller *caller,
-                                     const struct tw_deploy *request, struct tw_buf *out,
-                                     struct tw_error *err);
+                                     struct tw_deploy *request, struct tw_buf *out, struct tw_error *err);
+// Lets go of the version before, which may be a module, its code and its instances: best after the answer. Harmless to repeat.
+void tw_deploy_done(struct tw_deploy *request);
 // {"functions":[…],"next":cursor or null}; `cursor` empty at first; limit 1–1,000 (0: 100).
 [[nodiscard]] bool tw_service_functions(struct tw_service *service, const struct tw_caller *caller,
                                         struct tw_str cursor, uint32_t limit, struct tw_buf *out,

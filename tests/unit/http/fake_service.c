@@ -397,13 +397,16 @@ bool tw_service_observe([[maybe_unused]] struct tw_service *service,
 }
 
 bool tw_service_deploy([[maybe_unused]] struct tw_service *service, const struct tw_caller *caller,
-                       const struct tw_deploy *deploy, struct tw_buf *out, struct tw_error *err) {
+                       struct tw_deploy *deploy, struct tw_buf *out, struct tw_error *err) {
     if (deploy->name.len == 0)
         return tw_fail(err, TW_ERR_INVALID_NAME, "no name");
     return tw_buf_printf(
         out, "{\"name\":\"%.*s\",\"bytes\":%zu,\"tenant\":%" PRIu64 ",\"replace\":%d,\"config\":%zu}",
         TW_STR_ARG(deploy->name), deploy->wasm.len, caller->tenant, deploy->replace,
         deploy->config ? tw_json_count(deploy->config) : 0);
+}
+
+void tw_deploy_done([[maybe_unused]] struct tw_deploy *deploy) {
 }
 
 bool tw_service_functions([[maybe_unused]] struct tw_service *service,
