@@ -75,7 +75,7 @@ void compile_child_run(const struct compile_job *job, const int fds[COMPILE_JOB_
     struct tw_compile_request request;
     if (job->background)
         (void)!nice(COMPILE_BACKGROUND_NICE); // more than the server itself is; it works without
-    tw_thread_stand_back(0, true); // what the server does meanwhile, and with the reply, is short
+    tw_thread_stand_back(0, true);            // what the server does meanwhile, and with the reply, is short
     if (!make_request(job, fds[0], &request) || !keep_descriptors(fds, complaints) ||
         !compile_sandbox_enter(sandbox, job))
         _exit(COMPILE_EXIT_SETUP);
