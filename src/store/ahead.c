@@ -96,14 +96,29 @@ static bool bring(struct tw_store_ahead *ahead, struct tw_error *err) {
            tw_file_begin(&ahead->record, ahead->path, tw_buf_span(&record), 0644, err);
 }
 
-static void run(void *context) {
-    struct tw_store_ahead *ahead = context;
+static void run(struct tw_task *task) {
+    struct tw_store_ahead *ahead = (struct tw_store_ahead *)task;
+    struct store_bringers *bringers = &ahead->store->bringers;
     tw_thread_go_first();         // its owner waits for it
     struct tw_error ignored = {}; // whoever needs it puts it, and is told
     if (ahead->kind[0])
         ahead->is_durable = bring(ahead, &ignored);
     else
         (void)bring_blobs(ahead, &ignored);
+    {
+        TW_LOCK_SCOPE(&bringers->lock);
+        ahead->is_running = false; // and its owner's
+    }
+    tw_cond_wake_all(&bringers->ended);
+}
+
+static void submit(struct store_bringers *bringers, struct tw_store_ahead *ahead) {
+    struct tw_error ignored = {};
+    TW_LOCK_SCOPE(&bringers->lock);
+    if (!bringers->pool)
+        bringers->pool = tw_pool_new("tw-store", STORE_AHEAD_THREADS, STORE_AHEAD_QUEUE, &ignored);
+    ahead->task.run = run;
+    ahead->is_running = bringers->pool && tw_pool_submit(bringers->pool, &ahead->task, &ignored);
 }
 
 // ---- the owner ----
@@ -125,15 +140,27 @@ struct tw_store_ahead *tw_store_ahead_start(struct tw_store *store, const struct
     ahead->expected_version = expected_version;
     for (size_t i = 0; i < count; i++)
         ahead->blobs[i] = (struct tw_store_blob){.data = blobs[i].data, .digest = blobs[i].digest};
-    struct tw_error ignored = {};
-    ahead->is_running = tw_thread_start(&ahead->thread, "tw-store", run, ahead, &ignored);
+    submit(&store->bringers, ahead); // else it comes to nothing
     return ahead;
 }
 
-static void join(struct tw_store_ahead *ahead) {
-    if (ahead->is_running)
-        tw_thread_join(ahead->thread);
-    ahead->is_running = false;
+static void join(const struct tw_store_ahead *ahead) {
+    struct store_bringers *bringers = &ahead->store->bringers;
+    TW_LOCK_SCOPE(&bringers->lock);
+    while (ahead->is_running)
+        tw_cond_wait(&bringers->ended, &bringers->lock, TW_NO_DEADLINE);
+}
+
+void store_bringers_init(struct store_bringers *bringers) {
+    tw_lock_init(&bringers->lock);
+    tw_cond_init(&bringers->ended);
+}
+
+void store_bringers_done(struct store_bringers *bringers) {
+    if (bringers->pool)
+        tw_pool_free(bringers->pool);
+    tw_cond_done(&bringers->ended);
+    tw_lock_done(&bringers->lock);
 }
 
 int tw_store_ahead_open(struct tw_store_ahead *ahead, size_t blob) {

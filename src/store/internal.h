@@ -19,6 +19,9 @@ enum {
     // What was kept is settled after this long: whoever deployed it has its answer then, and often that of the first call, and
     // did not share the cores and the disk with settling. Longer, and the next deploy of the same function finds more to do.
     STORE_SETTLE_DELAY_NS = 5'000'000,
+    // Threads that bring records ahead to the disk: as many as deploys at the same time (service/limits.h), or publishing, or both.
+    STORE_AHEAD_THREADS = 8,
+    STORE_AHEAD_QUEUE = 64,
     STORE_PACK_MAX = 64 << 20, // read into memory; what is written ahead is a megabyte or two
 };
 #define STORE_BLOB_MAX (1ULL << 40) // a blob is mapped, not read: only address space bounds it
@@ -32,11 +35,20 @@ struct store_settler {
     bool is_started, is_ending;
 };
 
+// The threads that bring what is ahead to the disk (ahead.c), from the first one on. Guarded by `lock`. They are kept: a
+// new one would begin behind all that computes.
+struct store_bringers {
+    struct tw_lock lock;
+    struct tw_cond ended; // one of them
+    struct tw_pool *pool; // NULL: none yet
+};
+
 // Frozen after open, but for what guards itself.
 struct tw_store {
     char path[TW_STORE_PATH_MAX / 2];
     bool is_temporary; // ":memory:": the folder goes away with the store
     struct store_settler settler;
+    struct store_bringers bringers;
 };
 
 // A blob on its way into the store (blob.c). Confined.
@@ -149,8 +161,9 @@ bool store_is_file_at(const char *path, int fd);
 [[nodiscard]] bool store_clear_ahead_locked(const struct tw_store *store, const char *path, bool revokes,
                                             struct tw_error *err); // recover.c
 
-// One record on its way (ahead.c): the store's thread's until it was joined, then the owner's, then the settler's.
+// One record on its way (ahead.c): a thread of the store's while it `is_running`, then the owner's, then the settler's.
 struct tw_store_ahead {
+    struct tw_task task;
     struct tw_store *store;
     struct tw_store_blob blobs[TW_STORE_TOGETHER_MAX]; // none is_remade: all are waited for alike
     size_t count;
@@ -158,8 +171,8 @@ struct tw_store_ahead {
     const char *key;               // borrowed until done
     struct tw_span data;           // borrowed as well
     uint64_t expected_version;
-    pthread_t thread;
-    bool is_running, is_placed, is_durable, is_named, is_kept;
+    bool is_running; // guarded by the bringers' lock
+    bool is_placed, is_durable, is_named, is_kept;
     int fd; // of the file that is ahead, so that no other one gets its inode; -1: none
     char path[TW_STORE_PATH_MAX], ahead_path[TW_STORE_PATH_MAX];
     struct store_blob_draft drafts[TW_STORE_TOGETHER_MAX];
@@ -168,6 +181,8 @@ struct tw_store_ahead {
     struct tw_store_ahead *next;
 };
 void store_ahead_free(struct tw_store_ahead *ahead);
+void store_bringers_init(struct store_bringers *bringers);
+void store_bringers_done(struct store_bringers *bringers); // none is running
 
 void store_settler_init(struct store_settler *settler);
 void store_settler_done(struct store_settler *settler); // what is left is settled first

@@ -83,6 +83,7 @@ struct tw_store *tw_store_open(const char *data_dir, struct tw_error *err) {
         return NULL;
     }
     store_settler_init(&store->settler);
+    store_bringers_init(&store->bringers);
     bool ok;
     if (strcmp(data_dir, ":memory:") == 0) {
         ok = make_temporary(store, err);
@@ -127,6 +128,7 @@ static bool remove_entry(void *context, const char *name) {
 void tw_store_close(struct tw_store *store) {
     if (!store)
         return;
+    store_bringers_done(&store->bringers);
     store_settler_done(&store->settler);
     if (store->is_temporary) {
         // The deepest path is data/artifacts/ab/HEX.

@@ -154,6 +154,14 @@ static void disk_begin_step(void) {
         disk_end();
 }
 
+// How many there were so far.
+static unsigned disk_steps(void) {
+    pthread_mutex_lock(&disk_lock);
+    unsigned steps = disk_step;
+    pthread_mutex_unlock(&disk_lock);
+    return steps;
+}
+
 static int disk_end_step(int result) {
     int error_number = errno;
     pthread_mutex_unlock(&disk_lock);

@@ -6,6 +6,7 @@
 #include "harness/test.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -333,9 +334,23 @@ static void end_shared(struct tw_store *store) {
     (void)tw_store_ahead_done(other, &err);
 }
 
-// And one after the other, the second of which finds what the first is bringing to the disk.
+// And one after the other, the second of which finds what the first has not begun to bring to the disk,
 static void end_twice(struct tw_store *store) {
     end_kept(store);
+    struct tw_store_ahead *other = start_at(store, "b", "2nd", UINT64_MAX);
+    uint64_t version;
+    told->other_kept = tw_store_ahead_keep(other, &version);
+    (void)tw_store_ahead_done(other, &err);
+}
+
+// or what it is bringing there.
+static void end_overtaken(struct tw_store *store) {
+    struct tw_store_ahead *ahead = start(store, "new");
+    told->kept = keep(ahead);
+    unsigned steps = disk_steps();
+    (void)tw_store_ahead_done(ahead, &err);
+    while (disk_steps() == steps) // settling takes some
+        sched_yield();
     struct tw_store_ahead *other = start_at(store, "b", "2nd", UINT64_MAX);
     uint64_t version;
     told->other_kept = tw_store_ahead_keep(other, &version);
@@ -418,7 +433,7 @@ static void check(enum disk_loss loss) {
 
 TW_TEST("whenever a process or a machine ends, what was acknowledged is there and what was refused is not") {
     static void (*const stories[])(struct tw_store *store) = {
-        end_kept, end_refused, end_deleted, end_replaced, end_followed, end_shared, end_twice};
+        end_kept, end_refused, end_deleted, end_replaced, end_followed, end_shared, end_twice, end_overtaken};
     told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(told, MAP_FAILED);
     for (unsigned i = 0; i < TW_COUNT(stories); i++) {
