@@ -131,7 +131,7 @@ struct tw_store_ahead *tw_store_ahead_start(struct tw_store *store, const struct
     if (!ahead)
         return NULL;
     ahead->store = store;
-    ahead->fd = -1;
+    ahead->fd = ahead->replaced_fd = -1;
     ahead->count = count;
     TW_ASSERT(!kind || strlen(kind) <= STORE_KIND_MAX); // kinds are ours
     snprintf(ahead->kind, sizeof ahead->kind, "%s", kind ? kind : "");
@@ -173,8 +173,11 @@ int tw_store_ahead_open(struct tw_store_ahead *ahead, size_t blob) {
     return open(draft->file.is_there ? draft->file.temporary : draft->path, O_RDONLY | O_CLOEXEC);
 }
 
+// The record that is replaced is held open: a file system frees its file when the last one lets it go, and may wait for
+// the disk then, which is the settler's to do.
 static bool name_all(struct tw_store_ahead *ahead, struct tw_error *err) {
     ahead->is_named = true;
+    ahead->replaced_fd = open(ahead->path, O_RDONLY | O_CLOEXEC);
     return store_blobs_name(ahead->drafts, ahead->count, false, err) && tw_file_place(&ahead->record, err);
 }
 
@@ -209,8 +212,11 @@ static bool take_back(const struct tw_store_ahead *ahead, struct tw_error *err) 
 void store_ahead_free(struct tw_store_ahead *ahead) {
     store_blobs_drop(ahead->drafts, ahead->count);
     tw_file_drop(&ahead->record);
-    if (ahead->fd >= 0)
-        close(ahead->fd);
+    const int fds[] = {ahead->fd, ahead->replaced_fd};
+    for (size_t i = 0; i < TW_COUNT(fds); i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
     free(ahead);
 }
 

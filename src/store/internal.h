@@ -173,7 +173,8 @@ struct tw_store_ahead {
     uint64_t expected_version;
     bool is_running; // guarded by the bringers' lock
     bool is_placed, is_durable, is_named, is_kept;
-    int fd; // of the file that is ahead, so that no other one gets its inode; -1: none
+    int fd;          // of the file that is ahead, so that no other one gets its inode; -1: none
+    int replaced_fd; // of the record that was there before; -1: none
     char path[TW_STORE_PATH_MAX], ahead_path[TW_STORE_PATH_MAX];
     struct store_blob_draft drafts[TW_STORE_TOGETHER_MAX];
     struct tw_file_draft record;
