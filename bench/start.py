@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server's start with 1,000 functions in the store, from the process's beginning to its first answer, with the CPU time it took; the
 first call of a function after it; the first deploy, whose compiler process may still be starting; and other cold deploys to their first
-answers, each beside the time that the compiler took for its module, with the store on the disk and in memory."""
+answers, each beside the time that the compiler took for its module, with the store on the disk and in memory. Modules are made before the
+server starts: a program that has just ended and files that it has just written would be part of the deploy."""
 import http.client
+import itertools
 import json
 import pathlib
 import re
 import signal
+import statistics
 import subprocess
 import tempfile
 import time
@@ -16,7 +19,8 @@ from common import BIN, ROUNDS, median, save, show, version
 from gateway import cpu_seconds
 
 FUNCTIONS, PORT = 1000, 18083
-DEPLOYS, PAUSE_S = 15, 0.05  # a round; as people deploy, one after the other
+DEPLOYS, PAUSE_S = 25, 0.05  # a round; as people deploy, one after the other
+numbers = itertools.count(100_000)  # of modules that nobody has seen
 
 
 def module(folder, number):
@@ -76,41 +80,53 @@ def compile_seconds(connection):
     return float(found.group(1)) if found else 0  # nothing was compiled since the start
 
 
-def deploy_to_answer(connection, folder):
+def deploy_to_answer(connection, wasm):
     """The ms from sending a module that nobody has seen to the answer of its first call."""
-    wasm = module(folder, 100_000 + int(time.time() * 1e3) % 1_000_000)
     taken_ms = timed(connection, "PUT", "/functions/cold", wasm, "application/wasm")
     return taken_ms + timed(connection, "POST", "/functions/cold/invoke", json.dumps({"export": "f"}))
 
 
-def one_deploy(connection, folder):
+def one_deploy(connection, wasm):
     time.sleep(PAUSE_S)
     before = compile_seconds(connection)
-    deploy_ms = deploy_to_answer(connection, folder)
+    deploy_ms = deploy_to_answer(connection, wasm)
     compile_ms = (compile_seconds(connection) - before) * 1e3
     return {"cold_deploy_to_answer_ms": deploy_ms, "of_it_compiling_ms": compile_ms, "beyond_compiling_ms": deploy_ms - compile_ms}
 
 
+def modules(count):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        return [module(pathlib.Path(name), next(numbers)) for _ in range(count)]
+
+
+def quartiles(deploys):
+    first, _, third = statistics.quantiles([d["beyond_compiling_ms"] for d in deploys], n=4)
+    return {"beyond_compiling_first_quartile_ms": first, "beyond_compiling_third_quartile_ms": third}
+
+
 def one_without_disk():
     """What a deploy takes beyond compiling where nothing waits for a disk."""
+    first, *others = modules(1 + DEPLOYS)
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         server, connection, _ = start(pathlib.Path(name))
         try:
-            return {"beyond_compiling_no_disk_ms": median([one_deploy(connection, pathlib.Path(name))["beyond_compiling_ms"] for _ in range(DEPLOYS)])}
+            deploy_to_answer(connection, first)
+            return {"beyond_compiling_no_disk_ms": median([one_deploy(connection, wasm)["beyond_compiling_ms"] for wasm in others])}
         finally:
             stop(server)
 
 
 def one_round(folder, number):
+    first, *others = modules(1 + DEPLOYS)
     server, connection, start_ms = start(folder)
     try:
         cpu_ms = cpu_seconds([server.pid]) * 1e3
         call = json.dumps({"export": "f"})
         first_ms = timed(connection, "POST", f"/functions/f{number}/invoke", call)
-        first_deploy_ms = deploy_to_answer(connection, folder)
-        deploys = [one_deploy(connection, folder) for _ in range(DEPLOYS)]
+        first_deploy_ms = deploy_to_answer(connection, first)
+        deploys = [one_deploy(connection, wasm) for wasm in others]
         return {"start_ms": start_ms, "start_cpu_ms": cpu_ms, "first_call_ms": first_ms, "first_deploy_to_answer_ms": first_deploy_ms} | {
-            key: median([d[key] for d in deploys]) for key in deploys[0]}
+            key: median([d[key] for d in deploys]) for key in deploys[0]} | quartiles(deploys)
     finally:
         stop(server)
 
