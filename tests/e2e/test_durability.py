@@ -216,6 +216,11 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", path], check=True)
 
 
+def settle(own):
+    """Waits for what a deploy leaves to do after its answer: it holds files open, and makes room."""
+    eventually(lambda: list(own.data.glob("artifacts/*/*.sig")) and not list(own.data.glob("records/*/*.ahead")), what="it being settled")
+
+
 def test_a_full_disk_fails_deploys_and_nothing_else(small_disk):
     with Server(small_disk.parent) as own:
         pass
@@ -224,6 +229,7 @@ def test_a_full_disk_fails_deploys_and_nothing_else(small_disk):
     with own:
         client = own.client
         assert client.deploy("before", answer(7)).status == 201
+        settle(own)
         filler = small_disk / "filler"
         with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as f:
             while True:
@@ -264,9 +270,9 @@ def test_a_disk_that_turns_read_only(small_disk, tmp_path):
     with own:
         client = own.client
         assert client.deploy("before", answer(7)).status == 201
-        done = subprocess.run(["mount", "-o", "remount,ro", small_disk], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"the file system cannot be made read-only: {done.stderr.strip()}")
+        settle(own)
+        remount = ["mount", "-o", "remount,ro", small_disk]  # refused while a file is open for writing
+        eventually(lambda: subprocess.run(remount, capture_output=True).returncode == 0, what="the file system being read-only")
         reply = client.deploy("during", answer(8))
         assert reply.status == 503 and reply.kind == "store_unavailable", reply
         assert client.request("DELETE", "/functions/before").kind == "store_unavailable"
