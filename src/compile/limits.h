@@ -22,8 +22,8 @@ enum {
     COMPILE_TABLE_BYTES = 512 << 20,
     // Processes side by side: compilation is bound by cores.
     COMPILE_MAX_PROCESSES = 64,
-    // Writes to the cache folder that wait for the disk; beyond that an artifact is not kept.
-    COMPILE_MAX_WRITES = 64,
+    // Writes to the cache folder that wait for their time or the disk; beyond that an artifact is not kept.
+    COMPILE_MAX_WRITES = 256,
     // "x86-64-v4:znver5:llvm22:tw1|wasmtime48.0.8:…"
     COMPILE_TARGET_MAX = 512,
     // How long an artifact waits before it is written to the cache folder: whoever waited for it has used it by then, and the

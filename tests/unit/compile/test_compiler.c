@@ -236,3 +236,46 @@ TW_TEST("an answer that makes no sense is not believed") {
     assert_fails(compiler, "silent", TW_ERR_COMPILE_FAILED, "makes no sense");
     tw_compiler_free(compiler);
 }
+
+// ---- meanwhile ----
+
+static void count_call(void *context) {
+    (*(unsigned *)context)++;
+}
+
+// Once the request is on its way.
+static void kill_process(void *context) {
+    char text[64] = "";
+    count_call(context);
+    FILE *children = fopen("/proc/thread-self/children", "r");
+    ck_assert(children && fgets(text, sizeof text, children));
+    fclose(children);
+    pid_t process = (pid_t)strtol(text, NULL, 10);
+    ck_assert_int_gt(process, 1);
+    ck_assert_int_eq(kill(process, SIGKILL), 0);
+}
+
+static unsigned calls_of(struct tw_compiler *compiler, const char *text, void (*meanwhile)(void *context),
+                         enum tw_code code) {
+    struct tw_error err = {};
+    unsigned calls = 0;
+    struct tw_compile_request request = request_of(text);
+    request.meanwhile = meanwhile;
+    request.context = &calls;
+    struct tw_artifact *artifact = tw_compile(compiler, &request, &err);
+    ck_assert_msg(err.code == code, "%s: %s", tw_code_name(err.code), err.message);
+    tw_artifact_unref(artifact);
+    return calls;
+}
+
+TW_TEST("what is to be done meanwhile is done once, whatever comes of it, and not where there is nothing to "
+        "wait for") {
+    struct tw_compiler *compiler = compiler_new(1, 40'000);
+    ck_assert_uint_eq(calls_of(compiler, "say it", count_call, TW_OK), 1);
+    ck_assert_uint_eq(calls_of(compiler, "say it", count_call, TW_OK), 0);
+    ck_assert_uint_eq(calls_of(compiler, "error", count_call, TW_ERR_CUDA_MALFORMED_PTX), 1);
+    ck_assert_uint_eq(calls_of(compiler, "crash", count_call, TW_ERR_COMPILE_FAILED), 1);
+    ck_assert_uint_eq(calls_of(compiler, "", count_call, TW_ERR_CUDA_MALFORMED_PTX), 0);
+    ck_assert_uint_eq(calls_of(compiler, "slow", kill_process, TW_OK), 1); // the process is started again
+    tw_compiler_free(compiler);
+}
