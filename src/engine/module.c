@@ -334,9 +334,10 @@ static bool use_foreseen(struct tw_module *module, const struct build *build, st
     struct engine_instance *first = map_image(module, fd, 0, 0, err)
                                         ? engine_pool_make(module, tenant, account, TW_NO_DEADLINE, err)
                                         : NULL;
-    if (first)
-        engine_pool_keep(first);
-    return first;
+    if (!first)
+        return false;
+    engine_pool_keep(first);
+    return true;
 }
 
 static bool finish(struct tw_module *module, const struct build *build, struct tw_account *account,
