@@ -12,9 +12,12 @@
 // is left for all. Who comes back from doing nothing begins at the time of the one that was served last, so that nobody
 // saves up turns. The lock covers the queues only; a task runs without it.
 
+#include <sched.h>
+
 #include "base/account.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/ref.h"
 #include "base/thread.h"
 #include "base/vec.h"
 
@@ -37,6 +40,7 @@ struct tw_pool {
     size_t queued, max_queued;
     unsigned busy, size; // threads with a task, and all
     bool closing;
+    struct tw_ref wakers;  // the pool's own, and one of each submitter that is about to wake a thread
     unsigned thread_count; // started
     pthread_t threads[];
 };
@@ -174,6 +178,7 @@ static bool queue(struct tw_pool *pool, struct tw_task *task, struct tw_error *e
         append(&pool->first, &pool->last, task);
     }
     pool->queued++;
+    tw_ref_up(&pool->wakers);
     return true;
 }
 
@@ -181,6 +186,7 @@ bool tw_pool_submit(struct tw_pool *pool, struct tw_task *task, struct tw_error 
     if (!queue(pool, task, err))
         return false;
     tw_cond_wake_one(&pool->work); // without the lock, which is the first thing that who wakes takes
+    (void)tw_ref_down(&pool->wakers);
     return true;
 }
 
@@ -206,6 +212,7 @@ struct tw_pool *tw_pool_new(const char *name, unsigned threads, size_t max_queue
     }
     tw_lock_init(&pool->lock);
     tw_cond_init(&pool->work);
+    tw_ref_init(&pool->wakers);
     pool->max_queued = max_queued;
     pool->size = threads;
     for (; pool->thread_count < threads; pool->thread_count++) {
@@ -228,6 +235,9 @@ void tw_pool_free(struct tw_pool *pool) {
     tw_lock_give(&pool->lock);
     for (unsigned i = 0; i < pool->thread_count; i++)
         tw_thread_join(pool->threads[i]);
+    // A task may have run, and been the last one, before who submitted it woke anybody.
+    while (tw_ref_is_shared(&pool->wakers))
+        sched_yield();
     tw_cond_done(&pool->work);
     tw_lock_done(&pool->lock);
     free(pool->shares);

@@ -221,3 +221,30 @@ TW_TEST("a pool that cannot start all its threads starts none") {
     }
     tw_pool_free(NULL);
 }
+
+struct submitting {
+    struct tw_pool *pool;
+    struct job job;
+};
+
+static void submit_it(void *context) {
+    struct submitting *submitting = context;
+    struct tw_error err = {};
+    tw_assert_ok(tw_pool_submit(submitting->pool, &submitting->job.task, &err), &err);
+}
+
+TW_TEST("a pool may go once its last task ran, though who submitted that is still about it") {
+    for (unsigned i = 0; i < 100; i++) {
+        struct tw_counter ran = {};
+        struct tw_error err = {};
+        struct submitting submitting = {.job = {.task = {.run = job_run}, .ran = &ran}};
+        submitting.pool = tw_pool_new("pool", 1, 1, &err);
+        tw_assert_ok(submitting.pool, &err);
+        pthread_t thread;
+        tw_assert_ok(tw_thread_start(&thread, "submits", submit_it, &submitting, &err), &err);
+        while (tw_counter_get(&ran) == 0)
+            sched_yield();
+        tw_pool_free(submitting.pool);
+        tw_thread_join(thread);
+    }
+}
