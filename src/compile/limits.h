@@ -38,7 +38,8 @@ enum {
     // kernels take less than a second; what takes longer is large enough that its light code will do.
     COMPILE_BACKGROUND_CPU_S = 10,
     COMPILE_BACKGROUND_NICE = 10,
-    // How long a child that has replied sleeps before it ends: what the server does with a reply takes half of that.
+    // How long a child that has replied sleeps before it ends, which holds a core for 2 ms: what the server does with a reply,
+    // and the first call that often follows, takes half of that.
     COMPILE_REST_NS = 2'500'000,
     // Above the standard streams in every process; our own descriptors move out of the way of those given to
     // a child.
