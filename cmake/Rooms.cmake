@@ -1,8 +1,23 @@
-# tw_room(NAME USES rooms… LINKS packages…): a static library of src/NAME/**.c, as tw_NAME. A room without files is an interface.
+# tw_room(NAME USES rooms… LINKS packages… LEVELS v3…): a static library of src/NAME/**.c, as tw_NAME. A room without files is an interface. What lies in
+# its folder level/ is compiled once for each level of x86-64, as fast code, and knows which one by INTERP_LEVEL.
 function(tw_room name)
-    cmake_parse_arguments(ROOM "" "" "USES;LINKS" ${ARGN})
+    cmake_parse_arguments(ROOM "" "" "USES;LINKS;LEVELS" ${ARGN})
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.c)
     list(TRANSFORM ROOM_USES PREPEND tw_)
+    set(levelled ${sources})
+    list(FILTER levelled INCLUDE REGEX "/level/")
+    list(FILTER sources EXCLUDE REGEX "/level/")
+    # Behind the project's own flags.
+    set_source_files_properties(${levelled} PROPERTIES COMPILE_OPTIONS
+        "-ffp-contract=off;-fno-math-errno;-fno-trapping-math;$<$<CONFIG:Release>:-O3>;$<$<CONFIG:Release>:-fno-stack-protector>;$<$<CONFIG:Release>:-ftrivial-auto-var-init=uninitialized>")
+    foreach(level ${ROOM_LEVELS})
+        add_library(tw_${name}_${level} OBJECT ${levelled})
+        target_include_directories(tw_${name}_${level} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+        target_link_libraries(tw_${name}_${level} PRIVATE tw_flags)
+        target_compile_definitions(tw_${name}_${level} PRIVATE INTERP_LEVEL=${level})
+        target_compile_options(tw_${name}_${level} PRIVATE -march=x86-64-${level})
+        list(APPEND sources $<TARGET_OBJECTS:tw_${name}_${level}>)
+    endforeach()
     if(sources)
         add_library(tw_${name} STATIC ${sources})
         target_include_directories(tw_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)

@@ -26,6 +26,13 @@
 // A large local array of which only what is written is read: not filled with zeros first.
 #define TW_UNINITIALIZED __attribute__((uninitialized))
 
+// Before a loop: what a round writes no other round reads.
+#ifdef __clang__
+#define TW_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define TW_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 // Our own bugs only: nothing a guest, a tenant, a peer or a file can cause may reach it.
 #define TW_ASSERT(condition) ((condition) ? (void)0 : tw_assert_failed(#condition, __FILE__, __LINE__))
 

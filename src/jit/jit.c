@@ -6,6 +6,7 @@
 #include "emit.h"
 
 #include "kernel/limits.h"
+#include "lower.h"
 
 enum { MAX_OUTPUT = 256 << 20 };
 
@@ -257,14 +258,15 @@ static bool emit_module(struct jit_emit *e, enum tw_jit_stage stage, struct tw_b
     return ok;
 }
 
-static bool wrap_artifact(const struct jit_emit *e, struct tw_span object, struct tw_buf *out) {
+static bool wrap_artifact(const struct jit_emit *e, struct tw_span object, struct tw_buf *out,
+                          struct tw_error *err) {
     const struct jit_layout *l = &e->code->layout;
     struct tw_kernel_artifact artifact = {
         .object = object, .global_relocs = l->relocs, .global_reloc_count = l->reloc_count};
     fill_info(e->code, e->spill_bytes, e->exact, &artifact.info);
     if (l->image)
         artifact.globals = tw_span_of(l->image, l->globals_bytes);
-    return jit_object_check(object, e->err) && tw_kernel_artifact_encode(&artifact, out, e->err);
+    return tw_kernel_artifact_encode(&artifact, out, err);
 }
 
 static bool produce(struct jit_emit *e, enum tw_jit_stage stage, struct tw_jit_result *ret_result) {
@@ -276,12 +278,41 @@ static bool produce(struct jit_emit *e, enum tw_jit_stage stage, struct tw_jit_r
     bool text = stage != TW_JIT_OBJECT;
     bool ok = emit_module(e, stage, text ? &result.bytes : &object);
     if (ok && !text)
-        ok = wrap_artifact(e, tw_buf_span(&object), &result.bytes);
+        ok = jit_object_check(tw_buf_span(&object), e->err) &&
+             wrap_artifact(e, tw_buf_span(&object), &result.bytes, e->err);
     if (ok)
         *ret_result = result;
     else
         tw_buf_done(&result.bytes);
     return ok;
+}
+
+// A program in place of an object; *ret_can false: there can be none.
+static bool interpret(struct jit_code *code, struct tw_jit_times *times, bool *ret_can,
+                      struct tw_jit_result *ret_result, struct tw_error *err) {
+    struct tw_buf program [[gnu::cleanup(tw_buf_done)]] = {};
+    struct tw_jit_result result = {};
+    struct jit_emit e = {.code = code};
+    uint32_t reg_bytes = 0;
+    int64_t begin_ns = tw_clock_ns();
+    code->exact = true;
+    code->variant.lanes = TW_INTERP_LANES;
+    code->variant.x_multiple = 1;
+    tw_buf_init(&program, MAX_OUTPUT);
+    if (!analyse(code, err) || !jit_lower(code, &program, ret_can, &reg_bytes, err))
+        return false;
+    if (!*ret_can)
+        return true;
+    e.spill_bytes = reg_bytes;
+    tw_buf_init(&result.bytes, 2 * (size_t)MAX_OUTPUT);
+    if (!wrap_artifact(&e, tw_buf_span(&program), &result.bytes, err)) {
+        tw_buf_done(&result.bytes);
+        return false;
+    }
+    times->analyse_ns = tw_clock_ns() - begin_ns;
+    result.times = *times;
+    *ret_result = result;
+    return true;
 }
 
 static bool compile(struct jit_code *code, enum tw_jit_stage stage, struct tw_jit_times *times,
@@ -331,6 +362,17 @@ bool tw_jit_compile(struct tw_kir_module *module, const char *entry, const struc
     struct jit_code code = {.arena = &arena, .module = module, .function = function, .variant = *variant};
     bool ok = function->is_prepared || jit_find_waiting(&code, module, err);
     function->is_prepared = ok;
+    if (ok && variant->opt_level == TW_KERNEL_INTERPRETED) {
+        struct jit_code program = code;
+        bool can = false;
+        ok = stage == TW_JIT_OBJECT ? interpret(&program, &times, &can, ret_result, err) : ok;
+        if (!ok || can) {
+            tw_arena_done(&arena);
+            return ok;
+        }
+        code.variant.opt_level = TW_KERNEL_LIGHT;
+        code.variant.lanes = TW_KERNEL_LANES_ANY;
+    }
     ok = ok && compile(&code, stage, &times, ret_result, err);
     tw_arena_done(&arena);
     return ok;

@@ -75,7 +75,7 @@ bool tw_kernel_variant_good(const struct tw_kernel_variant *v) {
     return is_power(v->lanes) && v->lanes >= 8 && v->lanes <= TW_KERNEL_LANES_MAX &&
            is_power(v->x_multiple) &&
            v->x_multiple <= (v->lanes == TW_KERNEL_LANES_MAX ? TW_KERNEL_ROW_MAX : v->lanes) &&
-           (v->lanes <= TW_KERNEL_TURNS_MAX || v->x_multiple > 1) && v->opt_level <= TW_KERNEL_EXACT;
+           (v->lanes <= TW_KERNEL_TURNS_MAX || v->x_multiple > 1) && v->opt_level <= TW_KERNEL_INTERPRETED;
 }
 
 static bool info_good(const struct tw_kernel_info *info) {

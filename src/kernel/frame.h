@@ -22,6 +22,7 @@ enum { TW_KERNEL_ABI = 5 };
 // The largest arena: 2^33 bytes. Compiled code counts its words in 31 bits.
 enum { TW_KERNEL_ARENA_SHIFT_MAX = 33 };
 struct tw_kernel_frame;
+struct tw_interp_program;
 
 // The exact version of a kernel: takes one warp up where the fast version guessed wrong (`state`), and runs it to its
 // next barrier or its end; what it returns is the fast version's.
@@ -56,6 +57,10 @@ struct tw_kernel_frame {
     // Only where info->tells_time: the wall clock was time_ns when the cycle counter was time_ticks, and a tick is
     // time_scale / 2^32 ns.
     uint64_t time_ticks, time_ns, time_scale; // 144, 152, 160
+    // Of interp/ only; compiled code does not look.
+    const struct tw_interp_program *program; // 168
+    const struct tw_flag *better;            // 176 raised when the kernel's code has come; NULL: none will
+    uint64_t again;                          // 184 with TW_KERNEL_AGAIN: the block to go on with
 };
 
 // A bit of fault_site: other lanes of the suspended warp were elsewhere, and go on only after the loop.
@@ -76,7 +81,9 @@ struct tw_kernel_prints {
     } items[TW_KERNEL_PRINTS_MAX];
 };
 
-enum tw_kernel_status { TW_KERNEL_OK, TW_KERNEL_TRAP, TW_KERNEL_DEADLOCK };
+// AGAIN: an interpreted kernel was left because better code is there; frame->again and the blocks behind it are to run,
+// and have left nothing behind.
+enum tw_kernel_status { TW_KERNEL_OK, TW_KERNEL_TRAP, TW_KERNEL_DEADLOCK, TW_KERNEL_AGAIN };
 
 // The one global symbol of a kernel's object: the entry.
 #define TW_KERNEL_SYMBOL "tw_kernel"
@@ -92,8 +99,10 @@ struct tw_kernel_param {
 };
 
 // How a kernel is compiled. LIGHT and FULL give the same results; both may guess, and need the one EXACT version of
-// their lanes and x_multiple where a guess proves wrong. Its object's entry is a tw_kernel_exact.
-enum tw_kernel_tier { TW_KERNEL_LIGHT, TW_KERNEL_FULL, TW_KERNEL_EXACT };
+// their lanes and x_multiple where a guess proves wrong. Its object's entry is a tw_kernel_exact. INTERPRETED is a program
+// (interp/interp.h) in place of an object, for blocks of any shape (32 lanes, x_multiple 1), with the same results again;
+// whoever asks for it gets LIGHT where the kernel has what a program cannot say.
+enum tw_kernel_tier { TW_KERNEL_LIGHT, TW_KERNEL_FULL, TW_KERNEL_EXACT, TW_KERNEL_INTERPRETED };
 
 // Which code it is: one PTX entry has one variant a shape of block. Plain value, compared bytewise: zero the
 // padding.

@@ -149,9 +149,34 @@ static void place_globals(struct rig *rig, struct kernel *k, const struct tw_ker
     }
 }
 
+// With TW_TEST_INTERPRETED in the environment what a test wants as light code is interpreted, where it can be.
+static bool kernel_interpreted(struct rig *rig, struct kernel *k, struct tw_kir_module *module,
+                               const char *entry) {
+    struct tw_error err = {};
+    struct tw_kernel_variant variant = {.opt_level = TW_KERNEL_INTERPRETED};
+    struct tw_jit_result result = {};
+    struct tw_kernel_artifact artifact;
+    if (rig->opt_level != TW_KERNEL_INTERPRETED &&
+        (rig->opt_level != TW_KERNEL_LIGHT || !getenv("TW_TEST_INTERPRETED")))
+        return false;
+    tw_assert_ok(tw_jit_compile(module, entry, &variant, TW_JIT_OBJECT, &result, &err), &err);
+    tw_assert_ok(tw_kernel_artifact_decode(tw_buf_span(&result.bytes), &artifact, &err), &err);
+    *k = (struct kernel){.info = artifact.info};
+    bool is_program = artifact.info.variant.opt_level == TW_KERNEL_INTERPRETED;
+    if (is_program) {
+        tw_assert_ok(tw_interp_load(artifact.object, &artifact.info, &k->program, &err), &err);
+        k->entry = tw_interp_run;
+        place_globals(rig, k, &artifact);
+    }
+    tw_jit_result_done(&result);
+    return is_program;
+}
+
 void kernel_from_module(struct rig *rig, struct kernel *k, struct tw_kir_module *module, const char *entry,
                         unsigned lanes, unsigned x_multiple) {
     struct tw_error err = {};
+    if (kernel_interpreted(rig, k, module, entry))
+        return;
     struct tw_kernel_variant variant = {
         .lanes = (uint16_t)lanes, .x_multiple = (uint16_t)x_multiple, .opt_level = (uint16_t)rig->opt_level};
     struct tw_jit_result result = {};
@@ -228,7 +253,9 @@ void kernel_from_cu(struct rig *rig, struct kernel *k, const char *file, const c
 }
 
 void kernel_done(struct kernel *k) {
-    munmap(k->code, k->code_bytes);
+    tw_interp_program_done(k->program);
+    if (k->code)
+        munmap(k->code, k->code_bytes);
     if (k->exact_code)
         munmap(k->exact_code, k->exact_bytes);
 }
@@ -253,6 +280,7 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
                                     .spill = rig->spill,
                                     .prints = &rig->prints,
                                     .exact = k->exact,
+                                    .program = k->program,
                                     .time_ns = 1'000,
                                     .time_scale = UINT64_C(1) << 31,
                                     .dynamic_shared = dynamic_shared,

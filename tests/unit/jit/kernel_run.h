@@ -11,6 +11,7 @@
 // Anything that fails ends the test.
 #pragma once
 
+#include "interp/interp.h"
 #include "jit/jit.h"
 
 enum { RIG_BYTES = 64 << 20, RIG_GUARD = 1 << 20 };
@@ -35,7 +36,8 @@ struct kernel {
     tw_kernel_exact exact; // NULL: it guesses nothing
     void *exact_code;
     size_t exact_bytes;
-    uint64_t globals; // arena offset of the module's variables
+    struct tw_interp_program *program; // NULL: it is code
+    uint64_t globals;                  // arena offset of the module's variables
 };
 
 void rig_init(struct rig *rig);

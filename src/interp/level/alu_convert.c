@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Conversions, element by element.
+
+#include "alu.h"
+
+#include "interp/alu_convert.def"
+#undef ALU1
+#undef ALU2
+#undef ALU3
+#undef ALU4
+
+#include "alu_list.h"
+
+extern interp_handler *const INTERP_NAME(alu_convert)[];
+interp_handler *const INTERP_NAME(alu_convert)[] = {
+#include "interp/alu_convert.def"
+};

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Integers and predicates, element by element.
+
+#include "alu.h"
+
+#include "interp/alu_int.def"
+#undef ALU1
+#undef ALU2
+#undef ALU3
+#undef ALU4
+
+#include "alu_list.h"
+
+extern interp_handler *const INTERP_NAME(alu_int)[];
+interp_handler *const INTERP_NAME(alu_int)[] = {
+#include "interp/alu_int.def"
+};
