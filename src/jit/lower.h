@@ -43,6 +43,8 @@ void jit_lower_emit(struct jit_lower *l, uint16_t op, uint64_t imm, const uint32
 // What becomes of one instruction, whose guard is dealt with already. False: programs cannot say it.
 [[nodiscard]] bool jit_lower_int(struct jit_lower *l,
                                  const struct tw_kir_inst *inst); // and predicates, moves, packs
+// The rest of a setp whose comparison is in row `p`, a temporary: what it is combined with, and the second result.
+[[nodiscard]] bool jit_lower_combined(struct jit_lower *l, const struct tw_kir_inst *inst, uint32_t p);
 [[nodiscard]] bool jit_lower_float(struct jit_lower *l, const struct tw_kir_inst *inst);
 [[nodiscard]] bool jit_lower_convert(struct jit_lower *l, const struct tw_kir_inst *inst);
 [[nodiscard]] bool jit_lower_memory(struct jit_lower *l,

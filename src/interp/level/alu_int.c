@@ -2,7 +2,7 @@
 //
 // Integers and predicates, element by element.
 
-#include "alu.h"
+#include "int.h"
 
 #include "interp/alu_int.def"
 #undef ALU1
