@@ -137,6 +137,8 @@ enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct 
         return CPU_TRAP;
     case TW_KERNEL_DEADLOCK:
         return CPU_DEADLOCK;
+    case TW_KERNEL_AGAIN: // no frame of ours asks for it
+        break;
     }
     return CPU_TRAP; // not one of ours
 }
