@@ -32,6 +32,13 @@ struct tw_interp_program {
     bool barriers;
 };
 
+// What a warp gets when it goes on behind a bar.red.
+enum interp_reduce { INTERP_REDUCE_NOTHING, INTERP_REDUCE_AND, INTERP_REDUCE_OR, INTERP_REDUCE_POPC };
+struct interp_reduction {
+    enum interp_reduce what;
+    uint32_t row; // of words for POPC, else of predicates
+};
+
 // What a handler sees of the warp that it runs for. Confined.
 struct interp_warp {
     uint8_t *regs;         // its rows
@@ -44,6 +51,9 @@ struct interp_warp {
     bool stored;     // the block has written something that outlives it: memory, or what it prints
     uint32_t status; // enum tw_kernel_status
     uint32_t behind; // block to go on with; INTERP_ENDED
+    struct interp_reduction reduction; // to be written there
+    uint32_t true_count,
+        reduced_count; // threads that have come to a bar.red in this round: whose predicate holds, all
     uint32_t waiting_count;
     struct interp_waiting { // lanes that are elsewhere, the lowest place last
         uint32_t place, block, mask;

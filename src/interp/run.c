@@ -14,7 +14,8 @@
 struct place {
     uint32_t block; // INTERP_ENDED
     uint32_t mask;
-    uint8_t unused[56];
+    struct interp_reduction reduction;
+    uint8_t unused[48];
 };
 _Static_assert(sizeof(struct place) == 64, "as large as what the device keeps for a warp");
 
@@ -69,13 +70,27 @@ static void run_block(struct run *run) {
     }
 }
 
+// What a bar.red of the last round gives a warp that goes on: in all lanes, as none that runs is elsewhere.
+static void write_reduction(uint8_t *regs, struct interp_reduction reduction, uint32_t true_count,
+                            uint32_t count) {
+    bool holds = reduction.what == INTERP_REDUCE_AND ? true_count == count : true_count != 0;
+    if (reduction.what == INTERP_REDUCE_POPC)
+        for (unsigned i = 0; i < TW_INTERP_LANES; i++)
+            memcpy(regs + reduction.row + i * sizeof true_count, &true_count, sizeof true_count);
+    else if (reduction.what != INTERP_REDUCE_NOTHING)
+        memset(regs + reduction.row, holds ? 0xff : 0, TW_INTERP_LANES);
+}
+
 // Round by round: when all warps that still run have come to a barrier, each goes on behind its own.
 static void run_block_in_turns(struct run *run, uint32_t stride) {
     const struct tw_interp_program *program = run->warp.program;
     bool more = true;
+    run->warp.true_count = run->warp.reduced_count = 0;
     for (uint32_t w = 0; w < run->warps; w++)
         run->places[w] = (struct place){};
     for (bool first = true; more && run->warp.status == TW_KERNEL_OK; first = false) {
+        uint32_t true_count = run->warp.true_count, count = run->warp.reduced_count;
+        run->warp.true_count = run->warp.reduced_count = 0;
         more = false;
         for (uint32_t w = 0; w < run->warps && run->warp.status == TW_KERNEL_OK; w++) {
             struct place *place = &run->places[w];
@@ -84,8 +99,11 @@ static void run_block_in_turns(struct run *run, uint32_t stride) {
             run->warp.regs = run->warp.frame->spill + (size_t)w * stride;
             if (first)
                 begin_warp(program, run->warp.regs);
+            write_reduction(run->warp.regs, place->reduction, true_count, count);
+            run->warp.reduction = (struct interp_reduction){};
             run_warp(run, w, place->block, place->mask);
-            *place = (struct place){.block = run->warp.behind, .mask = run->warp.mask};
+            *place = (struct place){
+                .block = run->warp.behind, .mask = run->warp.mask, .reduction = run->warp.reduction};
             more |= place->block != INTERP_ENDED;
         }
     }

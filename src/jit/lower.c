@@ -225,6 +225,27 @@ static void number_places(struct jit_lower *l) {
     }
 }
 
+static bool lower_barrier(struct jit_lower *l, const struct jit_block *b) {
+    const struct tw_kir_inst *inst = b->last;
+    if (inst->op == TW_KIR_BAR) {
+        jit_lower_emit(l, TW_INTERP_BARRIER, inst->line, b->succs, 1);
+        return true;
+    }
+    if (inst->op != TW_KIR_BARRED)
+        return false;
+    bool counts = inst->mode == TW_KIR_RED_POPC;
+    uint32_t reg = inst->dst_count ? inst->dst[0] : TW_KIR_NO_REG;
+    uint32_t operands[] = {b->succs[0],
+                           reg == TW_KIR_NO_REG ? jit_lower_temp(l, counts ? 32 : 1) : reg_row(l, reg),
+                           jit_lower_source(l, &inst->src[0], 1)};
+    jit_lower_emit(l,
+                   counts                         ? TW_INTERP_BARRED_POPC
+                   : inst->mode == TW_KIR_RED_AND ? TW_INTERP_BARRED_AND
+                                                  : TW_INTERP_BARRED_OR,
+                   inst->line, operands, TW_COUNT(operands));
+    return true;
+}
+
 static bool lower_terminator(struct jit_lower *l, uint32_t block) {
     const struct jit_block *b = &l->code->blocks[block];
     uint32_t operands[2 + 2 * 256], count = 0;
@@ -233,12 +254,8 @@ static bool lower_terminator(struct jit_lower *l, uint32_t block) {
         jit_lower_emit(l, TW_INTERP_END, 0, NULL, 0);
         return true;
     }
-    if (b->term == JIT_BARRIER) {
-        if (b->last->op != TW_KIR_BAR)
-            return false;
-        jit_lower_emit(l, TW_INTERP_BARRIER, b->last->line, b->succs, 1);
-        return true;
-    }
+    if (b->term == JIT_BARRIER)
+        return lower_barrier(l, b);
     if (b->term != JIT_GOTO)
         operands[count++] = jit_lower_source(l, &b->cond, b->term == JIT_COND ? 1 : 32);
     if (b->term == JIT_SWITCH)

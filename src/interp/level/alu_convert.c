@@ -2,7 +2,7 @@
 //
 // Conversions, element by element.
 
-#include "alu.h"
+#include "convert.h"
 
 #include "interp/alu_convert.def"
 #undef ALU1

@@ -84,16 +84,47 @@ INTERP_HANDLER(BRX) {
     return go_on(warp);
 }
 
+// A warp comes to a barrier as a whole.
+static bool is_torn(struct interp_warp *warp, const struct interp_step *step) {
+    if (warp->waiting_count == 0)
+        return false;
+    warp->frame->fault_site = step->imm;
+    warp->status = TW_KERNEL_DEADLOCK;
+    return true;
+}
+
 INTERP_HANDLER(BARRIER) {
-    if (warp->waiting_count) {
-        warp->frame->fault_site = step->imm;
-        warp->status = TW_KERNEL_DEADLOCK;
+    if (is_torn(warp, step))
         return NULL;
-    }
     if (warp->count == 1)
         return interp_block(warp, step->operands[0]);
     warp->behind = step->operands[0];
     return NULL;
+}
+
+// The result is written when all warps have come (run.c).
+static const struct interp_step *reduce(struct interp_warp *warp, const struct interp_step *step,
+                                        enum interp_reduce what) {
+    if (is_torn(warp, step))
+        return NULL;
+    uint32_t holds = interp_lanes(interp_row(warp, step, 2)) & warp->mask;
+    warp->true_count += (uint32_t)__builtin_popcount(holds);
+    warp->reduced_count += (uint32_t)__builtin_popcount(warp->mask);
+    warp->reduction = (struct interp_reduction){what, step->operands[1]};
+    warp->behind = step->operands[0];
+    return NULL;
+}
+
+INTERP_HANDLER(BARRED_AND) {
+    return reduce(warp, step, INTERP_REDUCE_AND);
+}
+
+INTERP_HANDLER(BARRED_OR) {
+    return reduce(warp, step, INTERP_REDUCE_OR);
+}
+
+INTERP_HANDLER(BARRED_POPC) {
+    return reduce(warp, step, INTERP_REDUCE_POPC);
 }
 
 INTERP_HANDLER(END) {

@@ -13,7 +13,7 @@ static const struct isa_form forms[] = {
      "shfl.sync.{up,down,bfly,idx}.b32 %r0|%p0, %r1, 3, 31, -1; shfl.{up,down,bfly,idx}.b32 %r0|%p0, %r1, "
      "%r2, %r3;",
      NULL, 0},
-    {"vote.sync.{all,any,uni}.pred %p0, %p1, %r1; vote.sync.ballot.b32 %r0, %p1, -1; vote.ballot.b32 %r0, "
+    {"vote.sync.{all,any,uni}.pred %p0, !%p1, %r1; vote.sync.ballot.b32 %r0, %p1, -1; vote.ballot.b32 %r0, "
      "%p1;",
      NULL, 0},
     {"match.any.sync.T %r0, R1, -1; match.all.sync.T %r0|%p0, R1, %r2; match.all.sync.T %r0, R1, %r2;",
@@ -21,6 +21,10 @@ static const struct isa_form forms[] = {
     {"redux.sync.{add,min,max}.{u32,s32} %r0, %r1, -1; redux.sync.{and,or,xor}.b32 %r0, %r1, %r2;", NULL, 0},
     {"activemask.b32 %r0; elect.sync %r0|%p0, -1; elect.sync _|%p0, %r1; bar.warp.sync -1; @%p1 "
      "activemask.b32 %r0;",
+     NULL, 0},
+    // threads of a block
+    {"bar.red.{and,or}.pred %p0, 0, %p1; bar.red.popc.u32 %r0, 0, %p1; bar.red.popc.u32 %r0, 0, !%p1; "
+     "bar.sync 0;",
      NULL, 0},
 };
 
