@@ -28,7 +28,7 @@ struct tw_interp_program {
     uint32_t *operands, *blocks; // blocks: first steps
     struct tw_interp_constant *constants;
     struct tw_interp_zero *zeros;
-    uint32_t constant_count, zero_count, reg_bytes;
+    uint32_t constant_count, zero_count, reg_bytes, local_bytes;
     bool barriers;
 };
 
@@ -46,6 +46,7 @@ struct interp_warp {
     uint32_t linear;       // number in the block of lane 0's thread
     uint32_t index, count; // of the warp in its block; warps of the block
     uint32_t ctaid[3];
+    uint64_t local_limit; // bytes of the block's local window
     struct tw_kernel_frame *frame;
     const struct tw_interp_program *program;
     bool stored;     // the block has written something that outlives it: memory, or what it prints

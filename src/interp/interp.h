@@ -21,6 +21,7 @@ enum {
     TW_INTERP_LANES = 32,
     TW_INTERP_ROW_ALIGN = 64,    // rows begin at multiples of it
     TW_INTERP_OPERANDS_MAX = 24, // of an instruction
+    TW_INTERP_ELEMENTS_MAX = 4,  // of an access to memory
     TW_INTERP_INSTS_MAX = 100'000,
     TW_INTERP_BLOCKS_MAX = 8'192,
     TW_INTERP_REG_BYTES_MAX = 1 << 20, // a warp's rows

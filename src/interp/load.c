@@ -98,11 +98,34 @@ static bool is_terminator(uint16_t op) {
     return op < TW_INTERP_ALU && flags_of[op] & TERM;
 }
 
+static bool check_param(struct reader *r, uint64_t at, uint32_t bytes) {
+    uint32_t all = r->info->param_bytes;
+    return (bytes <= all && at <= all - bytes) || wrong(r, "a parameter lies outside");
+}
+
 // What the handler uses `imm` for. `left`: instructions behind it in its block.
 static bool check_imm(struct reader *r, const struct tw_interp_inst *inst, uint32_t left) {
     switch (inst->op) {
     case TW_INTERP_GUARD:
         return inst->imm >> 1 < left || wrong(r, "a guard skips more than its block has");
+    case TW_INTERP_LDPARAM_8:
+    case TW_INTERP_LDPARAM_16:
+    case TW_INTERP_LDPARAM_32:
+    case TW_INTERP_LDPARAM_64:
+    case TW_INTERP_LDPARAM_128:
+        return check_param(r, inst->imm, 1U << (inst->op - TW_INTERP_LDPARAM_8));
+    case TW_INTERP_LD_8:
+    case TW_INTERP_LD_16:
+    case TW_INTERP_LD_32:
+    case TW_INTERP_LD_64:
+    case TW_INTERP_LD_128:
+    case TW_INTERP_ST_8:
+    case TW_INTERP_ST_16:
+    case TW_INTERP_ST_32:
+    case TW_INTERP_ST_64:
+    case TW_INTERP_ST_128:
+        return inst->operand_count <= 2 + TW_INTERP_ELEMENTS_MAX ||
+               wrong(r, "an access has more elements than the guard behind an arena allows");
     default:
         return true;
     }
@@ -181,6 +204,7 @@ static bool fill(const struct reader *r, struct tw_interp_program *p) {
     p->constant_count = h->constant_count;
     p->zero_count = h->zero_count;
     p->reg_bytes = h->reg_bytes;
+    p->local_bytes = r->info->local_bytes;
     p->barriers = h->flags & TW_INTERP_BARRIERS;
     for (uint32_t i = 0; p->steps && p->operands && i < h->inst_count; i++)
         p->steps[i] = (struct interp_step){.run = handler_of(handlers, r->insts[i].op),

@@ -116,6 +116,7 @@ uint32_t tw_interp_run(struct tw_kernel_frame *frame, uint64_t first_block, uint
                       .threads = threads,
                       .warps = (threads + TW_INTERP_LANES - 1) / TW_INTERP_LANES};
     run.warp.count = run.warps;
+    run.warp.local_limit = (uint64_t)threads * program->local_bytes;
     run.places = (struct place *)(void *)(frame->spill + (size_t)run.warps * program->reg_bytes);
     for (uint32_t w = 0; w < (program->barriers ? run.warps : 1); w++)
         clear_rows(program, frame->spill + (size_t)w * program->reg_bytes);

@@ -283,14 +283,7 @@ bool jit_pieces_of(const struct jit_emit *e, const struct tw_kir_inst *load, str
 
 LLVMValueRef jit_confine(struct jit_emit *e,
                          LLVMValueRef address); // the offset in the arena that it stands for
-// The masked pointer to `address` + `offset`. Small offsets are added behind the mask, so that accesses side by
-// side share it: what they overrun the arena by lies in the guard. Those a little before the address share another.
-enum { JIT_OFFSET_MAX = 1 << 16, JIT_BEFORE_MAX = 1 << 12 };
-static inline int64_t jit_behind_mask(int64_t offset) {
-    if (offset < 0)
-        return offset >= -JIT_BEFORE_MAX ? offset + JIT_BEFORE_MAX : 0;
-    return offset <= JIT_OFFSET_MAX ? offset : 0;
-}
+// The masked pointer to `address` + `offset`, which tw_kernel_behind_mask divides.
 LLVMValueRef jit_pointer_at(struct jit_emit *e, LLVMValueRef address, int64_t offset);
 
 // ---- llvm.c: the target, passes, output ----

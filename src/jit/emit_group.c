@@ -47,7 +47,8 @@ static LLVMValueRef addresses_of(struct jit_emit *e, const struct tw_kir_inst *i
 // Groups at known distances need one address between them.
 static LLVMValueRef pointer_of(const struct grouped *g, const struct tw_kir_inst *inst, unsigned group) {
     struct jit_emit *e = g->e;
-    bool fixed = g->shape.known && g->shape.across >= 0 && g->shape.across <= JIT_OFFSET_MAX / GROUPS_MAX;
+    bool fixed =
+        g->shape.known && g->shape.across >= 0 && g->shape.across <= TW_KERNEL_OFFSET_MAX / GROUPS_MAX;
     unsigned from = fixed ? 0 : group;
     LLVMValueRef address = jit_is_vector(g->addresses)
                                ? LLVMBuildExtractElement(e->b, g->addresses, jit_i32(e, from), "")
@@ -150,7 +151,7 @@ static unsigned sort_lanes(struct jit_emit *e, const struct tw_kir_inst *inst, u
         least = run < least ? run : least;
         run = 0;
     }
-    return ret_places[e->lanes - 1] <= JIT_OFFSET_MAX ? least : 0;
+    return ret_places[e->lanes - 1] <= TW_KERNEL_OFFSET_MAX ? least : 0;
 }
 
 bool jit_store_runs(struct jit_emit *e, const struct tw_kir_inst *inst) {

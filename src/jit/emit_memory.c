@@ -2,7 +2,7 @@
 //
 // Loads and stores by what is known of the address: all lanes at one place (one scalar access), lanes side by
 // side (one vector access, with a mask where not all take part), or anywhere (gather and scatter). Every
-// address is masked into the arena; an access may run past its end by JIT_OFFSET_MAX + W × 16 bytes, where the
+// address is masked into the arena; an access may run past its end by TW_KERNEL_OFFSET_MAX + W × 16 bytes, where the
 // device keeps a guard.
 
 #include "emit.h"
@@ -37,7 +37,7 @@ static struct access describe(struct jit_emit *e, const struct tw_kir_inst *inst
 }
 
 LLVMValueRef jit_pointer_at(struct jit_emit *e, LLVMValueRef address, int64_t offset) {
-    int64_t behind = jit_behind_mask(offset), before = offset - behind;
+    int64_t behind = tw_kernel_behind_mask(offset), before = offset - behind;
     if (before)
         address = LLVMBuildAdd(e->b, address, jit_const(LLVMTypeOf(address), (uint64_t)before), "");
     LLVMValueRef pointer = jit_pointer(e, address);

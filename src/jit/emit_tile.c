@@ -30,7 +30,7 @@ bool jit_pieces_of(const struct jit_emit *e, const struct tw_kir_inst *load, str
     p.apart = jit_above(e, shape, lanes) - p.least;
     for (unsigned lane = 0; lane < e->lanes; lane++) {
         uint64_t at = jit_above(e, shape, lane);
-        if (at > JIT_OFFSET_MAX || at != jit_above(e, shape, lane % lanes) + lane / lanes * p.apart)
+        if (at > TW_KERNEL_OFFSET_MAX || at != jit_above(e, shape, lane % lanes) + lane / lanes * p.apart)
             return false;
         p.least = lane < lanes && at < p.least ? at : p.least;
     }

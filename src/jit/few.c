@@ -340,7 +340,7 @@ static bool lie_together(const struct jit_emit *e, const struct jit_lanes *lanes
     for (unsigned k = 1; k < lanes->count; k++)
         if (jit_above(e, address, lanes->at[k]) != *ret_first + (uint64_t)k * bytes)
             return false;
-    return *ret_first <= JIT_OFFSET_MAX;
+    return *ret_first <= TW_KERNEL_OFFSET_MAX;
 }
 
 // In the order of lanes: where they meet the last one wins.

@@ -96,7 +96,7 @@ bool jit_indexed(struct jit_emit *e, const struct tw_kir_inst *inst, struct jit_
         return false;
     LLVMTypeRef word = jit_int(e, 32);
     LLVMValueRef base = jit_read(e, parts.base, 64, false), two = jit_i64(e, WORD_SHIFT), at = NULL;
-    int64_t behind = jit_behind_mask(inst->offset), before = inst->offset - behind;
+    int64_t behind = tw_kernel_behind_mask(inst->offset), before = inst->offset - behind;
     base = LLVMBuildAdd(e->b, base, jit_i64(e, (uint64_t)before), "");
     at = LLVMBuildAnd(e->b, base, jit_i64(e, WORD_BYTES - 1), "");
     at = LLVMBuildAdd(e->b, at, jit_i64(e, (uint64_t)behind), "");

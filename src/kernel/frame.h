@@ -63,6 +63,15 @@ struct tw_kernel_frame {
     uint64_t again;                          // 184 with TW_KERNEL_AGAIN: the block to go on with
 };
 
+// The constant part of an address that is added behind the mask, so that accesses side by side share it: what they overrun
+// the arena by lies in the guard. Those a little before the address share another. The rest is added before.
+enum { TW_KERNEL_OFFSET_MAX = 1 << 16, TW_KERNEL_BEFORE_MAX = 1 << 12 };
+static inline int64_t tw_kernel_behind_mask(int64_t offset) {
+    if (offset < 0)
+        return offset >= -TW_KERNEL_BEFORE_MAX ? offset + TW_KERNEL_BEFORE_MAX : 0;
+    return offset <= TW_KERNEL_OFFSET_MAX ? offset : 0;
+}
+
 // A bit of fault_site: other lanes of the suspended warp were elsewhere, and go on only after the loop.
 #define TW_KERNEL_APART (1ULL << 32)
 

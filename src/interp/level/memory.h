@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where lanes' accesses to the arena lie. Handlers of memory are not looked at for data races: kernels race by themselves.
+#pragma once
+
+#include "level.h"
+
+#define INTERP_RACES [[gnu::no_sanitize("thread")]]
+
+// Elements anywhere in memory.
+typedef uint8_t loose_8 __attribute__((may_alias));
+typedef uint16_t loose_16 __attribute__((may_alias, aligned(1)));
+typedef uint32_t loose_32 __attribute__((may_alias, aligned(1)));
+typedef uint64_t loose_64 __attribute__((may_alias, aligned(1)));
+__extension__ typedef unsigned __int128 uint128;
+typedef uint128 loose_128 __attribute__((may_alias, aligned(1)));
+
+// Lanes' places in the arena, from `base` on. Those that do not take part have the place of the first one that does, so
+// that they may read too.
+struct places {
+    uint8_t *base;
+    uint64_t at[TW_INTERP_LANES];
+};
+
+// `active` is not 0.
+INTERP_RACES static inline void places_find(const struct interp_warp *warp, const uint64_t *addresses,
+                                            int64_t offset, struct places *ret) {
+    int64_t behind = tw_kernel_behind_mask(offset);
+    uint64_t before = (uint64_t)(offset - behind), mask = warp->frame->arena_mask;
+    uint32_t active = warp->active;
+    uint64_t first = (addresses[__builtin_ctz(active)] + before) & mask;
+    ret->base = warp->frame->arena_base + behind;
+    if (active == UINT32_MAX) {
+        EACH_LANE(i)
+        ret->at[i] = (addresses[i] + before) & mask;
+        return;
+    }
+    EACH_LANE(i)
+    ret->at[i] = active >> i & 1 ? (addresses[i] + before) & mask : first;
+}
+
+// Each lane's place is so many bytes behind the one before it.
+static inline bool places_apart(const struct places *places, uint64_t bytes) {
+    uint64_t other = 0;
+    for (uint64_t i = 0; i < TW_INTERP_LANES; i++)
+        other |= (places->at[i] - places->at[0]) ^ (i * bytes);
+    return other == 0;
+}
+
+// All `bytes` bytes from `at` on lie in a window.
+static inline uint64_t lies_within(uint64_t at, uint64_t bytes, uint64_t base, uint64_t limit) {
+    return (uint64_t)(at - base < limit) & (uint64_t)(at + bytes - 1 - base < limit);
+}
+
+// Before the lanes write `bytes` bytes each: what lies in neither window outlives the block.
+static inline void places_note_stored(struct interp_warp *warp, const struct places *places, uint64_t bytes) {
+    const struct tw_kernel_frame *frame = warp->frame;
+    uint64_t behind = (uint64_t)(places->base - frame->arena_base), outside = 0;
+    if (warp->stored)
+        return;
+    for (unsigned i = 0; i < TW_INTERP_LANES; i++) {
+        uint64_t at = places->at[i] + behind;
+        outside |= 1 ^ (lies_within(at, bytes, frame->shared_base, frame->shared_limit) |
+                        lies_within(at, bytes, frame->local_base, warp->local_limit));
+    }
+    warp->stored = outside != 0;
+}
