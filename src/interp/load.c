@@ -31,8 +31,10 @@ static bool read_parts(struct reader *r, struct tw_span bytes) {
         return wrong(r, "other magic or flags");
     if (h->inst_count == 0 || h->inst_count > TW_INTERP_INSTS_MAX || h->block_count == 0 ||
         h->block_count > TW_INTERP_BLOCKS_MAX || h->reg_bytes > TW_INTERP_REG_BYTES_MAX ||
-        h->reg_bytes > r->info->spill_bytes)
+        h->reg_bytes > r->info->spill_bytes || h->reg_bytes % TW_INTERP_ROW_ALIGN != 0)
         return wrong(r, "a number is out of range");
+    if (r->info->variant.lanes != TW_INTERP_LANES) // frame->spill is as large as so many warps need
+        return wrong(r, "a warp has 32 lanes");
     uint64_t at = sizeof *h, sizes[] = {(uint64_t)h->inst_count * sizeof *r->insts,
                                         (uint64_t)h->constant_count * sizeof *r->constants,
                                         (uint64_t)h->zero_count * sizeof *r->zeros,
@@ -40,7 +42,7 @@ static bool read_parts(struct reader *r, struct tw_span bytes) {
                                         (uint64_t)h->block_count * sizeof *r->blocks};
     const void *parts[TW_COUNT(sizes)];
     for (unsigned i = 0; i < TW_COUNT(sizes); at += sizes[i++])
-        parts[i] = bytes.data + at;
+        parts[i] = bytes.data + (at < bytes.len ? at : 0);
     if (at != bytes.len)
         return wrong(r, "its parts have another size");
     r->insts = parts[0];
@@ -69,11 +71,10 @@ static bool check_operand(struct reader *r, char letter, uint32_t operand) {
 
 // As many operands as the letters say. Behind a '*' stands how often the rest of the letters follows.
 static bool check_operands(struct reader *r, const struct tw_interp_inst *inst, const char *letters) {
-    uint64_t end = (uint64_t)inst->operands + inst->operand_count;
-    const uint32_t *operand = r->operands + inst->operands;
     uint32_t left = inst->operand_count;
-    if (end > r->header.operand_count)
+    if ((uint64_t)inst->operands + left > r->header.operand_count)
         return wrong(r, "operands lie outside");
+    const uint32_t *operand = r->operands + inst->operands;
     for (; *letters && *letters != '*'; letters++, operand++, left--)
         if (left == 0 || !check_operand(r, *letters, *operand))
             return wrong(r, "an instruction has too few operands");
@@ -126,6 +127,11 @@ static bool check_imm(struct reader *r, const struct tw_interp_inst *inst, uint3
     case TW_INTERP_ST_128:
         return inst->operand_count <= 2 + TW_INTERP_ELEMENTS_MAX ||
                wrong(r, "an access has more elements than the guard behind an arena allows");
+    case TW_INTERP_BARRIER:
+    case TW_INTERP_BARRED_AND:
+    case TW_INTERP_BARRED_OR:
+    case TW_INTERP_BARRED_POPC: // without the flag warps share their rows
+        return r->header.flags & TW_INTERP_BARRIERS || wrong(r, "a barrier in a program without any");
     default:
         return true;
     }
