@@ -118,6 +118,8 @@ static bool dump_kernel(struct tw_kir_module *module, const struct tw_compile_re
         return compile_stage(module, entry, request, TW_JIT_LLVM, out, err);
     if (strcmp(request->stage, "asm") == 0)
         return compile_stage(module, entry, request, TW_JIT_ASM, out, err);
+    if (strcmp(request->stage, "program") == 0)
+        return compile_stage(module, entry, request, TW_JIT_PROGRAM, out, err);
     if (strcmp(request->stage, "time") == 0)
         return compile_timed(module, entry, request, parse_ns, out, err);
     if (!each_entry(module, entry, tw_kir_inline, err) || !each_entry(module, entry, tw_kir_simplify, err))

@@ -236,7 +236,7 @@ int cli_kernel_run(int argc, char **argv) {
 
 // What the compiler is asked for; NULL (told): there is no such stage.
 static const char *read_stage(const struct cli *cli) {
-    static const char *const stages[] = {"parse", "ir", "opt", "llvm", "asm", "ptx", "time"};
+    static const char *const stages[] = {"parse", "ir", "opt", "program", "llvm", "asm", "ptx", "time"};
     const char *stage = cli_value(cli, "stage");
     bool fence = cli_value(cli, "fence");
     for (size_t i = 0; stage && i < TW_COUNT(stages); i++) {
@@ -247,7 +247,7 @@ static const char *read_stage(const struct cli *cli) {
         cli_usage("--fence goes with --stage ptx");
         return NULL;
     }
-    cli_usage("--stage takes parse, ir, opt, llvm, asm, ptx or time%s%s%s", stage ? ", not '" : "",
+    cli_usage("--stage takes parse, ir, opt, program, llvm, asm, ptx or time%s%s%s", stage ? ", not '" : "",
               stage ? stage : "", stage ? "'" : "");
     return NULL;
 }
@@ -270,7 +270,8 @@ static void warn_refused(struct tw_service *service, struct tw_str ptx) {
 
 int cli_kernel_dump(int argc, char **argv) {
     static const struct cli_option options[] = {
-        {"stage", "STAGE", "parse, ir, opt, llvm, asm, ptx, or time: microseconds that each part took"},
+        {"stage", "STAGE",
+         "parse, ir, opt, program, llvm, asm, ptx, or time: microseconds that each part took"},
         {"entry", "NAME", "the kernel (needed when the file has several)"},
         {"tier", "light|full",
          "llvm, asm, time: as for a first launch, or as for a kernel that is busy (default)"},

@@ -28,7 +28,7 @@ struct tw_compile_request {
     const struct tw_digest *digest;     // of the input, when the caller knows it; NULL: it is computed
     char entry[TW_KERNEL_NAME_MAX + 1]; // PTX, DUMP
     struct tw_kernel_variant variant;   // PTX, DUMP
-    char stage[16];                     // DUMP: parse ir opt llvm asm ptx fence
+    char stage[16];                     // DUMP: parse ir opt program llvm asm ptx fence
     uint32_t interrupt;                 // WASM: enum tw_compile_interrupt
     uint64_t tenant;                    // whose turn it takes; no part of the key
     bool background;                    // nobody waits: after all others, with less CPU time, nice

@@ -132,7 +132,8 @@ static bool check_size(size_t len, size_t max, enum tw_code code, const char *wh
 }
 
 static bool check_request(const struct tw_compile_request *request, struct tw_error *err) {
-    static const char *const stages[] = {"parse", "ir", "opt", "llvm", "asm", "ptx", "fence", "time"};
+    static const char *const stages[] = {"parse", "ir",  "opt",   "program", "llvm",
+                                         "asm",   "ptx", "fence", "time"};
     if (!memchr(request->entry, '\0', sizeof(request->entry)) ||
         !memchr(request->stage, '\0', sizeof(request->stage)))
         return tw_fail(err, TW_ERR_INTERNAL, "the entry or stage of a request does not end");
@@ -144,9 +145,10 @@ static bool check_request(const struct tw_compile_request *request, struct tw_er
             if (strcmp(request->stage, stages[i]) == 0)
                 return check_size(request->input.len, TW_PTX_MAX_BYTES, TW_ERR_CUDA_QUOTA, "PTX", err);
         }
-        return tw_fail(err, TW_ERR_INVALID_REQUEST,
-                       "there is no stage '%s'; choose parse, ir, opt, llvm, asm, ptx, fence or time",
-                       request->stage);
+        return tw_fail(
+            err, TW_ERR_INVALID_REQUEST,
+            "there is no stage '%s'; choose parse, ir, opt, program, llvm, asm, ptx, fence or time",
+            request->stage);
     case TW_COMPILE_PTX:
         if (!request->entry[0])
             return tw_fail(err, TW_ERR_CUDA_INVALID_KERNEL, "no kernel is named");

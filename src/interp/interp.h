@@ -91,6 +91,9 @@ struct tw_interp_program;
 [[nodiscard]] bool tw_interp_load(struct tw_span bytes, const struct tw_kernel_info *info,
                                   struct tw_interp_program **ret_program, struct tw_error *err);
 void tw_interp_program_done(struct tw_interp_program *program); // NULL: nothing to do
+// The same bytes as text, an instruction a line (print.c). INTERNAL as tw_interp_load; CAPACITY: `out` is full.
+[[nodiscard]] bool tw_interp_print(struct tw_span bytes, const struct tw_kernel_info *info,
+                                   struct tw_buf *out, struct tw_error *err);
 
 // A tw_kernel_entry for frame->program. It takes no locks and allocates nothing, may fault at addresses of the arena,
 // and may be left by siglongjmp at any instruction. Needs info->spill_bytes a warp in frame->spill. When frame->better is

@@ -287,28 +287,41 @@ static bool produce(struct jit_emit *e, enum tw_jit_stage stage, struct tw_jit_r
     return ok;
 }
 
+// A program's artifact, or its text.
+static bool wrap_program(const struct jit_code *code, enum tw_jit_stage stage, struct tw_span program,
+                         uint32_t reg_bytes, struct tw_jit_result *result, struct tw_error *err) {
+    struct jit_emit e = {.code = code, .spill_bytes = reg_bytes};
+    struct tw_kernel_info info = {};
+    fill_info(code, reg_bytes, false, &info);
+    tw_buf_init(&result->bytes, 2 * (size_t)MAX_OUTPUT);
+    bool ok = stage == TW_JIT_PROGRAM ? tw_interp_print(program, &info, &result->bytes, err)
+                                      : wrap_artifact(&e, program, &result->bytes, err);
+    if (!ok)
+        tw_buf_done(&result->bytes);
+    return ok;
+}
+
 // A program in place of an object; *ret_can false: there can be none.
-static bool interpret(struct jit_code *code, struct tw_jit_times *times, bool *ret_can,
-                      struct tw_jit_result *ret_result, struct tw_error *err) {
+static bool interpret(struct jit_code *code, enum tw_jit_stage stage, struct tw_jit_times *times,
+                      bool *ret_can, struct tw_jit_result *ret_result, struct tw_error *err) {
     struct tw_buf program [[gnu::cleanup(tw_buf_done)]] = {};
     struct tw_jit_result result = {};
-    struct jit_emit e = {.code = code};
-    uint32_t reg_bytes = 0;
+    struct jit_lowered lowered;
     int64_t begin_ns = tw_clock_ns();
     code->exact = true;
-    code->variant.lanes = TW_INTERP_LANES;
-    code->variant.x_multiple = 1;
+    code->variant = (struct tw_kernel_variant){
+        .lanes = TW_INTERP_LANES, .x_multiple = 1, .opt_level = TW_KERNEL_INTERPRETED};
     tw_buf_init(&program, MAX_OUTPUT);
-    if (!analyse(code, err) || !jit_lower(code, &program, ret_can, &reg_bytes, err))
+    if (!analyse(code, err) || !jit_lower(code, &program, &lowered, err))
         return false;
-    if (!*ret_can)
+    *ret_can = lowered.can;
+    if (!lowered.can && stage == TW_JIT_PROGRAM)
+        return tw_fail(err, TW_ERR_NOT_IMPLEMENTED,
+                       "%s; the kernel has no program, and is compiled before its first launch", lowered.why);
+    if (!lowered.can)
         return true;
-    e.spill_bytes = reg_bytes;
-    tw_buf_init(&result.bytes, 2 * (size_t)MAX_OUTPUT);
-    if (!wrap_artifact(&e, tw_buf_span(&program), &result.bytes, err)) {
-        tw_buf_done(&result.bytes);
+    if (!wrap_program(code, stage, tw_buf_span(&program), lowered.reg_bytes, &result, err))
         return false;
-    }
     times->analyse_ns = tw_clock_ns() - begin_ns;
     result.times = *times;
     *ret_result = result;
@@ -362,10 +375,11 @@ bool tw_jit_compile(struct tw_kir_module *module, const char *entry, const struc
     struct jit_code code = {.arena = &arena, .module = module, .function = function, .variant = *variant};
     bool ok = function->is_prepared || jit_find_waiting(&code, module, err);
     function->is_prepared = ok;
-    if (ok && variant->opt_level == TW_KERNEL_INTERPRETED) {
+    if (ok && (variant->opt_level == TW_KERNEL_INTERPRETED || stage == TW_JIT_PROGRAM)) {
         struct jit_code program = code;
         bool can = false;
-        ok = stage == TW_JIT_OBJECT ? interpret(&program, &times, &can, ret_result, err) : ok;
+        if (stage == TW_JIT_OBJECT || stage == TW_JIT_PROGRAM)
+            ok = interpret(&program, stage, &times, &can, ret_result, err);
         if (!ok || can) {
             tw_arena_done(&arena);
             return ok;

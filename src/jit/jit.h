@@ -19,7 +19,8 @@
 // compile a thread.
 [[nodiscard]] bool tw_jit_init(struct tw_error *err);
 
-enum tw_jit_stage { TW_JIT_OBJECT, TW_JIT_LLVM, TW_JIT_ASM };
+// PROGRAM: what is run until there is code (interp/interp.h), whatever the variant; NOT_IMPLEMENTED: there is none.
+enum tw_jit_stage { TW_JIT_OBJECT, TW_JIT_LLVM, TW_JIT_ASM, TW_JIT_PROGRAM };
 
 // How long each part took: inlining and simplifying, shapes and masks, making LLVM IR, LLVM's passes, its code
 // generator.

@@ -4,7 +4,33 @@
 
 #include "lower.h"
 
+#include <stdarg.h>
+
 enum { SHARED = JIT_NONE - 1, PRED_CLASS = 5, MAX_BYTES = 16 << 20 };
+
+// Notes why there is no program; false.
+[[gnu::format(printf, 2, 3)]] static bool cannot(struct jit_lower *l, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(l->why, sizeof((struct jit_lowered *)0)->why, format, args);
+    va_end(args);
+    return false;
+}
+
+static bool cannot_say(struct jit_lower *l, const struct tw_kir_inst *inst) {
+    struct tw_buf name;
+    tw_buf_init(&name, 256);
+    bool ok = tw_kir_print_op(inst, &name);
+    cannot(l, "line %u: programs cannot say %.*s", inst->line, ok ? (int)name.len : 0,
+           (const char *)name.data);
+    tw_buf_done(&name);
+    return false;
+}
+
+static bool too_large(struct jit_lower *l) {
+    return cannot(l, "a program has at most %d blocks, %d instructions and %d bytes of registers a warp",
+                  TW_INTERP_BLOCKS_MAX, TW_INTERP_INSTS_MAX, TW_INTERP_REG_BYTES_MAX);
+}
 
 // ---- rows ----
 
@@ -192,7 +218,7 @@ static bool lower_inst(struct jit_lower *l, uint32_t block, uint32_t at, const s
     if (inst->guard != TW_KIR_NO_REG)
         jit_lower_emit(l, TW_INTERP_GUARD, inst->guard_not, (uint32_t[]){reg_row(l, inst->guard)}, 1);
     if (!choose_dests(l, block, inst) || !lower_op(l, inst))
-        return false;
+        return cannot_say(l, inst);
     for (unsigned d = 0; d < inst->dst_count; d++)
         if (inst->dst[d] != TW_KIR_NO_REG && l->dests[d] != l->rows[inst->dst[d]])
             emit_blend(l, inst->dst[d], l->dests[d]);
@@ -202,7 +228,7 @@ static bool lower_inst(struct jit_lower *l, uint32_t block, uint32_t at, const s
         jit_lower_emit(l, TW_INTERP_UNGUARD, 0, NULL, 0);
     }
     free_rows(l, block, at, inst);
-    return !l->full;
+    return !l->full || too_large(l);
 }
 
 // ---- blocks ----
@@ -232,7 +258,7 @@ static bool lower_barrier(struct jit_lower *l, const struct jit_block *b) {
         return true;
     }
     if (inst->op != TW_KIR_BARRED)
-        return false;
+        return cannot_say(l, inst);
     bool counts = inst->mode == TW_KIR_RED_POPC;
     uint32_t reg = inst->dst_count ? inst->dst[0] : TW_KIR_NO_REG;
     uint32_t operands[] = {b->succs[0],
@@ -376,8 +402,10 @@ static void add_zeros(struct jit_lower *l) {
 
 static bool lower_all(struct jit_lower *l) {
     const struct jit_code *code = l->code;
-    if (code->named_barriers || code->count + 1 > TW_INTERP_BLOCKS_MAX)
-        return false;
+    if (code->named_barriers)
+        return cannot(l, "programs cannot say barriers of a part of the block");
+    if (code->count + 1 > TW_INTERP_BLOCKS_MAX)
+        return too_large(l);
     number_places(l);
     find_homes(l);
     place_shared(l);
@@ -407,13 +435,14 @@ static bool write_program(const struct jit_lower *l, struct tw_buf *out) {
     return ok;
 }
 
-bool jit_lower(const struct jit_code *code, struct tw_buf *out, bool *ret_can, uint32_t *ret_reg_bytes,
+bool jit_lower(const struct jit_code *code, struct tw_buf *out, struct jit_lowered *ret_lowered,
                struct tw_error *err) {
-    struct jit_lower l = {.code = code};
+    *ret_lowered = (struct jit_lowered){};
+    struct jit_lower l = {.code = code, .why = ret_lowered->why};
     bool ok = init(&l, err);
-    *ret_can = ok && lower_all(&l);
-    *ret_reg_bytes = l.reg_bytes;
-    if (*ret_can && !write_program(&l, out))
+    ret_lowered->can = ok && lower_all(&l);
+    ret_lowered->reg_bytes = l.reg_bytes;
+    if (ret_lowered->can && !write_program(&l, out))
         ok = jit_no_memory(err);
     done(&l);
     return ok;

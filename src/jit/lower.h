@@ -26,6 +26,7 @@ struct jit_lower {
     uint32_t *block_place,
         *end_place; // where lanes wait: by block, and by loop those that go round once more
     bool full;      // out of memory or beyond a limit
+    char *why;      // of struct jit_lowered
 };
 
 // The row of a source, whose elements have `bits` bits.
@@ -51,7 +52,11 @@ void jit_lower_emit(struct jit_lower *l, uint16_t op, uint64_t imm, const uint32
                                     const struct tw_kir_inst *inst); // addresses and special registers too
 [[nodiscard]] bool jit_lower_warp(struct jit_lower *l, const struct tw_kir_inst *inst);
 
-// The program of an analysed kernel (`exact`: nothing guessed) of 32 lanes. *ret_can false: it has something that programs
-// cannot say; it needs no program then. *ret_reg_bytes: a warp's rows.
-[[nodiscard]] bool jit_lower(const struct jit_code *code, struct tw_buf *out, bool *ret_can,
-                             uint32_t *ret_reg_bytes, struct tw_error *err);
+struct jit_lowered {
+    bool can;           // false: it has something that programs cannot say, and needs no program then
+    uint32_t reg_bytes; // a warp's rows
+    char why[160];      // what it cannot say: "line 12: programs cannot say mma.f32"
+};
+// The program of an analysed kernel (`exact`: nothing guessed) of 32 lanes.
+[[nodiscard]] bool jit_lower(const struct jit_code *code, struct tw_buf *out, struct jit_lowered *ret_lowered,
+                             struct tw_error *err);

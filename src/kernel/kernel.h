@@ -194,6 +194,8 @@ bool tw_kir_matrix_of(const struct tw_kir_inst *inst, struct tw_kir_matrix *ret_
 [[nodiscard]] bool tw_kir_mend_loops(struct tw_kir_module *module, struct tw_kir_function *function,
                                      struct tw_error *err);
 [[nodiscard]] bool tw_kir_print(const struct tw_kir_module *module, struct tw_buf *out, struct tw_error *err);
+// The operation's name and what says which form of it: "setp.f32.lt". False: `out` is full.
+[[nodiscard]] bool tw_kir_print_op(const struct tw_kir_inst *inst, struct tw_buf *out);
 // Reads what tw_kir_print wrote: the same module.
 [[nodiscard]] bool tw_kir_parse(struct tw_arena *arena, struct tw_str text, struct tw_kir_module **ret_module,
                                 struct tw_error *err);

@@ -99,6 +99,10 @@ static bool sources(struct tw_buf *out, const struct tw_kir_function *function,
     return good;
 }
 
+bool tw_kir_print_op(const struct tw_kir_inst *inst, struct tw_buf *out) {
+    return put(out, tw_kir_op_name(inst->op)) && attributes(out, inst);
+}
+
 static bool instruction(struct tw_buf *out, const struct tw_kir_module *module,
                         const struct tw_kir_function *function, const struct tw_kir_inst *inst) {
     bool good = put(out, "  ");
@@ -107,8 +111,7 @@ static bool instruction(struct tw_buf *out, const struct tw_kir_module *module,
                put(out, " ");
     for (unsigned i = 0; good && i < inst->dst_count; i++)
         good = reg(out, function, inst->dst[i]) && put(out, i + 1 < inst->dst_count ? ", " : " = ");
-    good = good && put(out, tw_kir_op_name(inst->op)) && attributes(out, inst) &&
-           index_name(out, module, inst) && sources(out, function, inst);
+    good = good && tw_kir_print_op(inst, out) && index_name(out, module, inst) && sources(out, function, inst);
     for (unsigned i = 0; good && i < inst->target_count; i++) {
         uint32_t target = inst->targets[i];
         const char *label = target < function->block_count ? function->blocks[target].label : "?";

@@ -304,7 +304,7 @@ struct tw_kernel_run {
 // Runs one kernel on the default device, with a context of its own. Blocks. Errors are the guest ABI's.
 [[nodiscard]] bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run,
                                          struct tw_error *err);
-// The text of one stage of the kernel compiler: parse, ir, opt, llvm, asm, ptx, fence (PTX whose accesses
+// The text of one stage of the kernel compiler: parse, ir, opt, program, llvm, asm, ptx, fence (PTX whose accesses
 // are kept in one range), or time (microseconds that each part took). `full`: llvm, asm and time as for a kernel
 // that is busy. `entry` may be empty when the PTX has one entry only.
 // `block`: as made for blocks of that shape; zeros: of any multiples of 32 × 1 × 1.

@@ -69,8 +69,13 @@ TW_TEST("PTX becomes an artifact that decodes and names its kernel") {
 TW_TEST("every stage of a kernel is shown in its own language") {
     static const struct {
         const char *stage, *text;
-    } stages[] = {{"parse", "mulwide.u32"}, {"ir", "st.u32.global"}, {"opt", "st.u32.global"},
-                  {"llvm", "define "},      {"asm", ".text"},        {"ptx", ".visible .entry store_tid("}};
+    } stages[] = {{"parse", "mulwide.u32"},
+                  {"ir", "st.u32.global"},
+                  {"opt", "st.u32.global"},
+                  {"program", "$0:"},
+                  {"llvm", "define "},
+                  {"asm", ".text"},
+                  {"ptx", ".visible .entry store_tid("}};
     struct tw_compiler *compiler = compiler_new(0);
     for (size_t i = 0; i < TW_COUNT(stages); i++) {
         struct tw_compile_request request = ptx_request(TW_COMPILE_DUMP, "store_tid", stages[i].stage);
