@@ -283,7 +283,7 @@ def test_the_limit_of_open_files_is_raised_and_shown():
 PTX = kernel("vector_add")
 
 
-@pytest.mark.parametrize("stage, wanted", [("parse", "vector_add"), ("ir", "vector_add"), ("opt", "vector_add"), ("llvm", "define"), ("asm", "ret"),
+@pytest.mark.parametrize("stage, wanted", [("parse", "vector_add"), ("ir", "vector_add"), ("opt", "vector_add"), ("program", "add.f32"), ("llvm", "define"), ("asm", "ret"),
                                            ("ptx", ".visible .entry vector_add(")])
 def test_kernel_dump(stage, wanted):
     assert wanted in run("kernel", "dump", PTX, "--stage", stage)[0]
@@ -291,13 +291,21 @@ def test_kernel_dump(stage, wanted):
 
 def test_kernel_dump_refuses(files):
     _, err = run("kernel", "dump", PTX, "--stage", "nosuch", status=2)
-    assert "parse, ir, opt, llvm, asm, ptx or time, not 'nosuch'" in err
+    assert "parse, ir, opt, program, llvm, asm, ptx or time, not 'nosuch'" in err
     run("kernel", "dump", PTX, "--stage", "ir", "--fence", status=2)
     run("kernel", "dump", files / "text.txt", "--stage", "ir", status=1)
     for stage in ("opt", "llvm", "asm", "ptx"):  # several entries: which?
         _, err = run("kernel", "dump", kernel("histogram"), "--stage", stage, status=1)
         assert "histogram_shared" in err and "histogram_global" in err
     run("kernel", "dump", kernel("histogram"), "--stage", "llvm", "--entry", "histogram_global")
+
+
+def test_kernel_dump_says_what_keeps_a_kernel_from_having_a_program(tmp_path):
+    file = tmp_path / "k.ptx"
+    file.write_text(".version 7.8\n.target sm_80\n.address_size 64\n.visible .entry k()\n{\n\t.reg .pred %p<2>;\n"
+                    "\tbarrier.cta.arrive 1, 64;\n\tbarrier.cta.sync 2, 64;\n\tret;\n}\n")
+    _, err = run("kernel", "dump", file, "--stage", "program", status=1)
+    assert "not_implemented" in err and "is compiled before its first launch" in err
 
 
 @pytest.mark.parametrize("command", [["dump", "--stage", "ir"], ["run", "--entry", "k", "--grid", "1", "--block", "1"]])
