@@ -111,7 +111,8 @@ static bool instruction(struct tw_buf *out, const struct tw_kir_module *module,
                put(out, " ");
     for (unsigned i = 0; good && i < inst->dst_count; i++)
         good = reg(out, function, inst->dst[i]) && put(out, i + 1 < inst->dst_count ? ", " : " = ");
-    good = good && tw_kir_print_op(inst, out) && index_name(out, module, inst) && sources(out, function, inst);
+    good =
+        good && tw_kir_print_op(inst, out) && index_name(out, module, inst) && sources(out, function, inst);
     for (unsigned i = 0; good && i < inst->target_count; i++) {
         uint32_t target = inst->targets[i];
         const char *label = target < function->block_count ? function->blocks[target].label : "?";
