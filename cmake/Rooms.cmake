@@ -9,7 +9,7 @@ function(tw_room name)
     list(FILTER sources EXCLUDE REGEX "/level/")
     # Behind the project's own flags.
     set_source_files_properties(${levelled} PROPERTIES COMPILE_OPTIONS
-        "-ffp-contract=off;-fno-math-errno;-fno-trapping-math;$<$<CONFIG:Release>:-O3>;$<$<CONFIG:Release>:-fno-stack-protector>;$<$<CONFIG:Release>:-ftrivial-auto-var-init=uninitialized>")
+        "$<$<C_COMPILER_ID:Clang>:-Wno-pass-failed>;-ffp-contract=off;-fno-math-errno;-fno-trapping-math;$<$<CONFIG:Release>:-O3>;$<$<CONFIG:Release>:-fno-stack-protector>;$<$<CONFIG:Release>:-ftrivial-auto-var-init=uninitialized>")
     foreach(level ${ROOM_LEVELS})
         add_library(tw_${name}_${level} OBJECT ${levelled})
         target_include_directories(tw_${name}_${level} PRIVATE ${CMAKE_SOURCE_DIR}/src)
