@@ -59,6 +59,13 @@ static inline uint32_t tw_interp_row_bytes(unsigned bits) {
     return TW_INTERP_LANES * (bits < 8 ? 1 : bits / 8);
 }
 
+// How an atomic operation goes: enum tw_kir_atom, enum tw_kir_type << 8, and bits.
+enum {
+    TW_INTERP_ATOM_TYPE_SHIFT = 8,
+    TW_INTERP_ATOM_PLAIN = 1 << 16, // no other thread can see the memory
+    TW_INTERP_ATOM_RED = 1 << 17    // nobody looks at what was there
+};
+
 // ---- programs ----
 // In this order, each part behind the other without gaps: header, instructions, constants, zeros, operands, blocks.
 enum { TW_INTERP_MAGIC = 0x49574e01 };

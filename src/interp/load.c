@@ -132,6 +132,11 @@ static bool check_imm(struct reader *r, const struct tw_interp_inst *inst, uint3
     case TW_INTERP_BARRED_OR:
     case TW_INTERP_BARRED_POPC: // without the flag warps share their rows
         return r->header.flags & TW_INTERP_BARRIERS || wrong(r, "a barrier in a program without any");
+    case TW_INTERP_CPASYNC:
+        return inst->imm == 4 || inst->imm == 8 || inst->imm == 16 ||
+               wrong(r, "a copy has neither 4, 8 nor 16 bytes");
+    case TW_INTERP_PRINTF:
+        return r->info->prints || wrong(r, "it prints, and its kernel does not");
     default:
         return true;
     }

@@ -66,6 +66,43 @@ static bool lower_access(struct jit_lower *l, const struct tw_kir_inst *inst) {
     return true;
 }
 
+// As many operands as its kind has; an operand that it does not have is any.
+static bool lower_atom(struct jit_lower *l, const struct tw_kir_inst *inst) {
+    unsigned bits = tw_kir_type_bits(inst->type);
+    bool is_float = tw_kir_type_is_float(inst->type);
+    if (is_float ? bits > 64 || (inst->atom != TW_KIR_ATOM_ADD && inst->atom != TW_KIR_ATOM_EXCH)
+                 : bits != 32 && bits != 64 && !(bits == 16 && inst->atom == TW_KIR_ATOM_CAS))
+        return false;
+    bool looks = inst->dst_count > 0 && inst->dst[0] != TW_KIR_NO_REG;
+    uint32_t how = inst->atom | (uint32_t)inst->type << TW_INTERP_ATOM_TYPE_SHIFT |
+                   (inst->space == TW_KIR_SHARED ? TW_INTERP_ATOM_PLAIN : 0) |
+                   (looks ? 0 : TW_INTERP_ATOM_RED);
+    uint32_t operands[] = {looks ? jit_lower_dest(l, inst, 0) : jit_lower_temp(l, bits),
+                           jit_lower_source(l, &inst->src[0], 64), jit_lower_source(l, &inst->src[1], bits),
+                           jit_lower_source(l, &inst->src[inst->src_count - 1], bits), how};
+    jit_lower_emit(l,
+                   bits == 16   ? TW_INTERP_ATOM_16
+                   : bits == 32 ? TW_INTERP_ATOM_32
+                                : TW_INTERP_ATOM_64,
+                   (uint64_t)inst->offset, operands, TW_COUNT(operands));
+    return true;
+}
+
+static bool lower_copy(struct jit_lower *l, const struct tw_kir_inst *inst) {
+    uint32_t operands[] = {jit_lower_source(l, &inst->src[0], 64), jit_lower_source(l, &inst->src[1], 64),
+                           inst->src_count > 2 ? jit_lower_source(l, &inst->src[2], 32)
+                                               : jit_lower_constant(l, inst->vec, 32)};
+    jit_lower_emit(l, TW_INTERP_CPASYNC, inst->vec, operands, TW_COUNT(operands));
+    return true;
+}
+
+static bool lower_print(struct jit_lower *l, const struct tw_kir_inst *inst) {
+    uint32_t operands[] = {inst->dst_count ? jit_lower_dest(l, inst, 0) : jit_lower_temp(l, 32),
+                           jit_lower_source(l, &inst->src[0], 64), jit_lower_source(l, &inst->src[1], 64)};
+    jit_lower_emit(l, TW_INTERP_PRINTF, 0, operands, TW_COUNT(operands));
+    return true;
+}
+
 bool jit_lower_memory(struct jit_lower *l, const struct tw_kir_inst *inst) {
     switch (inst->op) {
     case TW_KIR_SREG:
@@ -80,6 +117,16 @@ bool jit_lower_memory(struct jit_lower *l, const struct tw_kir_inst *inst) {
     case TW_KIR_LD:
     case TW_KIR_ST:
         return lower_access(l, inst);
+    case TW_KIR_ATOM:
+        return lower_atom(l, inst);
+    case TW_KIR_CPASYNC:
+        return lower_copy(l, inst);
+    case TW_KIR_PRINTF:
+        return lower_print(l, inst);
+    case TW_KIR_FENCE:
+        if (inst->scope != TW_KIR_CTA) // the block has one thread
+            jit_lower_emit(l, TW_INTERP_FENCE, 0, NULL, 0);
+        return true;
     default:
         return false;
     }

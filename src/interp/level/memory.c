@@ -6,7 +6,7 @@
 #include "memory.h"
 
 #define LOAD(bits, type)                                                                                     \
-    INTERP_RACES static void load_##bits(const struct places *places, uint32_t bytes_behind, bool same,      \
+    static INTERP_RACES void load_##bits(const struct places *places, uint32_t bytes_behind, bool same,      \
                                          bool aligned, type *d) {                                            \
         const uint8_t *base = places->base + bytes_behind;                                                   \
         if (same) {                                                                                          \
@@ -42,7 +42,7 @@ LOAD(64, uint64_t)
 LOAD(128, uint128)
 
 #define STORE(bits, type)                                                                                    \
-    INTERP_RACES static void store_##bits(const struct places *places, uint32_t bytes_behind, bool aligned,  \
+    static INTERP_RACES void store_##bits(const struct places *places, uint32_t bytes_behind, bool aligned,  \
                                           uint32_t lanes, const type *v) {                                   \
         uint8_t *base = places->base + bytes_behind;                                                         \
         if (aligned) {                                                                                       \

@@ -5,7 +5,7 @@
 
 #include "level.h"
 
-#define INTERP_RACES [[gnu::no_sanitize("thread")]]
+#define INTERP_RACES __attribute__((no_sanitize("thread")))
 
 // Elements anywhere in memory.
 typedef uint8_t loose_8 __attribute__((may_alias));
@@ -23,7 +23,7 @@ struct places {
 };
 
 // `active` is not 0.
-INTERP_RACES static inline void places_find(const struct interp_warp *warp, const uint64_t *addresses,
+static inline INTERP_RACES void places_find(const struct interp_warp *warp, const uint64_t *addresses,
                                             int64_t offset, struct places *ret) {
     int64_t behind = tw_kernel_behind_mask(offset);
     uint64_t before = (uint64_t)(offset - behind), mask = warp->frame->arena_mask;

@@ -22,15 +22,48 @@ static const struct isa_form forms[] = {
     {"activemask.b32 %r0; elect.sync %r0|%p0, -1; elect.sync _|%p0, %r1; bar.warp.sync -1; @%p1 "
      "activemask.b32 %r0;",
      NULL, 0},
+    // memory
+    {"ld{,.volatile,.relaxed.gpu,.acquire.sys}{,.global,.shared,.local}.T R0, [%rd1+4]; ld.const.T R0, "
+     "[%rd1]; "
+     "ld.global.nc.T R0, [%rd1]; ldu.global.T R0, [%rd1];",
+     "b16 b32 b64 u16 s16 u32 s32 u64 s64 f32 f64", 0},
+    {"st{,.volatile,.relaxed.gpu,.release.sys}{,.global,.shared,.local}.T [%rd1+4], R1;",
+     "b16 b32 b64 u16 s16 u32 s32 u64 s64 f32 f64", 0},
+    {"ld.global.v2.T {R0, R1}, [%rd1]; st.shared.v2.T [%rd1], {R1, R2}; @%p1 ld.global.T R0, [%rd1+4];",
+     "b16 b32 b64 f32 f64", 0},
+    {"ld.global.v4.T {R0, R1, R2, R3}, [%rd1]; st.global.v4.T [%rd1], {R1, R2, R3, R4};", "b16 b32 f32", 0},
+    {"atom{,.global,.shared}.{add,min,max,exch}.T R0, [%rd1], R2; red{,.global,.shared}.{add,min,max}.T "
+     "[%rd1], R2;",
+     "u32 s32 u64", 0},
+    {"atom{,.acquire.cta}{,.global,.shared}.{and,or,xor,exch}.T R0, [%rd1], R2; "
+     "atom.cas.T R0, [%rd1], R2, R3; red{,.release.gpu}.{and,or,xor}.T [%rd1], R2; "
+     "@%p1 atom.exch.T R0, [%rd1+8], R2;",
+     "b32 b64", 0},
+    {"atom{,.global,.shared}.{inc,dec}.u32 %r0, [%rd1], %r2; atom.cas.b16 %h0, [%rd1], %h2, %h3; "
+     "atom.add.noftz.{f16,bf16} %h0, [%rd1], %h2; red.add.noftz.{f16x2,bf16x2} [%rd1], %r2;",
+     NULL, 0},
+    {"atom.add.T R0, [%rd1], R2; red.shared.add.T [%rd1], R2;", "f32 f64", 0},
+    {"cp.async.ca.shared.global [%r0], [%rd1], {4,8,16}; cp.async.cg.shared.global [%r0], [%rd1], 16, %r2; "
+     "cp.async.commit_group; cp.async.wait_all; membar.{cta,gl,sys}; fence.{sc,acq_rel}.{cta,gpu,sys};",
+     NULL, 0},
+    {"mov.u32 %r0, %{tid,ntid,ctaid,nctaid}.{x,y,z}; mov.u32 %r0, "
+     "%{laneid,warpid,nwarpid,smid,nsmid,lanemask_lt,clock,clock_hi,globaltimer_lo,total_smem_size,"
+     "dynamic_smem_size}; mov.u64 %rd0, %{clock64,globaltimer,gridid};",
+     NULL, 0},
+    {"cvta.{global,shared,local,const}.u64 %rd0, %rd1; isspacep.{global,shared,local,const} %p0, %rd1; "
+     "mov.u64 %rd0, words; mov.u64 %rd0, own; mov.u64 %rd0, table; ld.param.T R0, [parameter];",
+     "b16 b32 b64", 0},
     // threads of a block
     {"bar.red.{and,or}.pred %p0, 0, %p1; bar.red.popc.u32 %r0, 0, %p1; bar.red.popc.u32 %r0, 0, !%p1; "
      "bar.sync 0;",
      NULL, 0},
 };
 
-static const char head[] = ".version 8.3\n.target sm_90\n.address_size 64\n.visible .entry k() {\n"
-                           ".reg .b16 %h<10>; .reg .b32 %r<10>; .reg .b64 %rd<10>; .reg .f32 %f<10>; "
-                           ".reg .f64 %fd<10>; .reg .pred %p<10>;\n";
+static const char head[] =
+    ".version 8.3\n.target sm_90\n.address_size 64\n.const .b32 table[4] = {1, 2, 3, 4};\n"
+    ".visible .entry k(.param .u64 parameter) {\n.shared .b64 words[8]; .local .b64 own[8];\n"
+    ".reg .b16 %h<10>; .reg .b32 %r<10>; .reg .b64 %rd<10>; .reg .f32 %f<10>; "
+    ".reg .f64 %fd<10>; .reg .pred %p<10>;\n";
 
 static void check_statement(struct rig *rig, const char *statement, size_t len) {
     char text[1024];
