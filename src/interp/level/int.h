@@ -12,10 +12,10 @@ __extension__ typedef __int128 s128;
 
 #define INT_SHIFTS(u, s, bits)                                                                               \
     static inline u shl_##u(u a, u32 by) {                                                                   \
-        return by < bits ? (u)(a << (by & (bits - 1))) : 0;                                                  \
+        return (u)(by < bits ? a << (by & (bits - 1)) : 0);                                                  \
     }                                                                                                        \
     static inline u shr_##u(u a, u32 by) {                                                                   \
-        return by < bits ? (u)(a >> (by & (bits - 1))) : 0;                                                  \
+        return (u)(by < bits ? a >> (by & (bits - 1)) : 0);                                                  \
     }                                                                                                        \
     static inline s shr_##s(s a, u32 by) {                                                                   \
         return (s)(a >> (by < bits ? by : bits - 1));                                                        \
