@@ -1,27 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Instructions that programs can say: a kernel that has one of these is interpreted at first, and does not wait for its code. What
-// they compute the other tests say (TW_TEST_INTERPRETED).
+// Instructions that programs can say, besides those of test_interpreted_values.c: a kernel that has one of these is interpreted at
+// first, and does not wait for its code. What they compute the other tests say (TW_TEST_INTERPRETED).
 
 #include "harness/test.h"
 #include "isa_forms.h"
 #include "kernel_run.h"
 
 static const struct isa_form forms[] = {
-    // lanes of a warp
-    {"shfl.sync.{up,down,bfly,idx}.b32 %r0, %r1, %r2, %r3, %r4; "
-     "shfl.sync.{up,down,bfly,idx}.b32 %r0|%p0, %r1, 3, 31, -1; shfl.{up,down,bfly,idx}.b32 %r0|%p0, %r1, "
-     "%r2, %r3;",
-     NULL, 0},
-    {"vote.sync.{all,any,uni}.pred %p0, !%p1, %r1; vote.sync.ballot.b32 %r0, %p1, -1; vote.ballot.b32 %r0, "
-     "%p1;",
-     NULL, 0},
-    {"match.any.sync.T %r0, R1, -1; match.all.sync.T %r0|%p0, R1, %r2; match.all.sync.T %r0, R1, %r2;",
-     "b32 b64", 0},
-    {"redux.sync.{add,min,max}.{u32,s32} %r0, %r1, -1; redux.sync.{and,or,xor}.b32 %r0, %r1, %r2;", NULL, 0},
-    {"activemask.b32 %r0; elect.sync %r0|%p0, -1; elect.sync _|%p0, %r1; bar.warp.sync -1; @%p1 "
-     "activemask.b32 %r0;",
-     NULL, 0},
     // memory
     {"ld{,.volatile,.relaxed.gpu,.acquire.sys}{,.global,.shared,.local}.T R0, [%rd1+4]; ld.const.T R0, "
      "[%rd1]; "
@@ -53,10 +39,6 @@ static const struct isa_form forms[] = {
     {"cvta.{global,shared,local,const}.u64 %rd0, %rd1; isspacep.{global,shared,local,const} %p0, %rd1; "
      "mov.u64 %rd0, words; mov.u64 %rd0, own; mov.u64 %rd0, table; ld.param.T R0, [parameter];",
      "b16 b32 b64", 0},
-    // threads of a block
-    {"bar.red.{and,or}.pred %p0, 0, %p1; bar.red.popc.u32 %r0, 0, %p1; bar.red.popc.u32 %r0, 0, !%p1; "
-     "bar.sync 0;",
-     NULL, 0},
 };
 
 static const char head[] =
