@@ -177,8 +177,9 @@ void kernel_from_module(struct rig *rig, struct kernel *k, struct tw_kir_module 
     struct tw_error err = {};
     if (kernel_interpreted(rig, k, module, entry))
         return;
+    int level = rig->opt_level == TW_KERNEL_INTERPRETED ? TW_KERNEL_LIGHT : rig->opt_level; // no program
     struct tw_kernel_variant variant = {
-        .lanes = (uint16_t)lanes, .x_multiple = (uint16_t)x_multiple, .opt_level = (uint16_t)rig->opt_level};
+        .lanes = (uint16_t)lanes, .x_multiple = (uint16_t)x_multiple, .opt_level = (uint16_t)level};
     struct tw_jit_result result = {};
     struct tw_kernel_artifact artifact;
     tw_assert_ok(tw_jit_compile(module, entry, &variant, TW_JIT_OBJECT, &result, &err), &err);
@@ -211,19 +212,28 @@ void kernel_from_ptx(struct rig *rig, struct kernel *k, const char *ptx, const c
     tw_arena_done(&arena);
 }
 
-bool kernel_try(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple,
-                struct tw_error *err) {
+static bool compiles(const char *ptx, const char *entry, struct tw_kernel_variant variant,
+                     enum tw_jit_stage stage, struct tw_error *err) {
     struct tw_arena arena;
     struct tw_kir_module *module;
     struct tw_jit_result result = {};
-    struct tw_kernel_variant variant = {.lanes = (uint16_t)lanes, .x_multiple = (uint16_t)x_multiple};
     tw_arena_init(&arena, 256 << 20);
     bool ok = tw_ptx_parse(&arena, tw_str_from(ptx), &module, err) &&
-              tw_jit_compile(module, entry, &variant, TW_JIT_OBJECT, &result, err);
+              tw_jit_compile(module, entry, &variant, stage, &result, err);
     if (ok)
         tw_jit_result_done(&result);
     tw_arena_done(&arena);
     return ok;
+}
+
+bool kernel_try(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple,
+                struct tw_error *err) {
+    struct tw_kernel_variant variant = {.lanes = (uint16_t)lanes, .x_multiple = (uint16_t)x_multiple};
+    return compiles(ptx, entry, variant, TW_JIT_OBJECT, err);
+}
+
+bool kernel_has_program(const char *ptx, const char *entry, struct tw_error *err) {
+    return compiles(ptx, entry, (struct tw_kernel_variant){}, TW_JIT_PROGRAM, err);
 }
 
 char *kernel_llvm(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple) {
@@ -281,6 +291,7 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
                                     .prints = &rig->prints,
                                     .exact = k->exact,
                                     .program = k->program,
+                                    .better = rig->better,
                                     .time_ns = 1'000,
                                     .time_scale = UINT64_C(1) << 31,
                                     .dynamic_shared = dynamic_shared,
@@ -294,10 +305,11 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
     memcpy(frame.block, block, sizeof frame.block);
     uint64_t blocks = (uint64_t)grid[0] * grid[1] * grid[2], chunk = rig->chunk ? rig->chunk : blocks;
     uint32_t status = TW_KERNEL_OK;
-    for (uint64_t first = 0; first < blocks && status == TW_KERNEL_OK; first += chunk)
+    for (uint64_t first = rig->first; first < blocks && status == TW_KERNEL_OK; first += chunk)
         status = k->entry(&frame, first, chunk < blocks - first ? chunk : blocks - first);
     rig->next = kept;
     rig->fault_site = frame.fault_site;
+    rig->again = frame.again;
     return status;
 }
 

@@ -26,6 +26,9 @@ struct rig {
     bool alone;                     // what the frame says to atomics
     struct tw_kernel_prints prints; // what kernels printed
     uint64_t fault_site;            // where the last launch says that it failed
+    const struct tw_flag *better;   // of the frame
+    uint64_t first;                 // block to begin with
+    uint64_t again;                 // block to go on with, after TW_KERNEL_AGAIN
 };
 
 struct kernel {
@@ -57,6 +60,8 @@ void kernel_done(struct kernel *k);
 // Compiles, and gives the error instead of failing the test when that fails.
 bool kernel_try(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple,
                 struct tw_error *err);
+// Whether it can be interpreted; the error says what keeps it from that.
+bool kernel_has_program(const char *ptx, const char *entry, struct tw_error *err);
 
 // LLVM's text of the full version, optimised; free() it.
 char *kernel_llvm(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple);

@@ -2,7 +2,7 @@
 //
 // Random kernels: what the vector code computes is what a plain interpreter of the unoptimised IR computes,
 // thread by thread, to the bit; on whole warps and partial ones, narrow and wide, blocks as one vector, light and full
-// optimisation. Each seed is a kernel; TW_RANDOM=FIRST,COUNT tries others than the usual ones.
+// optimisation, and programs. Each seed is a kernel; TW_RANDOM=FIRST,COUNT tries others than the usual ones.
 
 #include "harness/test.h"
 #include "kernel_run.h"
@@ -107,8 +107,18 @@ static void compare_whole(const char *ptx, uint64_t seed) {
         ck_assert_ptr_nonnull(strstr(err.message, "has no variant of"));
 }
 
+static const uint32_t blocks[] = {1, 32, 50, 64, 7, 96};
+
+static void compare_program(const char *ptx, uint64_t seed) {
+    struct tw_error err = {};
+    uint32_t threads = blocks[seed / 6 % TW_COUNT(blocks)];
+    if (kernel_has_program(ptx, "k", &err))
+        compare(ptx, seed, 32, TW_KERNEL_INTERPRETED, threads, threads);
+    else
+        ck_assert_int_eq(err.code, TW_ERR_NOT_IMPLEMENTED);
+}
+
 static void try_seed(uint64_t seed, bool is_rich) {
-    static const uint32_t blocks[] = {1, 32, 50, 64, 7, 96};
     static const unsigned lanes[] = {32, 8, 16};
     uint8_t bytes[BYTES];
     struct tw_buf ptx;
@@ -121,6 +131,7 @@ static void try_seed(uint64_t seed, bool is_rich) {
     compare((const char *)ptx.data, seed, lanes[seed % 3], (int)(seed / 3 % 2),
             blocks[seed % TW_COUNT(blocks)], blocks[seed % TW_COUNT(blocks)]);
     compare((const char *)ptx.data, seed, 32, (int)(seed % 2), 50, 50);
+    compare_program((const char *)ptx.data, seed);
     unsigned r = (unsigned)(seed % TW_COUNT(rows));
     compare((const char *)ptx.data, seed, rows[r].lanes, (int)(seed / 2 % 2), rows[r].lanes, rows[r].width);
     compare_whole((const char *)ptx.data, seed);
