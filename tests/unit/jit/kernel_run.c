@@ -270,6 +270,17 @@ void kernel_done(struct kernel *k) {
         munmap(k->exact_code, k->exact_bytes);
 }
 
+static uint32_t run_blocks(struct rig *rig, const struct kernel *k, struct tw_kernel_frame *frame) {
+    uint64_t blocks = (uint64_t)frame->grid[0] * frame->grid[1] * frame->grid[2];
+    uint64_t chunk = rig->chunk ? rig->chunk : blocks;
+    uint32_t status = TW_KERNEL_OK;
+    for (uint64_t first = rig->first; first < blocks && status == TW_KERNEL_OK; first += chunk)
+        status = k->entry(frame, first, chunk < blocks - first ? chunk : blocks - first);
+    rig->fault_site = frame->fault_site;
+    rig->again = frame->again;
+    return status;
+}
+
 uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid[3], const uint32_t block[3],
                     uint32_t dynamic_shared, const void *params, size_t param_bytes) {
     static _Alignas(64) uint8_t param_block[4096 + 64];
@@ -303,13 +314,8 @@ uint32_t rig_launch(struct rig *rig, const struct kernel *k, const uint32_t grid
     }
     memcpy(frame.grid, grid, sizeof frame.grid);
     memcpy(frame.block, block, sizeof frame.block);
-    uint64_t blocks = (uint64_t)grid[0] * grid[1] * grid[2], chunk = rig->chunk ? rig->chunk : blocks;
-    uint32_t status = TW_KERNEL_OK;
-    for (uint64_t first = rig->first; first < blocks && status == TW_KERNEL_OK; first += chunk)
-        status = k->entry(&frame, first, chunk < blocks - first ? chunk : blocks - first);
+    uint32_t status = run_blocks(rig, k, &frame);
     rig->next = kept;
-    rig->fault_site = frame.fault_site;
-    rig->again = frame.again;
     return status;
 }
 
