@@ -8,6 +8,7 @@
 
 #include "harness/test.h"
 #include "kernel_run.h"
+#include "writer.h"
 
 enum { LANES = 32, ZONE = 256 << 10, OUTSIDE = RIG_BYTES + 2 * ZONE, ELEMENT_MAX = 16 };
 
@@ -21,35 +22,59 @@ struct row {
 };
 _Static_assert(sizeof(struct row) == 32, "as the kernel reads it");
 
+enum kind { COPY, ATOMIC, ASYNCHRONOUS };
 struct form {
+    enum kind kind;
     const char *type, *registers;
     unsigned bytes, count;
 };
 static const struct form forms[] = {
-    {"b16", "r0", 2, 1}, {"v2.b16", "{r0, r1}", 2, 2}, {"v4.b16", "{r0, r1, r2, r3}", 2, 4},
-    {"b32", "r0", 4, 1}, {"v2.b32", "{r0, r1}", 4, 2}, {"v4.b32", "{r0, r1, r2, r3}", 4, 4},
-    {"b64", "r0", 8, 1}, {"v2.b64", "{r0, r1}", 8, 2}, {"b128", "r0", 16, 1},
+    {COPY, "b16", "r0", 2, 1},
+    {COPY, "v2.b16", "{r0, r1}", 2, 2},
+    {COPY, "v4.b16", "{r0, r1, r2, r3}", 2, 4},
+    {COPY, "b32", "r0", 4, 1},
+    {COPY, "v2.b32", "{r0, r1}", 4, 2},
+    {COPY, "v4.b32", "{r0, r1, r2, r3}", 4, 4},
+    {COPY, "b64", "r0", 8, 1},
+    {COPY, "v2.b64", "{r0, r1}", 8, 2},
+    {COPY, "b128", "r0", 16, 1},
+    {ATOMIC, "u32", "rank", 4, 1},
+    {ATOMIC, "u64", "row", 8, 1},
+    {ASYNCHRONOUS, "4", "", 4, 1},
+    {ASYNCHRONOUS, "8", "", 8, 1},
+    {ASYNCHRONOUS, "16", "", 16, 1},
 };
 // What is added to an address: the same in all accesses nearby, or not (tw_kernel_behind_mask).
 static const int offsets[] = {0, 16, 65'536, 65'537, 70'000, -1, -4'096, -4'097};
 
-static char *copy_text(const struct form *form, int offset) {
-    char *text;
-    ck_assert_int_gt(
-        asprintf(
-            &text,
-            ".version 8.3\n.target sm_90\n.address_size 64\n"
-            ".visible .entry k(.param .u64 rows, .param .u32 limit) {\n"
-            ".reg .b64 at, row, from, to; .reg .b32 t, n, rank; .reg .pred p; .reg .b%u r0, r1, r2, r3;\n"
-            "ld.param.u64 at, [rows]; ld.param.u32 n, [limit]; mov.u32 t, %%tid.x;\n"
-            "mul.wide.u32 row, t, 32; add.u64 at, at, row;\n"
-            "ld.global.v2.u64 {from, to}, [at]; ld.global.u32 rank, [at+16];\n"
-            "setp.lt.s32 p, rank, n;\n"
-            "@p ld.global.%s %s, [from%+d];\n"
-            "@p st.global.%s [to%+d], %s; ret; }\n",
-            form->bytes * 8, form->type, form->registers, offset, form->type, offset, form->registers),
-        0);
-    return text;
+static void say_statement(struct writer *w, const struct form *form, int offset) {
+    switch (form->kind) {
+    case COPY:
+        say(w, "@p ld.global.%s %s, [from%+d];\n@p st.global.%s [to%+d], %s;\n", form->type, form->registers,
+            offset, form->type, offset, form->registers);
+        break;
+    case ATOMIC:
+        say(w, "@p atom.global.add.%s r0, [to%+d], %s;\n@p st.global.%s [from%+d], r0;\n", form->type, offset,
+            form->registers, form->type, offset);
+        break;
+    case ASYNCHRONOUS:
+        say(w, "@p cp.async.ca.shared.global [to%+d], [from%+d], %s, rank;\n", offset, offset, form->type);
+        break;
+    }
+}
+
+static void say_kernel(struct writer *w, const struct form *form, int offset) {
+    say(w,
+        ".version 8.3\n.target sm_90\n.address_size 64\n"
+        ".visible .entry k(.param .u64 rows, .param .u32 limit) {\n"
+        ".reg .b64 at, row, from, to; .reg .b32 t, n, rank; .reg .pred p; .reg .b%u r0, r1, r2, r3;\n"
+        "ld.param.u64 at, [rows]; ld.param.u32 n, [limit]; mov.u32 t, %%tid.x;\n"
+        "mul.wide.u32 row, t, 32; add.u64 at, at, row;\n"
+        "ld.global.v2.u64 {from, to}, [at]; ld.global.u32 rank, [at+16];\n"
+        "setp.lt.s32 p, rank, n;\n",
+        form->bytes * 8);
+    say_statement(w, form, offset);
+    say(w, "ret; }\n");
 }
 
 // ---- the same in plain C ----
@@ -59,18 +84,67 @@ static uint64_t place_of(uint64_t address, int offset) {
     return ((address + (uint64_t)(int64_t)(offset - behind)) & (RIG_BYTES - 1)) + (uint64_t)behind;
 }
 
+static uint64_t whole_place_of(uint64_t address, int offset, unsigned align) {
+    return (address + (uint64_t)(int64_t)offset) & (RIG_BYTES - 1) & ~(uint64_t)(align - 1);
+}
+
+// Confined: what a kernel does to `memory`.
+struct model {
+    uint8_t *memory;
+    const struct row *rows;
+    int32_t limit;
+    const struct form *form;
+    int offset;
+};
+
 // Element by element, of each all lanes in their order.
-static void copy(uint8_t *memory, const struct row *rows, int32_t limit, const struct form *form,
-                 int offset) {
+static void copy(const struct model *m) {
     uint8_t values[4][LANES][ELEMENT_MAX];
-    for (unsigned k = 0; k < form->count; k++)
+    unsigned bytes = m->form->bytes;
+    for (unsigned k = 0; k < m->form->count; k++)
         for (unsigned i = 0; i < LANES; i++)
-            if (rows[i].rank < limit)
-                memcpy(values[k][i], memory + place_of(rows[i].from, offset) + k * form->bytes, form->bytes);
-    for (unsigned k = 0; k < form->count; k++)
+            if (m->rows[i].rank < m->limit)
+                memcpy(values[k][i], m->memory + place_of(m->rows[i].from, m->offset) + k * bytes, bytes);
+    for (unsigned k = 0; k < m->form->count; k++)
         for (unsigned i = 0; i < LANES; i++)
-            if (rows[i].rank < limit)
-                memcpy(memory + place_of(rows[i].to, offset) + k * form->bytes, values[k][i], form->bytes);
+            if (m->rows[i].rank < m->limit)
+                memcpy(m->memory + place_of(m->rows[i].to, m->offset) + k * bytes, values[k][i], bytes);
+}
+
+// Each lane adds its rank, or 32 times its number, and keeps what was there.
+static void add(const struct model *m) {
+    uint64_t olds[LANES] = {};
+    unsigned bytes = m->form->bytes;
+    for (unsigned i = 0; i < LANES; i++) {
+        if (m->rows[i].rank >= m->limit)
+            continue;
+        uint8_t *at = m->memory + whole_place_of(m->rows[i].to, m->offset, bytes);
+        memcpy(&olds[i], at, bytes);
+        uint64_t sum = olds[i] + (bytes == 4 ? (uint32_t)m->rows[i].rank : UINT64_C(32) * i);
+        memcpy(at, &sum, bytes);
+    }
+    for (unsigned i = 0; i < LANES; i++)
+        if (m->rows[i].rank < m->limit)
+            memcpy(m->memory + place_of(m->rows[i].from, m->offset), &olds[i], bytes);
+}
+
+// Four bytes after four: `rank` bytes are read, zeros come after them.
+static void bring(const struct model *m) {
+    for (unsigned at = 0; at < m->form->bytes; at += 4) {
+        uint8_t values[LANES][4] = {};
+        for (unsigned i = 0; i < LANES; i++)
+            for (unsigned k = 0; k < 4 && m->rows[i].rank < m->limit; k++)
+                if (at + k < (unsigned)m->rows[i].rank)
+                    values[i][k] = m->memory[whole_place_of(m->rows[i].from, m->offset, 1) + at + k];
+        for (unsigned i = 0; i < LANES; i++)
+            if (m->rows[i].rank < m->limit)
+                memcpy(m->memory + whole_place_of(m->rows[i].to, m->offset, 1) + at, values[i], 4);
+    }
+}
+
+static void do_plainly(const struct model *m) {
+    static void (*const kinds[])(const struct model *) = {copy, add, bring};
+    kinds[m->form->kind](m);
 }
 
 // ---- places ----
@@ -108,7 +182,7 @@ static void choose(struct row *rows, enum pattern from, enum pattern to, unsigne
     for (unsigned i = 0; i < LANES; i++)
         rows[i] = (struct row){.from = address(from, i, begin, bytes, state),
                                .to = address(to, i, end + 50'000, bytes, state),
-                               .rank = (int32_t)(random_word(state) % 100)};
+                               .rank = (int32_t)(random_word(state) % 60)};
 }
 
 // ---- both ----
@@ -129,7 +203,8 @@ static void check_zones(const uint8_t *memory, const uint8_t *want, const struct
 
 static void check_form(struct rig *rig, uint8_t *want, const struct form *form, int offset, int opt_level) {
     struct kernel k;
-    char *text = copy_text(form, offset);
+    char text[2'048];
+    say_kernel(&(struct writer){.text = text, .size = sizeof text}, form, offset);
     uint64_t state = 1, kept = rig->next, table = rig_alloc(rig, LANES * sizeof(struct row));
     struct row *rows = rig_at(rig, table);
     rig->opt_level = opt_level;
@@ -145,7 +220,8 @@ static void check_form(struct rig *rig, uint8_t *want, const struct form *form, 
         } params = {table, limits[n % TW_COUNT(limits)], 0};
         choose(rows, (enum pattern)(n / PATTERNS), (enum pattern)(n % PATTERNS), form->bytes * form->count,
                &state);
-        copy(want, rows, params.limit, form, offset);
+        do_plainly(&(struct model){want, rows, params.limit, form, offset});
+        rig->alone = n % 2;
         ck_assert_uint_eq(rig_launch(rig, &k, (uint32_t[3]){1, 1, 1}, (uint32_t[3]){LANES, 1, 1}, 0, &params,
                                      sizeof params),
                           TW_KERNEL_OK);
@@ -153,10 +229,9 @@ static void check_form(struct rig *rig, uint8_t *want, const struct form *form, 
     }
     rig->next = kept;
     kernel_done(&k);
-    free(text);
 }
 
-TW_TEST("lanes copy from anywhere to anywhere, and touch nothing else") {
+TW_TEST("lanes copy and add from anywhere to anywhere, and touch nothing else") {
     struct rig rig;
     uint64_t state = 7;
     rig_init(&rig);
