@@ -39,7 +39,7 @@ static unsigned class_of(unsigned bits) {
 }
 
 static uint32_t class_bytes(unsigned class) {
-    return class == PRED_CLASS ? TW_INTERP_LANES : TW_INTERP_LANES << class;
+    return (uint32_t)TW_INTERP_LANES << (class == PRED_CLASS ? 0 : class);
 }
 
 static uint32_t row_new(struct jit_lower *l, unsigned class) {
