@@ -156,6 +156,30 @@ static bool write_outputs(const struct kernel_args *args) {
 
 enum { LOG_MAX_BYTES = 1 << 20 }; // of what a kernel prints
 
+// "interpreted", "light code", "interpreted, then light code" …: what took over comes behind what was there before.
+static void name_code(unsigned ran, char text[64]) {
+    static const struct {
+        enum tw_kernel_tier tier;
+        const char *name;
+    } steps[] = {{TW_KERNEL_INTERPRETED, "interpreted"},
+                 {TW_KERNEL_LIGHT, "light code"},
+                 {TW_KERNEL_FULL, "full code"}};
+    size_t len = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < TW_COUNT(steps); i++)
+        if (ran & 1U << steps[i].tier)
+            len += (size_t)snprintf(text + len, 64 - len, "%s%s", len ? ", then " : "", steps[i].name);
+}
+
+static void print_times(const struct tw_kernel_run *run) {
+    char first[64], all[64];
+    name_code(run->first_ran, first);
+    name_code(run->ran, all);
+    printf("loaded in %.1f microseconds, first launch %.1f (%s)\n", run->load_us, run->first_us, first);
+    printf("%.*s (%s): least and median of %" PRIu32 " launches in microseconds: %.3f %.3f\n",
+           TW_STR_ARG(run->entry), all, run->repeat, run->least_us, run->median_us);
+}
+
 static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const struct kernel_args *args) {
     struct tw_error err = {};
     uint64_t timeout_ms;
@@ -166,7 +190,7 @@ static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const st
                                       .device = cli_value(cli, "device"),
                                       .unconfined = cli_value(cli, "unconfined")};
     if (cli_value(cli, "tier") && !tw_gpu_tier_parse(cli_value(cli, "tier"), &local.tier))
-        return cli_usage("--tier takes auto, light or full, not '%s'", cli_value(cli, "tier"));
+        return cli_usage("--tier takes " TW_GPU_TIER_WORDS ", not '%s'", cli_value(cli, "tier"));
     struct tw_service *service = cli_local_service(&local, &err);
     [[gnu::cleanup(tw_buf_done)]] struct tw_buf log;
     tw_buf_init(&log, LOG_MAX_BYTES);
@@ -178,12 +202,8 @@ static int run_kernel(const struct cli *cli, struct tw_kernel_run *run, const st
         return cli_fail_at(run->ptx, &err);
     if (!write_outputs(args))
         return CLI_FAILED;
-    if (cli_value(cli, "time")) {
-        printf("loaded in %.1f microseconds, first launch %.1f\n", run->load_us, run->first_us);
-        printf("%.*s (%s code): least and median of %" PRIu32 " launches in microseconds: %.3f %.3f\n",
-               TW_STR_ARG(run->entry), run->tier == TW_KERNEL_FULL ? "full" : "light", run->repeat,
-               run->least_us, run->median_us);
-    }
+    if (cli_value(cli, "time"))
+        print_times(run);
     return CLI_OK;
 }
 
@@ -197,8 +217,9 @@ static const struct cli_option run_options[] = {
     {"repeat", "N", "launches (default 1)"},
     {"kernel-timeout-ms", "N",
      "a launch that takes longer is ended and has failed (default 10000, as a server's)"},
-    {"tier", "auto|light|full",
-     "the code to run: soon there, fast, or what is busy made fast (default: auto)"},
+    {"tier", "auto|light|full|interpreted",
+     "the code to run: soon there, fast, none where it can be interpreted, or what is busy made fast "
+     "(default: auto)"},
     {"unconfined", NULL,
      "without the sandbox's masks, to measure what they cost; a wrong address then ends this program"},
     {"time", NULL,

@@ -96,7 +96,7 @@ static bool check_words(const struct config *config, struct tw_error *err) {
     enum tw_gpu_tier tier;
     if (!tw_gpu_tier_parse(texts[CONFIG_KERNEL_TIER], &tier))
         return tw_fail(err, TW_ERR_INVALID_REQUEST,
-                       "TENSOR_WASM_KERNEL_TIER takes auto, light or full, not '%s'",
+                       "TENSOR_WASM_KERNEL_TIER takes " TW_GPU_TIER_WORDS ", not '%s'",
                        texts[CONFIG_KERNEL_TIER]);
     bool is_json = strcmp(texts[CONFIG_LOG_FORMAT], "json") == 0;
     return tw_log_configure(texts[CONFIG_LOG], is_json ? TW_LOG_JSON : TW_LOG_TEXT, err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One compiled variant in memory: the artifact's description, and its object loaded by our loader. Frozen,
-// and shared by every context that uses the kernel.
+// One compiled variant in memory: the artifact's description, and its object loaded by our loader, or a program for the
+// interpreter. Frozen, and shared by every context that uses the kernel.
 
 #include "gpu/internal.h"
 
@@ -18,6 +18,21 @@ static bool check_info(const struct tw_kernel_info *info, struct tw_error *err) 
         return tw_fail(err, TW_ERR_INTERNAL,
                        "kernel '%.64s': the alignment of its variables is not a power of two", info->name);
     return true;
+}
+
+// A program's warps have 32 lanes, and it serves blocks of every shape: what its launches get is sized by that.
+static bool load_program(struct gpu_code *code, struct tw_error *err) {
+    const struct tw_kernel_variant *variant = &code->parts.info.variant;
+    if (variant->lanes != TW_INTERP_LANES || variant->x_multiple != 1)
+        return tw_fail(err, TW_ERR_INTERNAL, "kernel '%.64s': a program of %u lanes, not %d",
+                       code->parts.info.name, variant->lanes, TW_INTERP_LANES);
+    return tw_interp_load(code->parts.object, &code->parts.info, &code->program, err);
+}
+
+static bool load_object(struct gpu_code *code, struct tw_error *err) {
+    return code->parts.info.variant.opt_level == TW_KERNEL_INTERPRETED
+               ? load_program(code, err)
+               : gpu_object_load(code->parts.object, &code->text, err);
 }
 
 struct gpu_code *gpu_code_new(struct tw_artifact *artifact, struct tw_span bytes, struct tw_error *err) {
@@ -37,7 +52,7 @@ struct gpu_code *gpu_code_new(struct tw_artifact *artifact, struct tw_span bytes
         bytes.data = code->bytes;
     }
     if (!tw_kernel_artifact_decode(bytes, &code->parts, err) || !check_info(&code->parts.info, err) ||
-        !gpu_object_load(code->parts.object, &code->text, err)) {
+        !load_object(code, err)) {
         gpu_code_free(code);
         return NULL;
     }
@@ -49,6 +64,7 @@ void gpu_code_free(struct gpu_code *code) {
     if (!code)
         return;
     gpu_text_done(&code->text);
+    tw_interp_program_done(code->program);
     if (code->artifact)
         tw_artifact_unref(code->artifact);
     free(code->bytes);

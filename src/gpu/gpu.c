@@ -38,7 +38,7 @@ static bool open_devices(struct tw_gpu *gpu, const struct tw_gpu_options *option
 }
 
 bool tw_gpu_tier_parse(const char *text, enum tw_gpu_tier *ret_tier) {
-    static const char *const names[] = {"auto", "light", "full"};
+    static const char *const names[] = {"auto", "light", "full", "interpreted"};
     for (unsigned i = 0; i < TW_COUNT(names); i++) {
         if (strcmp(text, names[i]) != 0)
             continue;

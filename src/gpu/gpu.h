@@ -48,10 +48,12 @@ struct tw_gpu;
 void tw_gpu_arena_give(struct tw_gpu *gpu, struct tw_gpu_arena *arena);
 
 // ---- devices ----
-// Which code kernels run: LIGHT is compiled in a few milliseconds, FULL runs faster. AUTO begins with what is there at
-// once, and compiles again in the background what is busy.
-enum tw_gpu_tier { TW_GPU_TIER_AUTO, TW_GPU_TIER_LIGHT, TW_GPU_TIER_FULL };
-[[nodiscard]] bool tw_gpu_tier_parse(const char *text, enum tw_gpu_tier *ret_tier); // "auto", "light", "full"
+// Which code kernels run: LIGHT is compiled in a few milliseconds, FULL runs faster, and what is INTERPRETED, where it can be,
+// needs no compiling. AUTO begins with what is there at once, interpreted if need be, and compiles in the background what
+// is busy: lightly at first, then fully.
+enum tw_gpu_tier { TW_GPU_TIER_AUTO, TW_GPU_TIER_LIGHT, TW_GPU_TIER_FULL, TW_GPU_TIER_INTERPRETED };
+#define TW_GPU_TIER_WORDS "auto, light, full or interpreted"
+[[nodiscard]] bool tw_gpu_tier_parse(const char *text, enum tw_gpu_tier *ret_tier); // one of the words
 struct tw_gpu_options {
     const char *device;           // "auto", "cpu", "cuda" or "cuda:N"
     struct tw_compiler *compiler; // borrowed
@@ -110,8 +112,9 @@ void tw_gpu_context_free(struct tw_gpu_context *context);
                                      struct tw_str entry, int64_t *ret_kernel, struct tw_error *err);
 // True when load_ptx would not have to compile (nor block).
 bool tw_gpu_ptx_is_cached(struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry);
-// The code that the kernel's last launch in this context ran: enum tw_kernel_tier. LIGHT before the first.
-enum tw_kernel_tier tw_gpu_kernel_tier(const struct tw_gpu_context *context, int64_t kernel);
+// What the kernel's last launch in this context that has ended ran, a bit for each enum tw_kernel_tier: two where other code
+// took over in its middle. 0 before the first.
+unsigned tw_gpu_kernel_ran(const struct tw_gpu_context *context, int64_t kernel);
 [[nodiscard]] bool tw_gpu_unload(struct tw_gpu_context *context, int64_t kernel, struct tw_error *err);
 
 // INVALID_KERNEL unless it is there.

@@ -13,6 +13,7 @@
 #include "gpu/device.h"
 #include "gpu/gpu.h"
 #include "gpu/limits.h"
+#include "interp/interp.h"
 #include "telemetry/telemetry.h"
 
 // ---- handles: (serial << 16 | slot). Serials are the process's, so a handle names one object for ever. ----
@@ -56,17 +57,21 @@ void gpu_text_done(struct gpu_text *text);
 struct gpu_code {
     struct tw_artifact *artifact; // or NULL: `bytes` is ours
     uint8_t *bytes;
-    struct tw_kernel_artifact parts; // points into either
-    struct gpu_text text;
-    struct tw_counter block_ns;   // time of a block lately, in 1/16 ns; 0: not known yet
-    struct tw_counter busy_ns;    // time in it
-    struct tw_flag promoted;      // a better variant was asked for
-    const struct gpu_code *exact; // where wrong guesses go; set once, then `has_exact`
+    struct tw_kernel_artifact parts;   // points into either
+    struct gpu_text text;              // of machine code
+    struct tw_interp_program *program; // or NULL: it is machine code
+    struct tw_counter block_ns;        // time of a block lately, in 1/16 ns; 0: not known yet
+    struct tw_counter busy_ns;         // time in it
+    struct tw_flag promoted;           // a better variant was asked for
+    const struct gpu_code *exact;      // where wrong guesses go; set once, then `has_exact`
     struct tw_state has_exact;
 };
 // NULL: not compiled yet. Any thread, signal handlers too.
 static inline const struct gpu_code *gpu_code_exact(const struct gpu_code *code) {
     return tw_state_look(&code->has_exact) ? code->exact : NULL;
+}
+static inline tw_kernel_entry gpu_code_entry(const struct gpu_code *code) {
+    return code->program ? tw_interp_run : code->text.entry;
 }
 static inline tw_kernel_exact gpu_exact_entry(const struct gpu_code *exact) {
     return (tw_kernel_exact)(uintptr_t)exact->text.entry; // its object's one function
@@ -74,6 +79,21 @@ static inline tw_kernel_exact gpu_exact_entry(const struct gpu_code *exact) {
 [[nodiscard]] struct gpu_code *gpu_code_new(struct tw_artifact *artifact, struct tw_span bytes,
                                             struct tw_error *err);
 void gpu_code_free(struct gpu_code *code);
+
+// Light code that takes over from a program for the block shapes that it serves: compiled while the program runs, once it has
+// run for long. `variant`, `program`, `kernels` and `kernel` are frozen, `code` is once `came` is raised.
+struct gpu_successor {
+    struct tw_task task;      // compiles it
+    struct tw_flag looked_up; // in the artifact cache
+    struct tw_flag asked, came;
+    struct tw_counter spent_ns; // in the program, for these shapes
+    struct tw_kernel_variant variant;
+    const struct gpu_code *program;
+    struct gpu_code *code;
+    struct gpu_kernels *kernels;
+    struct gpu_kernel *kernel; // in which it is; counted as used while the task is under way
+    uint64_t tenant;           // who asked
+};
 
 // One entry of one PTX text, with its variants. Guarded by the table's lock; variants stay until the kernel
 // goes.
@@ -87,10 +107,25 @@ struct gpu_kernel {
     uint32_t users;
     struct gpu_code *variants[GPU_VARIANTS_MAX];
     uint32_t variant_count;
+    struct gpu_successor successors[GPU_SUCCESSORS_MAX];
+    uint32_t successor_count;
     struct tw_counter generation;     // changes when a better variant came
     struct gpu_kernel *newer, *older; // of the idle ones
 };
-struct gpu_kernels;
+// Guarded by `lock`; `compiler`, `tier`, `unconfined` and the pools are frozen.
+struct gpu_kernels {
+    struct tw_compiler *compiler;
+    enum tw_gpu_tier tier;
+    bool unconfined;
+    struct tw_pool *light, *full; // compile in the background
+    struct tw_flag closing;       // what waits there is not worth it any more
+    struct tw_lock lock;
+    struct tw_cond changed;
+    struct tw_map table; // key → struct gpu_kernel
+    struct gpu_kernel *newest, *oldest;
+    uint32_t idle;
+    uint64_t ptx_kept;
+};
 [[nodiscard]] struct gpu_kernels *gpu_kernels_new(const struct tw_gpu_options *options, struct tw_error *err);
 void gpu_kernels_free(struct gpu_kernels *kernels);
 // A kernel with at least one variant, counted as used; the caller gives it back. What has to be compiled, here and below, takes
@@ -103,17 +138,47 @@ struct gpu_kernel *gpu_kernel_take_ready(struct gpu_kernels *kernels, const stru
                                          struct tw_str entry);
 void gpu_kernel_give(struct gpu_kernels *kernels, struct gpu_kernel *kernel);
 bool gpu_kernel_is_ready(struct gpu_kernels *kernels, struct tw_str ptx, struct tw_str entry);
-// The code for a block shape, compiled if need be.
+// variant.c: what is asked of the compiler. Of the variants in `cached` the first that the artifact cache has is as good.
+struct gpu_order {
+    uint64_t tenant;
+    struct tw_kernel_variant variant, cached[2];
+    unsigned cached_count;
+    bool only_cached; // nothing is compiled: NULL and NOT_FOUND
+    int64_t deadline_ns;
+};
+// Code that is in no table yet.
+[[nodiscard]] struct gpu_code *gpu_variant_new(const struct gpu_kernels *kernels,
+                                               const struct gpu_kernel *kernel, const struct gpu_order *order,
+                                               bool *ret_cached, struct tw_error *err);
+// The variant from the kernel's table, or a new one put there. The kernel keeps it.
+[[nodiscard]] struct gpu_code *gpu_variant_get(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
+                                               const struct gpu_order *order, struct tw_error *err);
+struct tw_kernel_variant gpu_variant_for(struct gpu_kernels *kernels, const struct gpu_kernel *kernel,
+                                         const uint32_t block[3], enum tw_kernel_tier tier);
+void gpu_variant_count(const struct gpu_code *code); // as compiled
+bool gpu_variants_begin_interpreted(const struct gpu_kernels *kernels);
+// The code for a block shape, compiled if need be; what takes over from it when that comes, or NULL.
 [[nodiscard]] struct gpu_code *gpu_kernel_code(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
                                                uint64_t tenant, const uint32_t block[3], int64_t deadline_ns,
-                                               struct tw_error *err);
+                                               struct gpu_successor **ret_successor, struct tw_error *err);
 // The exact version of `code`, compiled if need be.
 [[nodiscard]] const struct gpu_code *gpu_kernel_exact(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
                                                       uint64_t tenant, struct gpu_code *code,
                                                       int64_t deadline_ns, struct tw_error *err);
-// Counts time; a kernel that has run for long is compiled again, better, in the background.
+// promote.c. Counts a launch's time in its code; a kernel that has run for long is compiled again, better, in the background.
 void gpu_kernel_ran(struct gpu_kernels *kernels, struct gpu_kernel *kernel, struct gpu_code *code,
                     const uint32_t block[3], int64_t ns);
+// The same for a program, whose successor is asked for, in the middle of a launch too.
+void gpu_successor_spent(struct gpu_successor *successor, uint64_t tenant, int64_t ns);
+// The watcher's look at a launch that runs for so long already: perhaps it is all one long block.
+void gpu_successor_waits(struct gpu_successor *successor, uint64_t tenant, int64_t ns);
+// Asks for it at once.
+void gpu_successor_ask(struct gpu_successor *successor, uint64_t tenant);
+// Asks for light code of a kernel that has begun with a program, for blocks of whole rows of 32.
+void gpu_kernel_ask_light(struct gpu_kernels *kernels, struct gpu_kernel *kernel, uint64_t tenant);
+struct gpu_successor *gpu_successor_find_locked(struct gpu_kernels *kernels, struct gpu_kernel *kernel,
+                                                const struct gpu_code *program,
+                                                const struct tw_kernel_variant *variant);
 
 // Module variables of one PTX text in one context, shared by the entries loaded from it. Confined to the
 // context.
@@ -132,8 +197,10 @@ struct gpu_loaded {
     struct gpu_globals *globals; // NULL: none
     uint64_t ptx_bytes;
     struct gpu_code *code; // for `block`, as of `generation`; NULL: not asked for yet
+    struct gpu_successor *successor;
     uint32_t block[3];
     int64_t generation;
+    struct tw_state ran; // of the last launch that has ended: a bit an enum tw_kernel_tier
 };
 // Loads an artifact without a compiler, for tests and tools.
 [[nodiscard]] bool gpu_load_artifact(struct tw_gpu_context *context, struct tw_span bytes,
@@ -177,12 +244,14 @@ struct gpu_job {
     struct tw_gpu_context *context;
     struct gpu_stream *stream;
     struct gpu_loaded *loaded;
-    struct gpu_code *code;
-    struct tw_kernel_frame frame; // what all participants share; windows are filled in by each
+    struct gpu_code *code;           // what it was prepared with
+    struct gpu_successor *successor; // whose code takes over; NULL: none does
+    struct tw_counter changed_ns;    // when it first did; 0: it has not
+    struct tw_kernel_frame frame;    // what all participants share; windows are filled in by each
     uint64_t block_total;
-    uint32_t threads;                  // a block
-    uint64_t local_bytes, spill_bytes; // a block
-    int64_t deadline_ns;               // of the invocation
+    uint32_t threads;     // a block
+    uint64_t local_bytes; // a block
+    int64_t deadline_ns;  // of the invocation
     bool has_permit;
     bool kept;                    // the launching thread waits and recycles it
     bool ended;                   // context lock

@@ -63,21 +63,23 @@ static bool size_shared(const struct tw_kernel_info *info, uint32_t dynamic, uin
     return true;
 }
 
-// The code for this block shape; asked for again when the shape or the kernel's best variant changes.
-static struct gpu_code *code_for(struct tw_gpu_context *context, struct gpu_loaded *loaded,
-                                 const struct tw_gpu_launch *launch, struct tw_error *err) {
+// Finds the code for this block shape; asked for again when the shape or the kernel's best variant changes.
+static bool find_code(struct tw_gpu_context *context, struct gpu_loaded *loaded,
+                      const struct tw_gpu_launch *launch, struct tw_error *err) {
     int64_t generation = tw_counter_get(&loaded->kernel->generation);
     if (loaded->code && loaded->generation == generation &&
         memcmp(loaded->block, launch->block, sizeof(loaded->block)) == 0)
-        return loaded->code;
+        return true;
+    struct gpu_successor *successor;
     struct gpu_code *code = gpu_kernel_code(context->gpu->kernels, loaded->kernel, context->tenant->id,
-                                            launch->block, launch->deadline_ns, err);
+                                            launch->block, launch->deadline_ns, &successor, err);
     if (!code)
-        return NULL;
+        return false;
     loaded->code = code;
+    loaded->successor = successor;
     loaded->generation = generation;
     memcpy(loaded->block, launch->block, sizeof(loaded->block));
-    return code;
+    return true;
 }
 
 static bool fill_job(struct tw_gpu_context *context, const struct tw_gpu_launch *launch, struct gpu_job *job,
@@ -118,8 +120,7 @@ static struct gpu_job *make_job(struct tw_gpu_context *context, const struct tw_
     }
     if (!check_block(launch->block, &threads, err) || !check_grid(launch->grid, err))
         return NULL;
-    struct gpu_code *code = code_for(context, loaded, launch, err);
-    if (!code)
+    if (!find_code(context, loaded, launch, err))
         return NULL;
     struct gpu_job *job = gpu_job_take(context);
     if (!job) {
@@ -128,7 +129,8 @@ static struct gpu_job *make_job(struct tw_gpu_context *context, const struct tw_
     }
     job->loaded = loaded;
     job->stream = stream;
-    job->code = code;
+    job->code = loaded->code;
+    job->successor = loaded->successor;
     job->threads = threads;
     if (fill_job(context, launch, job, err))
         return job;

@@ -39,8 +39,16 @@ enum {
     // each.
     GPU_IDLE_KERNELS_MAX = 256,
     // Variants of one kernel: lanes × shapes of blocks (32, 16 or 8 × as wide, 1, rows of 2, 4, 8, 16), light, full
-    // and exact.
+    // and exact; a program.
     GPU_VARIANTS_MAX = 48,
+    // Light variants of one kernel, of those.
+    GPU_SUCCESSORS_MAX = 16,
+    // Light code that programs wait for. Two threads, as the compiler has two processes or more: one tenant's kernels do not
+    // keep all of them. Who finds no place asks again.
+    GPU_LIGHT_THREADS = 2,
+    GPU_LIGHT_QUEUED_MAX = 256,
+    // Full code, in no hurry.
+    GPU_FULL_QUEUED_MAX = 64,
     // PTX text kept for compiling further variants, all kernels together, in MiB.
     GPU_PTX_KEPT_MAX_MIB = 2'048,
     // One load.

@@ -176,9 +176,11 @@ bool tw_gpu_prepare(struct tw_gpu *gpu, uint64_t tenant, struct tw_str ptx, stru
     struct gpu_kernel *kernel = check_text(ptx, entry, err)
                                     ? gpu_kernel_take(gpu->kernels, tenant, ptx, entry, deadline_ns, err)
                                     : NULL;
-    if (kernel)
-        gpu_kernel_give(gpu->kernels, kernel);
-    return kernel;
+    if (!kernel)
+        return false;
+    gpu_kernel_ask_light(gpu->kernels, kernel, tenant); // whoever publishes it is going to launch it
+    gpu_kernel_give(gpu->kernels, kernel);
+    return true;
 }
 
 bool tw_gpu_ptx_is_cached(struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry) {
@@ -202,11 +204,10 @@ bool tw_gpu_unload(struct tw_gpu_context *context, int64_t kernel, struct tw_err
     return true;
 }
 
-enum tw_kernel_tier tw_gpu_kernel_tier(const struct tw_gpu_context *context, int64_t kernel) {
+unsigned tw_gpu_kernel_ran(const struct tw_gpu_context *context, int64_t kernel) {
     const struct gpu_loaded *loaded =
         kernel > 0 ? gpu_handle_find(&context->kernels, (uint64_t)kernel) : NULL;
-    return loaded && loaded->code ? (enum tw_kernel_tier)loaded->code->parts.info.variant.opt_level
-                                  : TW_KERNEL_LIGHT;
+    return loaded ? tw_state_get(&loaded->ran) : 0;
 }
 
 bool gpu_load_artifact(struct tw_gpu_context *context, struct tw_span bytes, int64_t *ret_kernel,

@@ -176,6 +176,17 @@ static void describe_stop(struct gpu_job *job) {
     }
 }
 
+// What it ran: a program's time has been counted already, where it was spent.
+static void count_code(const struct gpu_job *job, int64_t ended_ns) {
+    int64_t changed_ns = tw_counter_get(&job->changed_ns);
+    struct gpu_code *code = changed_ns ? job->successor->code : job->code;
+    int64_t began_ns = changed_ns ? changed_ns : job->started_ns;
+    tw_state_set(&job->loaded->ran,
+                 1U << job->code->parts.info.variant.opt_level | 1U << code->parts.info.variant.opt_level);
+    gpu_kernel_ran(job->context->gpu->kernels, job->loaded->kernel, code, job->frame.block,
+                   ended_ns - began_ns);
+}
+
 // What is counted of a launch that was started.
 static void count(struct gpu_job *job) {
     struct tw_gpu_context *context = job->context;
@@ -190,7 +201,7 @@ static void count(struct gpu_job *job) {
     int64_t cpu_ns = tw_counter_get(&job->cpu_ns);
     if (!job->on_caller)
         tw_account_charge_cpu(context->tenant->account, (uint64_t)(cpu_ns ? cpu_ns : ns));
-    gpu_kernel_ran(context->gpu->kernels, job->loaded->kernel, job->code, job->frame.block, ns);
+    count_code(job, job->started_ns + ns);
 }
 
 static void take_error(struct gpu_stream *stream, struct tw_error *ret_error) {

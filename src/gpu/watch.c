@@ -118,6 +118,8 @@ static void look_at_locked(const struct gpu_watch *watch, struct gpu_runner *run
         return;
     if (job->limit_ns <= now_ns)
         gpu_job_stop(job, job->limit_ns < job->deadline_ns ? GPU_STOP_TIME_LIMIT : GPU_STOP_DEADLINE);
+    if (job->successor && !tw_counter_get(&job->changed_ns))
+        gpu_successor_waits(job->successor, job->context->tenant->id, now_ns - job->started_ns);
     int64_t again_ns = job->limit_ns;
     if (tw_state_get(&job->stop) != GPU_STOP_NONE) {
         pthread_kill(runner->thread, SIGUSR2);

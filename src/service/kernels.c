@@ -78,6 +78,9 @@ static bool launch_all(struct kernel_place *place, struct tw_kernel_run *run,
         int64_t start_ns = tw_clock_ns();
         ok = tw_gpu_launch(place->context, launch, NULL, err) == TW_GPU_DONE;
         times[i] = tw_clock_ns() - start_ns;
+        unsigned ran = tw_gpu_kernel_ran(place->context, launch->kernel);
+        run->first_ran = i == 0 ? ran : run->first_ran;
+        run->ran |= ran;
         if (run->log)
             tw_gpu_log_take(place->context, run->log);
     }
@@ -85,7 +88,6 @@ static bool launch_all(struct kernel_place *place, struct tw_kernel_run *run,
     qsort(times, repeat, sizeof *times, compare_times);
     run->median_us = (double)times[repeat / 2] / 1000.0;
     run->least_us = (double)times[0] / 1000.0;
-    run->tier = tw_gpu_kernel_tier(place->context, launch->kernel);
     free(times);
     return ok;
 }

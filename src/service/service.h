@@ -298,8 +298,9 @@ struct tw_kernel_run {
     uint32_t repeat;            // launches, at least 1
     double median_us, least_us; // set: of a launch
     double load_us, first_us;   // set: from the PTX to a kernel; the first launch
-    enum tw_kernel_tier tier;   // set: the code that the last launch ran
-    struct tw_buf *log;         // what the kernel prints is appended; NULL: dropped
+    unsigned first_ran,
+        ran; // set: the code that the first launch and all of them ran, a bit for each enum tw_kernel_tier
+    struct tw_buf *log; // what the kernel prints is appended; NULL: dropped
 };
 // Runs one kernel on the default device, with a context of its own. Blocks. Errors are the guest ABI's.
 [[nodiscard]] bool tw_service_kernel_run(struct tw_service *service, struct tw_kernel_run *run,

@@ -232,11 +232,6 @@ static bool open_range(struct tw_gpu_context *context, uint64_t offset, uint64_t
 
 static bool size_job(const struct cpu_device *cpu, struct gpu_job *job, struct tw_error *err) {
     const struct tw_kernel_info *info = &job->code->parts.info;
-    uint64_t lanes = info->variant.lanes ? info->variant.lanes : 1;
-    uint64_t warps = (job->threads + lanes - 1) / lanes;
-    job->spill_bytes = warps * ((uint64_t)info->spill_bytes + 64) + 64;
-    if (info->prints)
-        job->spill_bytes = tw_align_up(job->spill_bytes, 64) + sizeof(struct tw_kernel_prints);
     job->local_bytes = job->threads * (uint64_t)info->local_bytes;
     uint64_t local_max = (CPU_LOCAL_END - CPU_LOCAL_OFFSET) / cpu_pool_slots(cpu->pool) - CPU_PAGE_BYTES;
     if (job->local_bytes > local_max)
@@ -244,7 +239,7 @@ static bool size_job(const struct cpu_device *cpu, struct gpu_job *job, struct t
                        "kernel '%.64s': %" PRIu32 " threads with %" PRIu32
                        " bytes of local memory each, the device has %" PRIu64 " a block; use smaller blocks",
                        info->name, job->threads, info->local_bytes, local_max);
-    if (job->spill_bytes > GPU_SPILL_MAX_BYTES)
+    if (cpu_spill_bytes(info, job->threads) > GPU_SPILL_MAX_BYTES)
         return tw_fail(err, TW_ERR_CUDA_QUOTA,
                        "kernel '%.64s': too many registers for %" PRIu32 " threads; use smaller blocks",
                        info->name, job->threads);

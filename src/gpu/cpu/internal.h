@@ -45,7 +45,8 @@ void cpu_heap_free(struct cpu_heap *heap, uint64_t offset);
 void cpu_heap_reset(struct cpu_heap *heap); // frees all; what stays mapped is zero
 
 // ---- running blocks on this thread ----
-enum cpu_outcome { CPU_OK, CPU_TRAP, CPU_DEADLOCK, CPU_FAULT, CPU_STOPPED };
+// AGAIN: better code is there; the blocks from frame->again on have not run.
+enum cpu_outcome { CPU_OK, CPU_TRAP, CPU_DEADLOCK, CPU_AGAIN, CPU_FAULT, CPU_STOPPED };
 struct cpu_fault {
     int signal;
     enum { CPU_FAULT_ARENA, CPU_FAULT_ALIGN, CPU_FAULT_STACK, CPU_FAULT_OTHER } kind;
@@ -53,8 +54,9 @@ struct cpu_fault {
 };
 // Before threads start; once.
 [[nodiscard]] bool cpu_run_install(struct tw_error *err);
-enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct tw_kernel_frame *frame,
-                         uint64_t first, uint64_t count, struct cpu_fault *ret_fault);
+enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct gpu_code *code,
+                         struct tw_kernel_frame *frame, uint64_t first, uint64_t count,
+                         struct cpu_fault *ret_fault);
 // What kernels find as frame->exact: asks for the exact version, and goes there.
 uint32_t cpu_exact(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t ctaid_y, uint32_t ctaid_z,
                    uint32_t warp, uint32_t tid_x, uint32_t tid_y, uint32_t tid_z, uint32_t state);
@@ -71,6 +73,12 @@ void cpu_pool_free(struct cpu_pool *pool);
 unsigned cpu_pool_slots(const struct cpu_pool *pool); // threads there may ever be, and the launching one
 bool cpu_pool_start(struct cpu_pool *pool, struct gpu_job *job, enum gpu_start how);
 bool cpu_pool_tick(struct cpu_pool *pool, int64_t now_ns);
+
+// ---- part.c: a thread's part in a job ----
+// Of the registers of a block's threads, and of what they print.
+uint64_t cpu_spill_bytes(const struct tw_kernel_info *info, uint32_t threads);
+// Whether all of it takes no longer than some switches of threads.
+bool cpu_is_short(const struct gpu_job *job);
 // Takes part in a job from one slot until it has no more blocks or `until_ns`.
 void cpu_participate(struct gpu_runner *runner, struct gpu_job *job, unsigned slot, unsigned slots,
                      unsigned helpers, int64_t until_ns);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The device's threads, one a core, and how they share jobs. A job lies in the list while it has blocks
-// nobody has taken; threads join it, take chunks of blocks from its counter, and leave when there are none or
+// nobody has taken; threads join it, take chunks of blocks from its counter (part.c), and leave when there are none or
 // when their turn of 2 ms is over. The last to leave a job without blocks ends it.
 //
 //     list: job A (tenant 7) → job B (tenant 7) → job C (tenant 3)      a free thread joins the job whose tenant
@@ -16,14 +16,10 @@
 
 #include "gpu/cpu/internal.h"
 
-// Launches up to this long are not worth a switch of threads.
-#define SMALL_NS        (20 * TW_NS_PER_US)
-#define SMALL_THREADS   4'096 // … as long as nothing is known of the kernel
-#define CHUNK_NS        (100 * TW_NS_PER_US)
 #define TURN_NS         (2 * TW_NS_PER_MS)
 #define STARVING_NS     (10 * TW_NS_PER_MS)
 #define SPARE_LINGER_NS (200 * TW_NS_PER_MS)
-enum { SPARES_MIN = 2, BLOCK_NS_SCALE = 16, FIRST_CHUNK_MAX = 4'096 };
+enum { SPARES_MIN = 2 };
 
 // Guarded by `lock`; `gpu`, `base_threads` and `thread_max` are frozen.
 struct cpu_pool {
@@ -43,116 +39,9 @@ struct cpu_pool {
     } workers[];
 };
 
-// ---- a job's blocks ----
-
 static bool is_exhausted(const struct gpu_job *job) {
     return (uint64_t)tw_counter_get(&job->pool.next_block) >= job->block_total ||
            tw_state_get(&job->stop) != GPU_STOP_NONE;
-}
-
-// A share lets all helpers end at about the same time; a chunk bounds how long nobody looks at the clock.
-static uint64_t chunk_of(const struct gpu_job *job, unsigned helpers) {
-    uint64_t share = helpers ? job->block_total / (4ULL * (helpers + 1)) + 1 : job->block_total;
-    uint64_t block_ns = (uint64_t)tw_counter_get(&job->code->block_ns) / BLOCK_NS_SCALE;
-    uint64_t chunk = block_ns ? CHUNK_NS / block_ns + 1 : FIRST_CHUNK_MAX;
-    return chunk < share ? chunk : share;
-}
-
-// A thread that the system took off its core in the middle measures far too much: so a measurement may at
-// most double what is known, and the first counts a quarter (it also faulted pages in).
-static void measure(struct gpu_code *code, int64_t ns, uint64_t blocks) {
-    int64_t now = (int64_t)((uint64_t)ns * BLOCK_NS_SCALE / blocks);
-    int64_t before = tw_counter_get(&code->block_ns);
-    int64_t next = before == 0 ? now / 4 : now > 2 * before ? 2 * before : (before + now) / 2;
-    if (next != before)
-        tw_counter_set(&code->block_ns, next > 0 ? next : 1);
-}
-
-static void fill_frame(const struct gpu_runner *runner, const struct gpu_job *job, unsigned slot,
-                       unsigned slots, struct tw_kernel_frame *frame) {
-    *frame = job->frame;
-    uint64_t window = TW_ARENA_HEAP_OFFSET + slot * (uint64_t)CPU_WINDOW_BYTES;
-    uint64_t local_slot = (CPU_LOCAL_END - CPU_LOCAL_OFFSET) / slots & ~(uint64_t)(CPU_PAGE_BYTES - 1);
-    frame->params = job->params;
-    frame->shared_base = window;
-    frame->local_base = CPU_LOCAL_OFFSET + slot * local_slot;
-    frame->spill = runner->spill;
-    frame->worker = slot;
-    frame->worker_count = slots;
-    frame->alone = job->only && job->on_caller; // the one thread that could launch more runs this
-    const struct gpu_code *exact = gpu_code_exact(job->code);
-    frame->exact = exact ? gpu_exact_entry(exact) : cpu_exact;
-    if (job->code->parts.info.tells_time)
-        cpu_time_fill(frame);
-    frame->prints = NULL;
-    if (job->code->parts.info.prints) { // behind the registers
-        frame->prints =
-            (struct tw_kernel_prints *)(void *)(runner->spill + job->spill_bytes - sizeof(*frame->prints));
-        frame->prints->count = frame->prints->lost = 0;
-    }
-    if (job->code->parts.info.needs_param_copy) {
-        frame->param_base = window + CPU_WINDOW_PARAMS;
-        memcpy(frame->arena_base + frame->param_base, job->params, job->code->parts.info.param_bytes);
-    }
-}
-
-static bool grow_spill(struct gpu_runner *runner, uint64_t bytes) {
-    if (bytes <= runner->spill_bytes)
-        return true;
-    uint64_t size = tw_align_up(bytes, CPU_PAGE_BYTES);
-    uint8_t *spill = tw_fault_strikes(TW_FAULT_ALLOC) ? NULL : aligned_alloc(64, size);
-    if (!spill)
-        return false;
-    free(runner->spill);
-    runner->spill = spill;
-    runner->spill_bytes = size;
-    return true;
-}
-
-static void fail_job(struct gpu_job *job, enum cpu_outcome outcome, const struct cpu_fault *fault,
-                     uint64_t line) {
-    if (outcome == CPU_STOPPED && line)
-        tw_counter_set(&job->waited_at, (int64_t)line);
-    if (outcome != CPU_STOPPED && gpu_job_stop(job, GPU_STOP_FAULT))
-        cpu_describe_fault(job, outcome, fault, line, &job->error);
-}
-
-void cpu_participate(struct gpu_runner *runner, struct gpu_job *job, unsigned slot, unsigned slots,
-                     unsigned helpers, int64_t until_ns) {
-    struct tw_kernel_frame frame;
-    if (!grow_spill(runner, job->spill_bytes)) {
-        if (gpu_job_stop(job, GPU_STOP_FAULT))
-            tw_fail(&job->error, TW_ERR_CAPACITY, "no memory for the registers of %" PRIu32 " threads",
-                    job->threads);
-        return;
-    }
-    fill_frame(runner, job, slot, slots, &frame);
-    gpu_watch_enter(job->context->gpu->watch, runner, job);
-    uint64_t chunk = chunk_of(job, helpers), done = 0;
-    int64_t began_ns = helpers == 0 ? job->started_ns : tw_clock_ns(), now_ns = began_ns;
-    while (now_ns < until_ns && tw_state_get(&job->stop) == GPU_STOP_NONE) {
-        uint64_t block = (uint64_t)tw_counter_add(&job->pool.next_block, (int64_t)chunk);
-        if (block >= job->block_total)
-            break;
-        uint64_t count = job->block_total - block < chunk ? job->block_total - block : chunk;
-        struct cpu_fault fault = {};
-        frame.fault_site = 0;
-        enum cpu_outcome outcome = cpu_run(runner, job, &frame, block, count, &fault);
-        now_ns = tw_clock_ns();
-        if (frame.prints)
-            gpu_prints_collect(job, frame.prints);
-        if (outcome != CPU_OK) {
-            fail_job(job, outcome, &fault, frame.fault_site);
-            break;
-        }
-        done += count;
-    }
-    gpu_watch_leave(runner);
-    tw_counter_add(&job->cpu_ns, now_ns - began_ns);
-    if (helpers == 0)
-        job->ended_ns = now_ns;
-    if (done > 0)
-        measure(job->code, now_ns - began_ns, done);
 }
 
 // ---- the list ----
@@ -270,10 +159,7 @@ static bool is_small(const struct cpu_pool *pool, const struct gpu_job *job, enu
         return false;
     if (how == GPU_START_HELP && (job->block_total == 1 || pool->base_threads == 1))
         return true; // nobody could help
-    uint64_t block_ns = (uint64_t)tw_counter_get(&job->code->block_ns);
-    if (block_ns != 0)
-        return job->block_total <= SMALL_NS * BLOCK_NS_SCALE / block_ns;
-    return job->block_total <= SMALL_THREADS / job->threads;
+    return cpu_is_short(job);
 }
 
 static void run_here(const struct cpu_pool *pool, struct gpu_job *job) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Runs blocks of a kernel on this thread, and gets out of it whatever happens. Kernel code holds no lock and
-// calls nothing outside itself, so it may be left at any instruction:
+// calls nothing outside itself, so it may be left at any instruction. So may the interpreter, which is ours: while a program
+// runs, the whole of this thread is in the kernel's code, wherever its program counter is.
 //
 //     cpu_run: sigsetjmp, note where we are in `inside`, switch to the kernel stack, call
 //       ├ returns                                       → its status
@@ -27,6 +28,7 @@ struct inside {
     sigjmp_buf jump;
     const struct gpu_runner *runner;
     struct gpu_job *job;
+    struct gpu_code *code;
     struct cpu_fault fault;
 };
 static _Thread_local struct inside *volatile inside;
@@ -56,19 +58,19 @@ static bool is_in(const struct gpu_text *text, uintptr_t pc) {
 static bool is_in_code(const struct inside *here, const void *context) {
     const ucontext_t *machine = context;
     uintptr_t pc = (uintptr_t)machine->uc_mcontext.gregs[REG_RIP];
-    const struct gpu_code *code = here->job->code, *exact = gpu_code_exact(code);
-    return is_in(&code->text, pc) || (exact && is_in(&exact->text, pc));
+    const struct gpu_code *code = here->code, *exact = gpu_code_exact(code);
+    return code->program || is_in(&code->text, pc) || (exact && is_in(&exact->text, pc));
 }
 
-// Whose address it is. False: not the kernel's.
+// Whose fault it is. False: not the kernel's. The interpreter, whatever it interprets, faults at addresses of the arena only.
 static bool classify(struct inside *here, int signal_number, const siginfo_t *info) {
     here->fault = (struct cpu_fault){.signal = signal_number, .kind = CPU_FAULT_OTHER};
     if (signal_number == SIGFPE || signal_number == SIGILL)
-        return info->si_code > 0;
+        return info->si_code > 0 && !here->code->program;
     // A general protection fault has no address; in masked code it is a vector access that is not aligned.
     if (info->si_code == SI_KERNEL) {
         here->fault.kind = CPU_FAULT_ALIGN;
-        return true;
+        return !here->code->program;
     }
     if (info->si_code <= 0)
         return false;
@@ -80,7 +82,7 @@ static bool classify(struct inside *here, int signal_number, const siginfo_t *in
         return true;
     }
     here->fault.kind = CPU_FAULT_STACK;
-    return address - (uintptr_t)here->runner->stack < here->runner->guard_bytes;
+    return !here->code->program && address - (uintptr_t)here->runner->stack < here->runner->guard_bytes;
 }
 
 static bool on_fault(int signal_number, siginfo_t *info, void *context) {
@@ -114,21 +116,34 @@ bool cpu_run_install(struct tw_error *err) {
     return tw_signals_install(err);
 }
 
-enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct tw_kernel_frame *frame,
-                         uint64_t first, uint64_t count, struct cpu_fault *ret_fault) {
+// The kernel's stack, with whatever was left on it, is as new; AddressSanitizer, where it is, has to hear of that.
+[[gnu::weak]] void __asan_unpoison_memory_region(const volatile void *address, size_t size);
+static void forget_stack(const struct gpu_runner *runner) {
+    if (__asan_unpoison_memory_region)
+        __asan_unpoison_memory_region(runner->stack + runner->guard_bytes,
+                                      runner->stack_bytes - runner->guard_bytes);
+}
+
+enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct gpu_code *code,
+                         struct tw_kernel_frame *frame, uint64_t first, uint64_t count,
+                         struct cpu_fault *ret_fault) {
     struct inside here;
     here.runner = runner;
     here.job = job;
+    here.code = code;
+    const uint32_t rounding = __builtin_ia32_stmxcsr();
     // The mask is not saved: our handlers leave their signals open (SA_NODEFER), and saving it is a system
     // call.
     int left = sigsetjmp(here.jump, 0);
-    if (left != 0) {
+    if (left != 0) { // perhaps in the middle of an operation that rounds in another direction
+        __builtin_ia32_ldmxcsr(rounding);
+        forget_stack(runner);
         *ret_fault = here.fault;
         return (enum cpu_outcome)left;
     }
     inside = &here;
     uint32_t status =
-        cpu_enter(frame, first, count, job->code->text.entry, runner->stack + runner->stack_bytes);
+        cpu_enter(frame, first, count, gpu_code_entry(code), runner->stack + runner->stack_bytes);
     inside = NULL;
     switch ((enum tw_kernel_status)status) {
     case TW_KERNEL_OK:
@@ -137,7 +152,9 @@ enum cpu_outcome cpu_run(struct gpu_runner *runner, struct gpu_job *job, struct 
         return CPU_TRAP;
     case TW_KERNEL_DEADLOCK:
         return CPU_DEADLOCK;
-    case TW_KERNEL_AGAIN: // no frame of ours asks for it
+    case TW_KERNEL_AGAIN:
+        if (code->program && frame->again - first < count)
+            return CPU_AGAIN;
         break;
     }
     return CPU_TRAP; // not one of ours
@@ -156,6 +173,7 @@ uint32_t cpu_exact(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t cta
                    uint32_t warp, uint32_t tid_x, uint32_t tid_y, uint32_t tid_z, uint32_t state) {
     const struct gpu_runner *runner = inside->runner;
     struct gpu_job *job = inside->job;
+    struct gpu_code *code = inside->code;
     struct tw_error error = {};
     const struct gpu_code *exact = NULL;
     if ((uintptr_t)__builtin_frame_address(0) - (uintptr_t)runner->stack <
@@ -163,7 +181,7 @@ uint32_t cpu_exact(struct tw_kernel_frame *frame, uint32_t ctaid_x, uint32_t cta
         stack_overflow(job->code->parts.info.name, &error);
     else
         exact = gpu_kernel_exact(job->context->gpu->kernels, job->loaded->kernel, job->context->tenant->id,
-                                 job->code, job->limit_ns, &error);
+                                 code, job->limit_ns, &error);
     if (!exact && gpu_job_stop(job, GPU_STOP_FAULT))
         job->error = error;
     if (tw_state_get(&job->stop) != GPU_STOP_NONE)
@@ -192,6 +210,7 @@ void cpu_describe_fault(const struct gpu_job *job, enum cpu_outcome outcome, con
     const char *name = job->code->parts.info.name;
     switch (outcome) {
     case CPU_OK:
+    case CPU_AGAIN:
     case CPU_STOPPED:
         return;
     case CPU_TRAP:
