@@ -32,9 +32,11 @@ static struct tw_artifact *build(struct tw_compiler *compiler, const struct tw_c
     struct tw_kernel_artifact parts = {.info = make_info("counted", 1, 0),
                                        .object = tw_buf_span(&compiler->object)};
     parts.info.variant = request->variant;
-    if (request->variant.lanes == TW_KERNEL_LANES_ANY)
+    // No program can say what its kernels do.
+    bool light = request->variant.opt_level == TW_KERNEL_INTERPRETED;
+    if (request->variant.lanes == TW_KERNEL_LANES_ANY || light)
         parts.info.variant = (struct tw_kernel_variant){
-            .lanes = 16, .x_multiple = 16, .opt_level = request->variant.opt_level};
+            .lanes = 16, .x_multiple = 16, .opt_level = light ? TW_KERNEL_LIGHT : request->variant.opt_level};
     // Two variables: a counter that begins at 40, and a pointer to a third at 16 that holds 77.
     static const uint64_t image[] = {40, 16, 77}, relocs[] = {8};
     parts.info.globals_bytes = sizeof(image);
@@ -187,7 +189,7 @@ TW_TEST("a block shape gets its own variant, compiled at its first launch") {
     struct fixture fixture;
     open_with_compiler(&fixture);
     int64_t kernel = load(&fixture, fixture.context, "shapes", "k");
-    ck_assert_uint_eq(compiler.last.lanes, TW_KERNEL_LANES_ANY);
+    ck_assert_uint_eq(compiler.last.opt_level, TW_KERNEL_INTERPRETED);
     ck_assert_uint_eq(run(&fixture, fixture.context, kernel, 256), 40);
     ck_assert_uint_eq(compiler.compiled, 1);
     ck_assert_uint_eq(run(&fixture, fixture.context, kernel, 8), 41); // the variables are the same ones
