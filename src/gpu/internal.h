@@ -6,8 +6,8 @@
 //     permit (permits.c) → device->hooks->start runs it (cpu/pool.c) → gpu_job_end: metrics, permit back,
 //     next of the stream
 //
-// Locks, in the order they may be taken: context, permits, pool; the kernel table, the arenas and the
-// registry of runners stand alone. No kernel, compiler or waiter runs under any of them.
+// Locks, in the order they may be taken: context, permits, pool; the registry of runners, a runner, the kernel table; the
+// arenas stand alone. No kernel, compiler or waiter runs under any of them.
 #pragma once
 
 #include "gpu/device.h"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """No address that a kernel can form reaches outside its instance: every width and kind of access, in every space, at the last bytes of the linear
-memory and of the arena, beyond them, and at addresses that wrap, in light and in full code. What lies inside works, what does not faults, and another
+memory and of the arena, beyond them, and at addresses that wrap, interpreted, in light and in full code. What lies inside works, what does not faults, and another
 instance's bytes are never seen nor changed."""
 import re
 import struct
@@ -111,7 +111,7 @@ KEEPER = f"""(module (memory (export "memory") 16)
         (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 4))) (i32.const 1048576)))) (local.get 1)))"""
 
 
-@pytest.fixture(scope="module", params=["light", "full"])
+@pytest.fixture(scope="module", params=["light", "full", "interpreted"])
 def edges(request, tmp_path_factory):
     options = ["--kernel-tier", request.param, "--kernel-timeout-ms", str(10_000 * SLOW), "--invoke-timeout-ms", str(100_000 * SLOW)]
     with Server(tmp_path_factory.mktemp("edges"), options) as server:
