@@ -16,6 +16,9 @@
 // Full code takes 10 to 50 ms, and the launches that it serves are up to 17 times as fast.
 #define HOT_NS (10 * TW_NS_PER_MS)
 
+// Light code that takes so long, all waiting included, has come too late for what it was asked for.
+#define LIGHT_WAIT_NS (30 * TW_NS_PER_S)
+
 static void count_failed(void) {
     tw_metric_add(TW_METRIC_KERNEL_PROMOTIONS_FAILED, (struct tw_labels){}, 1);
 }
@@ -60,8 +63,9 @@ static void succeed(struct tw_task *task) {
     struct gpu_successor *successor = (struct gpu_successor *)task;
     struct gpu_kernels *kernels = successor->kernels;
     struct gpu_kernel *kernel = successor->kernel;
-    struct gpu_order order = {
-        .tenant = successor->tenant, .variant = successor->variant, .deadline_ns = TW_NO_DEADLINE};
+    struct gpu_order order = {.tenant = successor->tenant,
+                              .variant = successor->variant,
+                              .deadline_ns = tw_clock_ns() + LIGHT_WAIT_NS};
     struct tw_error err = {};
     bool closing = tw_flag_is_raised(&kernels->closing);
     struct gpu_code *code = closing ? NULL : gpu_variant_get(kernels, kernel, &order, &err);

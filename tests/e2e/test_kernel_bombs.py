@@ -2,6 +2,7 @@
 """A guest loads PTX that is made to hurt the compiler of code: thousands of operations in one block, of the kinds that become much code each. Every
 load ends, with a kernel that runs or with the limit it met; and while it lasts, another tenant's new kernel is compiled and launched."""
 import concurrent.futures
+import contextlib
 import re
 
 import pytest
@@ -65,12 +66,19 @@ BOMBS = {
 ENDLESS = body("vadd4.s32.s32.s32.sat %r1, %r1, %r2, %r1;\nvabsdiff2.u32.u32.u32 %r2, %r2, %r1, %r2;\n" * 2_500 + "st.global.u32 [%d2], %r1;\n")
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory):
-    options = ["--invoke-timeout-ms", str(140_000 * SLOW), "--kernel-timeout-ms", str(20_000 * SLOW)]
-    with Server(tmp_path_factory.mktemp("kernel-bombs"), options) as server:
+@contextlib.contextmanager
+def serve(folder, tier):
+    options = ["--invoke-timeout-ms", str(140_000 * SLOW), "--kernel-timeout-ms", str(20_000 * SLOW), "--kernel-tier", tier]
+    with Server(folder, options) as server:
         for tenant in (ATTACKER, NEIGHBOUR):
             assert Client(server.port, tenant=tenant).deploy("device", guest("device.c")).status == 201
+        yield server
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    """Whose kernels are not interpreted: what they do to the compiler of code is to be seen."""
+    with serve(tmp_path_factory.mktemp("kernel-bombs"), "light") as server:
         yield server
 
 
@@ -104,3 +112,11 @@ def test_a_load_without_end_is_stopped_at_the_calls_deadline(host):
     assert reply.status == 504 and reply.kind == "invoke_timeout", reply
     eventually(lambda: not host.compilers_at_work(), 60, "the end of the compilation")
     neighbour_works(host, "after endless")
+
+
+def test_what_no_compiler_ends_with_is_interpreted(tmp_path):
+    """Its launch waits for no code, and code that comes too late or never is nobody's trouble."""
+    with serve(tmp_path, "auto") as server:
+        reply = call(server, ATTACKER, ENDLESS, headers={"X-TensorWasm-Deadline-Ms": str(100_000 * SLOW)})
+        assert reply.status == 200 and len(words_of(reply.body.decode())) == 64, reply
+        neighbour_works(server, "meanwhile")
