@@ -12,6 +12,9 @@
 #include "interp/interp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
+[[gnu::weak]] size_t LLVMFuzzerMutate(uint8_t *data, size_t size,
+                                      size_t max_size); // libFuzzer's, where it is there
 
 enum {
     ARENA_BYTES = 1 << 20,
@@ -146,4 +149,95 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     launch(program, &info, shape);
     tw_interp_program_done(program);
     return 0;
+}
+
+// ---- changes that leave a program a program ----
+
+// Confined: a program that is changed in place.
+struct change {
+    const struct tw_interp_header *header;
+    struct tw_interp_inst *insts;
+    uint32_t *operands;
+    uint64_t state;
+};
+
+static uint32_t pick(struct change *c, uint32_t n) {
+    c->state = c->state * 6'364'136'223'846'793'005U + 1'442'695'040'888'963'407U;
+    return (uint32_t)(c->state >> 33) % n;
+}
+
+// False: its parts are not all there.
+static bool read_program(struct change *c, uint8_t *data, size_t size) {
+    c->header = (const void *)data;
+    if (size < sizeof *c->header || c->header->inst_count == 0)
+        return false;
+    c->insts = (void *)(data + sizeof *c->header);
+    uint64_t at = sizeof *c->header + (uint64_t)c->header->inst_count * sizeof *c->insts +
+                  (uint64_t)c->header->constant_count * sizeof(struct tw_interp_constant) +
+                  (uint64_t)c->header->zero_count * sizeof(struct tw_interp_zero);
+    uint64_t end = at + (uint64_t)c->header->operand_count * sizeof *c->operands;
+    c->operands = (void *)(data + (end <= size ? at : 0));
+    return end <= size;
+}
+
+// Another operation with the same operands.
+static void change_op(struct change *c, struct tw_interp_inst *inst) {
+    const char *letters = tw_interp_operands(inst->op), *other;
+    for (unsigned tries = 0; letters && tries < 1'000; tries++) {
+        uint16_t op = (uint16_t)pick(c, TW_INTERP_ALU + 2'000);
+        other = tw_interp_operands(op);
+        if (other && strcmp(other, letters) == 0) {
+            inst->op = op;
+            return;
+        }
+    }
+}
+
+// Another instruction's row of the same size.
+static void change_row(struct change *c, const struct tw_interp_inst *inst) {
+    const struct tw_interp_inst *from = &c->insts[pick(c, c->header->inst_count)];
+    const char *letters = tw_interp_operands(inst->op), *others = tw_interp_operands(from->op);
+    if (!letters || !others || !letters[0] || !others[0])
+        return;
+    uint32_t to = pick(c, (uint32_t)strcspn(letters, "*")), at = pick(c, (uint32_t)strcspn(others, "*"));
+    if (letters[to] == others[at] && to < inst->operand_count && at < from->operand_count &&
+        (uint64_t)inst->operands + to < c->header->operand_count &&
+        (uint64_t)from->operands + at < c->header->operand_count)
+        c->operands[inst->operands + to] = c->operands[from->operands + at];
+}
+
+static void change_imm(struct change *c, struct tw_interp_inst *inst) {
+    switch (pick(c, 4)) {
+    case 0:
+        inst->imm = pick(c, 64);
+        return;
+    case 1:
+        inst->imm ^= UINT64_C(1) << pick(c, 64);
+        return;
+    case 2:
+        inst->imm = (uint64_t)pick(c, UINT32_MAX) << 32 | pick(c, UINT32_MAX);
+        return;
+    default:
+        inst->imm = c->insts[pick(c, c->header->inst_count)].imm;
+    }
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
+    struct change c = {.state = seed};
+    if ((pick(&c, 4) == 0 || !read_program(&c, data, size)) && LLVMFuzzerMutate)
+        return LLVMFuzzerMutate(data, size, max_size);
+    for (uint32_t n = read_program(&c, data, size) ? 1 + pick(&c, 6) : 0; n > 0; n--) {
+        struct tw_interp_inst *inst = &c.insts[pick(&c, c.header->inst_count)];
+        switch (pick(&c, 3)) {
+        case 0:
+            change_op(&c, inst);
+            break;
+        case 1:
+            change_row(&c, inst);
+            break;
+        default:
+            change_imm(&c, inst);
+        }
+    }
+    return size;
 }
