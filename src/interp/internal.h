@@ -78,6 +78,15 @@ static inline uint32_t interp_lanes(const uint8_t *row) {
     return lanes;
 }
 
+// What a product's number says, as kernel IR.
+static inline struct tw_kir_inst interp_product(uint64_t imm) {
+    return (struct tw_kir_inst){.op = TW_KIR_MMA,
+                                .mode = (uint8_t)imm,
+                                .type = (uint8_t)(imm >> 8),
+                                .type2 = (uint8_t)(imm >> 16),
+                                .mods = (uint32_t)(imm >> 32)};
+}
+
 // ---- tables ----
 // One table of element-wise operations, frozen.
 struct interp_alu {

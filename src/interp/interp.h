@@ -51,6 +51,11 @@ struct tw_interp_key {
 // The operation's number, or 0 (which is none of them): there is none, and the kernel has to be compiled.
 uint16_t tw_interp_find(const struct tw_interp_key *key);
 
+// The number of a product of matrices: which shape (enum tw_kir_mma), of which types, how (enum tw_kir_mod).
+static inline uint64_t tw_interp_product(uint8_t shape, uint8_t type, uint8_t type2, uint32_t mods) {
+    return (uint64_t)mods << 32 | (uint32_t)type2 << 16 | (uint32_t)type << 8 | shape;
+}
+
 // What each operand is, a letter each: sizes of a row's elements in bytes, p a predicate (1 byte: 0 or 255), b 1, h 2, w 4,
 // q 8, o 16; and for numbers that are no rows: B a block, # any. The results come first.
 const char *tw_interp_operands(uint16_t op);

@@ -104,6 +104,15 @@ static bool check_param(struct reader *r, uint64_t at, uint32_t bytes) {
     return (bytes <= all && at <= all - bytes) || wrong(r, "a parameter lies outside");
 }
 
+// A dense product of that number, with all its operands.
+static bool check_product(struct reader *r, const struct tw_interp_inst *inst) {
+    struct tw_kir_inst kind = interp_product(inst->imm);
+    struct tw_kir_matrix m;
+    return (tw_kir_matrix_of(&kind, &m) && !m.e && (m.c_bits == 64) == (inst->op == TW_INTERP_MMA_64) &&
+            inst->operand_count == 1 + 2 * m.c + m.a + m.b) ||
+           wrong(r, "a product of matrices that does not exist");
+}
+
 // What the handler uses `imm` for. `left`: instructions behind it in its block.
 static bool check_imm(struct reader *r, const struct tw_interp_inst *inst, uint32_t left) {
     switch (inst->op) {
@@ -135,6 +144,9 @@ static bool check_imm(struct reader *r, const struct tw_interp_inst *inst, uint3
     case TW_INTERP_CPASYNC:
         return inst->imm == 4 || inst->imm == 8 || inst->imm == 16 ||
                wrong(r, "a copy has neither 4, 8 nor 16 bytes");
+    case TW_INTERP_MMA_32:
+    case TW_INTERP_MMA_64:
+        return check_product(r, inst);
     case TW_INTERP_PRINTF:
         return r->info->prints || wrong(r, "it prints, and its kernel does not");
     default:

@@ -51,6 +51,7 @@ void jit_lower_emit(struct jit_lower *l, uint16_t op, uint64_t imm, const uint32
 [[nodiscard]] bool jit_lower_memory(struct jit_lower *l,
                                     const struct tw_kir_inst *inst); // addresses and special registers too
 [[nodiscard]] bool jit_lower_warp(struct jit_lower *l, const struct tw_kir_inst *inst);
+[[nodiscard]] bool jit_lower_matrix(struct jit_lower *l, const struct tw_kir_inst *inst);
 
 struct jit_lowered {
     bool can;           // false: it has something that programs cannot say, and needs no program then

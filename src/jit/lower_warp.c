@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What lanes of a warp do together: see lower.h. Products of matrices are not among what programs can say.
+// What lanes of a warp do together: see lower.h.
 
 #include "lower.h"
 
@@ -87,6 +87,10 @@ bool jit_lower_warp(struct jit_lower *l, const struct tw_kir_inst *inst) {
                                     jit_lower_source(l, &inst->src[0], 32)},
                        3);
         return true;
+    case TW_KIR_MMA:
+    case TW_KIR_LDMATRIX:
+    case TW_KIR_MOVMATRIX:
+        return jit_lower_matrix(l, inst);
     default:
         return false;
     }

@@ -8,7 +8,23 @@
 #include "kernel_run.h"
 
 static const struct isa_form forms[] = {
+    // products of floats: of two NaNs any may be the result
+    {"mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%f0, %f5, %f6, %f7}, {%r1, %r2}, {%r3}, {%f1, %f2, "
+     "%f3, "
+     "%f1}; mma.sync.aligned.m16n8k16.row.col.f32.{f16.f16,bf16.bf16}.f32 {%f0, %f5, %f6, %f7}, {%r1, %r2, "
+     "%r3, %r4}, "
+     "{%r1, %r4}, {%f1, %f2, %f3, %f1}; mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%r5, %r0}, {%r2, "
+     "%r3}, "
+     "{%r4}, {%r1, %r2}; mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%fd0, %fd5}, {%fd1}, {%fd2}, "
+     "{%fd3, %fd1}; "
+     "mma.sync.aligned.m16n8k4.row.col.f32.tf32.tf32.f32 {%f0, %f5, %f6, %f7}, {%r1, %r2}, {%r3}, {%f1, %f2, "
+     "%f3, "
+     "%f1};",
+     NULL, 0},
     // memory
+    {"ldmatrix.sync.aligned.m8n8.x4{,.trans}.shared.b16 {%r0, %r5, %r6, %r7}, [%r1]; "
+     "ldmatrix.sync.aligned.m8n8.x1{,.trans}.shared.b16 {%r0}, [%r1+16];",
+     NULL, 0},
     {"ld{,.volatile,.relaxed.gpu,.acquire.sys}{,.global,.shared,.local}.T R0, [%rd1+4]; ld.const.T R0, "
      "[%rd1]; "
      "ld.global.nc.T R0, [%rd1]; ldu.global.T R0, [%rd1];",

@@ -304,4 +304,6 @@ TW_TEST("reductions without a result and floating-point atomics add up") {
     ck_assert_uint_eq(got->threes, 150);
     ck_assert(got->f == 300.0f * 299 / 2);
     ck_assert(got->d == 300.0 * 299 / 2);
+    kernel_done(&k);
+    rig_done(&rig);
 }
