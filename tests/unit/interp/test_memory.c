@@ -3,6 +3,7 @@
 // What of a kernel's effects outlives its block, so that better code may not begin the block anew; what it prints; what it
 // knows of its place. Where loads, stores and atomics go test_interpreted_memory.c of jit/ says.
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "base/atomic.h"
@@ -149,6 +150,63 @@ TW_TEST("one lane that writes elsewhere is enough, if it takes part") {
             ck_assert(!takes_over(effects[i].op, addresses, false));
             ck_assert_int_eq(takes_over(effects[i].op, addresses, true), lane >= 16);
         }
+}
+
+// ---- threads ----
+
+enum { THREADS = 3, BLOCKS = 500 };
+
+static void *run_blocks(void *frame) {
+    ck_assert_uint_eq(tw_interp_run(frame, 0, BLOCKS), TW_KERNEL_OK);
+    return NULL;
+}
+
+// Rows of 32 bits that are the same in all lanes: kind, operand, what comes of the word at that address.
+static const struct shared_word {
+    uint32_t kind, operand, address, want;
+} words[] = {
+    {TW_KIR_ATOM_ADD, 5, TABLE, THREADS *BLOCKS *LANES * 5},
+    {TW_KIR_ATOM_ADD | TW_INTERP_ATOM_RED, 7, TABLE + 4, THREADS *BLOCKS *LANES * 7},
+    {TW_KIR_ATOM_INC, 999, TABLE + 8, THREADS *BLOCKS *LANES % 1'000},
+    {TW_KIR_ATOM_XOR, 1, TABLE + 12, 0},
+    {TW_KIR_ATOM_MAX, 77, TABLE + 16, 77},
+    {TW_KIR_ATOM_EXCH, 8, TABLE + 20, 8},
+};
+
+TW_TEST("threads that run a program at once lose nothing of its atomics, and may race by plain stores") {
+    struct run *run = run_new(0);
+    struct maker *m = &run->m;
+    struct tw_kernel_frame frames[THREADS];
+    pthread_t threads[THREADS];
+    uint8_t *arena = arena_new();
+    uint32_t old = maker_row(m), raced = maker_constant(m, TABLE + 64, 8);
+    maker_block(m);
+    for (size_t i = 0; i < TW_COUNT(words); i++) {
+        uint32_t operand = run_constant(run, words[i].operand);
+        MAKE(m, TW_INTERP_ATOM_32, 0, old, maker_constant(m, words[i].address, 8), operand, operand,
+             words[i].kind | TW_KIR_U32 << TW_INTERP_ATOM_TYPE_SHIFT);
+    }
+    MAKE(m, TW_INTERP_ST_32, 0, raced, 1, run_constant(run, 1'234));
+    MAKE(m, TW_INTERP_LD_32, 0, raced, 1, old);
+    MAKE(m, TW_INTERP_END, 0);
+    run_load(run, BLOCKS, LANES, 1, 1);
+    for (unsigned t = 0; t < THREADS; t++) {
+        frames[t] = run->frame;
+        frames[t].arena_base = arena;
+        frames[t].arena_mask = ARENA - 1;
+        frames[t].spill = aligned_alloc(64, run->spill_bytes);
+        ck_assert_ptr_nonnull(frames[t].spill);
+        ck_assert_int_eq(pthread_create(&threads[t], NULL, run_blocks, &frames[t]), 0);
+    }
+    for (unsigned t = 0; t < THREADS; t++) {
+        pthread_join(threads[t], NULL);
+        free(frames[t].spill);
+    }
+    for (size_t i = 0; i < TW_COUNT(words); i++)
+        ck_assert_mem_eq(arena + words[i].address, &words[i].want, sizeof words[i].want);
+    ck_assert_mem_eq(arena + TABLE + 64, (&(uint32_t){1'234}), 4);
+    munmap(arena, 2 * ARENA);
+    run_free(run);
 }
 
 // ---- printf ----
