@@ -19,7 +19,7 @@ typedef uint128 loose_128 __attribute__((may_alias, aligned(1)));
 // that they may read too.
 struct places {
     uint8_t *base;
-    uint64_t at[TW_INTERP_LANES];
+    _Alignas(64) uint64_t at[TW_INTERP_LANES];
 };
 
 // `active` is not 0.
