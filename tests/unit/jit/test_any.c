@@ -57,10 +57,10 @@ TW_TEST(
             struct kernel k;
             rig.opt_level = level;
             kernel_from_ptx(&rig, &k, cases[t].text, "k", TW_KERNEL_LANES_ANY, 0);
-            unsigned lanes = level == TW_KERNEL_LIGHT ? cases[t].light : 32;
+            unsigned lanes = level == TW_KERNEL_LIGHT && !k.program ? cases[t].light : 32;
             ck_assert_uint_eq(k.info.variant.lanes, lanes);
-            ck_assert_uint_eq(k.info.variant.x_multiple, lanes);
-            ck_assert_int_eq(k.info.variant.opt_level, level);
+            ck_assert_uint_eq(k.info.variant.x_multiple, k.program ? 1 : lanes);
+            ck_assert_int_eq(k.info.variant.opt_level, k.program ? TW_KERNEL_INTERPRETED : level);
             uint64_t out = rig_alloc(&rig, THREADS * sizeof(uint32_t));
             const uint32_t *found = rig_at(&rig, out);
             const uint32_t grid[3] = {1, 1, 1}, block[3] = {THREADS, 1, 1};
