@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Conversions: see lower.h. One is a chain of small ones, the same steps as emit_cvt.c takes: widen, limit, round, narrow. Pairs
-// of floats of eight bits are not among what programs can say.
+// Conversions: see lower.h. One is a chain of small ones, the same steps as emit_cvt.c takes: widen, limit, round, narrow.
 
 #include "lower.h"
 
@@ -185,6 +184,20 @@ static bool lower_pair(struct jit_lower *l, const struct tw_kir_inst *inst) {
     return jit_lower_alu(l, key, 0, rows, TW_COUNT(rows));
 }
 
+static bool is_fp8(uint8_t type) {
+    return type == TW_KIR_E4M3X2 || type == TW_KIR_E5M2X2;
+}
+
+// Pairs of floats of eight bits, one instruction each.
+static bool lower_fp8(struct jit_lower *l, const struct tw_kir_inst *inst) {
+    struct tw_interp_key key = {
+        .op = TW_KIR_CVT, .type = inst->type, .type2 = inst->type2, .mods = inst->mods & TW_KIR_RELU};
+    uint32_t rows[3] = {jit_lower_dest(l, inst, 0)};
+    for (unsigned i = 0; i < inst->src_count; i++)
+        rows[1 + i] = jit_lower_source(l, &inst->src[i], tw_kir_type_bits(inst->type2));
+    return jit_lower_alu(l, key, 0, rows, 1 + inst->src_count);
+}
+
 static bool is_single(uint8_t type) {
     return (jit_is_integer(type) && tw_kir_type_bits(type) >= 8) || type == TW_KIR_F16 ||
            type == TW_KIR_BF16 || type == TW_KIR_F32 || type == TW_KIR_F64;
@@ -193,6 +206,8 @@ static bool is_single(uint8_t type) {
 bool jit_lower_convert(struct jit_lower *l, const struct tw_kir_inst *inst) {
     bool from_float = tw_kir_type_is_float(inst->type2), to_float = tw_kir_type_is_float(inst->type);
     unsigned bits = tw_kir_type_bits(inst->type2);
+    if (is_fp8(inst->type) || is_fp8(inst->type2))
+        return lower_fp8(l, inst);
     if (inst->src_count == 2)
         return lower_pair(l, inst);
     if (!is_single(inst->type2) || (!is_single(inst->type) && (inst->type != TW_KIR_TF32 || !from_float)))

@@ -175,3 +175,47 @@ static inline u32 odd_f32_of_f64(f64 v) {
 static inline u32 tf32_of_f32(u32 bits, u32 add) {
     return (bits & 0x7fffffff) >= 0x7f800000 ? bits : (bits + add) & 0xffffe000;
 }
+
+// ---- pairs of floats of eight bits: e4m3 (bias 7, no infinities, one NaN of each sign), e5m2 (bias 15, a half cut short) ----
+
+// The nearest, ties to even; what is too great becomes the greatest, NaN 0x7f. `most`: the greatest finite number's bits.
+static inline u32 byte_of_f32(f32 v, unsigned fraction, unsigned bias, u32 most) {
+    u32 bits = bits_of_f32(v), size = bits & 0x7fffffff, sign = (bits ^ size) >> 24;
+    unsigned drop = 23 - fraction;
+    u32 sum = size + ((1U << (drop - 1)) - 1) + (size >> drop & 1);
+    u32 normal = (sum >> drop) - ((127 - bias) << fraction);
+    // Below the least normal number: whole multiples of the least one.
+    bool is_small = size < (128 - bias) << 23;
+    f32 units = f32_of_bits(is_small ? size : 0) * (f32)(1U << (bias - 1 + fraction));
+    u32 found = is_small ? (u32)__builtin_rintf(units) : normal;
+    found = found < most ? found : most;
+    return size > 0x7f800000 ? 0x7f : found | sign;
+}
+
+static inline u16 e4m3_pair(f32 upper, f32 lower) {
+    return (u16)(byte_of_f32(upper, 3, 7, 0x7e) << 8 | byte_of_f32(lower, 3, 7, 0x7e));
+}
+
+static inline u16 e5m2_pair(f32 upper, f32 lower) {
+    return (u16)(byte_of_f32(upper, 2, 15, 0x7b) << 8 | byte_of_f32(lower, 2, 15, 0x7b));
+}
+
+static inline f32 positive(f32 v) { // -0 stays
+    return v < 0 ? 0 : v;
+}
+
+static inline u32 half_of_byte(u32 size, u32 sign, u32 found, u32 infinity, bool relu) {
+    u32 value = relu && sign ? 0 : found | sign << 8;
+    return size > infinity ? 0x7fff : value;
+}
+
+// Moved up to where the exponent of halves is a byte has the wrong bias, which a multiplication mends, for subnormal numbers too.
+static inline u32 half_of_e4m3(u32 byte, bool relu) {
+    u32 size = byte & 0x7f;
+    return half_of_byte(size, byte & 0x80, half_of_f32(f32_of_half((u16)(size << 7)) * 256), 0x7e, relu);
+}
+
+static inline u32 half_of_e5m2(u32 byte, bool relu) {
+    u32 size = byte & 0x7f;
+    return half_of_byte(size, byte & 0x80, size << 8, 0x7c, relu);
+}

@@ -85,4 +85,6 @@ TW_TEST("without AVX-512 shuffles by register and masked memory work") {
         else if (i >= 40)
             ck_assert_uint_eq(got[i], 0);
     }
+    kernel_done(&k);
+    rig_done(&rig);
 }

@@ -52,6 +52,10 @@ static const struct isa_form forms[] = {
      "cvt.{rn,rz,rna}.tf32.f32 %r0, %f1; cvt.f32.bf16 %f0, %h1; cvt.{rni,rzi}.{s16,u16}.bf16 %h0, %h1; "
      "cvt.{rn,rz,rm,rp}.bf16.f64 %h0, %fd1; cvt.rn.bf16.f16 %h0, %h1; cvt.f64.bf16 %fd0, %h1;",
      NULL, 0},
+    {"cvt.rn.satfinite{,.relu}.{e4m3x2,e5m2x2}.f32 %h0, %f1, %f2; "
+     "cvt.rn.satfinite{,.relu}.{e4m3x2,e5m2x2}.f16x2 %h0, "
+     "%r1; cvt.rn{,.relu}.f16x2.{e4m3x2,e5m2x2} %r0, %h1;",
+     NULL, 0},
     {"cvt.sat.{u8,s8,u16,s16}.s32 %h0, %r1; cvt.sat.{u8,s8,s16}.u32 %h0, %r1; cvt.sat.u32.s64 %r0, %rd1; "
      "cvt.sat.s32.{s64,u64} %r0, %rd1; cvt.sat.u32.s32 %r0, %r1; cvt.sat.s32.u32 %r0, %r1; cvt.sat.u64.s32 "
      "%rd0, "
