@@ -5,18 +5,50 @@
 
 #include "memory.h"
 
+// Lanes side by side, each with `count` elements. What a lane gets that takes no part is nobody's.
+#define LOAD_ROW(bits, type, count)                                                                          \
+    static INTERP_RACES void load_row_##bits##_##count(const uint8_t *from, const struct interp_warp *warp,  \
+                                                       const struct interp_step *step) {                     \
+        const loose_##bits *row = (const loose_##bits *)from;                                                \
+        uint32_t active = warp->active;                                                                      \
+        for (unsigned k = 0; k < count; k++) {                                                               \
+            type *d = interp_row(warp, step, 2 + k);                                                         \
+            if (active == UINT32_MAX) {                                                                      \
+                EACH_LANE(i)                                                                                 \
+                d[i] = row[i * count + k];                                                                   \
+            } else {                                                                                         \
+                EACH_LANE(i)                                                                                 \
+                d[i] = active >> i & 1 ? row[i * count + k] : 0;                                             \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+
 #define LOAD(bits, type)                                                                                     \
+    LOAD_ROW(bits, type, 1)                                                                                  \
+    LOAD_ROW(bits, type, 2)                                                                                  \
+    LOAD_ROW(bits, type, 4)                                                                                  \
+    static INTERP_RACES bool load_row_##bits(const struct interp_warp *warp, const struct interp_step *step, \
+                                             uint32_t count) {                                               \
+        uint8_t *row;                                                                                        \
+        bool whole = count == 1 || count == 2 || count == 4;                                                 \
+        if (!whole || !places_find_row(warp, interp_row(warp, step, 0), (int64_t)step->imm,                  \
+                                       count * sizeof(type), &row))                                          \
+            return false;                                                                                    \
+        if (count == 1)                                                                                      \
+            load_row_##bits##_1(row, warp, step);                                                            \
+        else if (count == 2)                                                                                 \
+            load_row_##bits##_2(row, warp, step);                                                            \
+        else                                                                                                 \
+            load_row_##bits##_4(row, warp, step);                                                            \
+        return true;                                                                                         \
+    }                                                                                                        \
     static INTERP_RACES void load_##bits(const struct places *places, uint32_t bytes_behind, bool same,      \
-                                         bool aligned, type *d) {                                            \
+                                         type *d) {                                                          \
         const uint8_t *base = places->base + bytes_behind;                                                   \
         if (same) {                                                                                          \
             type value = *(const loose_##bits *)(base + places->at[0]);                                      \
             EACH_LANE(i)                                                                                     \
             d[i] = value;                                                                                    \
-        } else if (aligned) {                                                                                \
-            const loose_##bits *row = (const loose_##bits *)(base + places->at[0]);                          \
-            EACH_LANE(i)                                                                                     \
-            d[i] = row[i];                                                                                   \
         } else {                                                                                             \
             for (unsigned i = 0; i < TW_INTERP_LANES; i++)                                                   \
                 d[i] = *(const loose_##bits *)(base + places->at[i]);                                        \
@@ -25,13 +57,12 @@
     INTERP_RACES INTERP_HANDLER(LD_##bits) {                                                                 \
         struct places places;                                                                                \
         uint32_t count = step->operands[1];                                                                  \
-        if (!warp->active)                                                                                   \
+        if (!warp->active || load_row_##bits(warp, step, count))                                             \
             return step + 1;                                                                                 \
         places_find(warp, interp_row(warp, step, 0), (int64_t)step->imm, &places);                           \
         bool same = places_apart(&places, 0);                                                                \
-        bool aligned = count == 1 && places_apart(&places, sizeof(type));                                    \
         for (uint32_t k = 0; k < count; k++)                                                                 \
-            load_##bits(&places, k *(uint32_t)sizeof(type), same, aligned, interp_row(warp, step, 2 + k));   \
+            load_##bits(&places, k *(uint32_t)sizeof(type), same, interp_row(warp, step, 2 + k));            \
         return step + 1;                                                                                     \
     }
 
@@ -41,33 +72,63 @@ LOAD(32, uint32_t)
 LOAD(64, uint64_t)
 LOAD(128, uint128)
 
+#define STORE_ROW(bits, type, count)                                                                         \
+    static INTERP_RACES void store_row_##bits##_##count(uint8_t *to, const struct interp_warp *warp,         \
+                                                        const struct interp_step *step) {                    \
+        loose_##bits *row = (loose_##bits *)to;                                                              \
+        uint32_t active = warp->active;                                                                      \
+        for (unsigned k = 0; k < count; k++) {                                                               \
+            const type *v = interp_row(warp, step, 2 + k);                                                   \
+            if (active == UINT32_MAX) {                                                                      \
+                EACH_LANE(i)                                                                                 \
+                row[i * count + k] = v[i];                                                                   \
+            } else {                                                                                         \
+                EACH_LANE(i)                                                                                 \
+                if (active >> i & 1)                                                                         \
+                    row[i * count + k] = v[i];                                                               \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+
 #define STORE(bits, type)                                                                                    \
-    static INTERP_RACES void store_##bits(const struct places *places, uint32_t bytes_behind, bool aligned,  \
+    STORE_ROW(bits, type, 1)                                                                                 \
+    STORE_ROW(bits, type, 2)                                                                                 \
+    STORE_ROW(bits, type, 4)                                                                                 \
+    static INTERP_RACES bool store_row_##bits(struct interp_warp *warp, const struct interp_step *step,      \
+                                              uint32_t count) {                                              \
+        uint8_t *row;                                                                                        \
+        bool whole = count == 1 || count == 2 || count == 4;                                                 \
+        if (!whole || !places_find_row(warp, interp_row(warp, step, 0), (int64_t)step->imm,                  \
+                                       count * sizeof(type), &row))                                          \
+            return false;                                                                                    \
+        places_note_row_stored(warp, row, count * sizeof(type));                                             \
+        if (count == 1)                                                                                      \
+            store_row_##bits##_1(row, warp, step);                                                           \
+        else if (count == 2)                                                                                 \
+            store_row_##bits##_2(row, warp, step);                                                           \
+        else                                                                                                 \
+            store_row_##bits##_4(row, warp, step);                                                           \
+        return true;                                                                                         \
+    }                                                                                                        \
+    static INTERP_RACES void store_##bits(const struct places *places, uint32_t bytes_behind,                \
                                           uint32_t lanes, const type *v) {                                   \
         uint8_t *base = places->base + bytes_behind;                                                         \
-        if (aligned) {                                                                                       \
-            loose_##bits *row = (loose_##bits *)(base + places->at[0]);                                      \
-            EACH_LANE(i)                                                                                     \
-            row[i] = v[i];                                                                                   \
-        } else {                                                                                             \
-            for (uint32_t left = lanes; left; left &= left - 1) {                                            \
-                unsigned i = (unsigned)__builtin_ctz(left);                                                  \
-                *(loose_##bits *)(base + places->at[i]) = v[i];                                              \
-            }                                                                                                \
+        for (uint32_t left = lanes; left; left &= left - 1) {                                                \
+            unsigned i = (unsigned)__builtin_ctz(left);                                                      \
+            *(loose_##bits *)(base + places->at[i]) = v[i];                                                  \
         }                                                                                                    \
     }                                                                                                        \
     INTERP_RACES INTERP_HANDLER(ST_##bits) {                                                                 \
         struct places places;                                                                                \
         uint32_t count = step->operands[1], lanes = warp->active;                                            \
-        if (!lanes)                                                                                          \
+        if (!lanes || store_row_##bits(warp, step, count))                                                   \
             return step + 1;                                                                                 \
         places_find(warp, interp_row(warp, step, 0), (int64_t)step->imm, &places);                           \
         places_note_stored(warp, &places, count * sizeof(type));                                             \
         if (places_apart(&places, 0))                                                                        \
             lanes = 0x80000000U >> __builtin_clz(lanes);                                                     \
-        bool aligned = count == 1 && lanes == UINT32_MAX && places_apart(&places, sizeof(type));             \
         for (uint32_t k = 0; k < count; k++)                                                                 \
-            store_##bits(&places, k *(uint32_t)sizeof(type), aligned, lanes, interp_row(warp, step, 2 + k)); \
+            store_##bits(&places, k *(uint32_t)sizeof(type), lanes, interp_row(warp, step, 2 + k));          \
         return step + 1;                                                                                     \
     }
 

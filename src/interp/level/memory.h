@@ -39,6 +39,29 @@ static inline INTERP_RACES void places_find(const struct interp_warp *warp, cons
     ret->at[i] = active >> i & 1 ? (addresses[i] + before) & mask : first;
 }
 
+// The lanes that take part have addresses `bytes` apart, and the arena does not end between them: lane i's place is `bytes` × i
+// behind *ret_row, which is that of lane 0, whether it takes part or not. `active` is not 0.
+static inline INTERP_RACES bool places_find_row(const struct interp_warp *warp, const uint64_t *addresses,
+                                                int64_t offset, uint64_t bytes, uint8_t **ret_row) {
+    int64_t behind = tw_kernel_behind_mask(offset);
+    uint64_t before = (uint64_t)(offset - behind), mask = warp->frame->arena_mask, other = 0;
+    uint32_t active = warp->active;
+    unsigned first = (unsigned)__builtin_ctz(active), last = 31 - (unsigned)__builtin_clz(active);
+    uint64_t start = addresses[first] - first * bytes;
+    if (active == UINT32_MAX)
+        for (unsigned i = 0; i < TW_INTERP_LANES; i++)
+            other |= addresses[i] ^ (start + i * bytes);
+    else
+        for (unsigned i = 0; i < TW_INTERP_LANES; i++)
+            other |= active >> i & 1 ? addresses[i] ^ (start + i * bytes) : 0;
+    uint64_t at = (addresses[first] + before) & mask;
+    if (other || at + (last - first) * bytes > mask)
+        return false;
+    *ret_row =
+        (uint8_t *)((uintptr_t)warp->frame->arena_base + (uintptr_t)(uint64_t)behind + at - first * bytes);
+    return true;
+}
+
 // Each lane's place is so many bytes behind the one before it.
 static inline bool places_apart(const struct places *places, uint64_t bytes) {
     uint64_t other = 0;
@@ -64,4 +87,16 @@ static inline void places_note_stored(struct interp_warp *warp, const struct pla
                         lies_within(at, bytes, frame->local_base, warp->local_limit));
     }
     warp->stored = outside != 0;
+}
+
+// The same of lanes side by side, `row` lane 0's place.
+static inline void places_note_row_stored(struct interp_warp *warp, const uint8_t *row, uint64_t bytes) {
+    const struct tw_kernel_frame *frame = warp->frame;
+    if (warp->stored)
+        return;
+    uint64_t row_at = (uintptr_t)row - (uintptr_t)frame->arena_base;
+    uint64_t at = row_at + (unsigned)__builtin_ctz(warp->active) * bytes;
+    uint64_t end = row_at + (32 - (unsigned)__builtin_clz(warp->active)) * bytes;
+    warp->stored = !(lies_within(at, end - at, frame->shared_base, frame->shared_limit) |
+                     lies_within(at, end - at, frame->local_base, warp->local_limit));
 }
