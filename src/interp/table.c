@@ -20,7 +20,8 @@
 #define SIZE_f64  "q"
 #define SIZE_u128 "o"
 
-#define PLAIN .mods = 0
+#define PLAIN    .mods = 0
+#define HOW(...) __VA_ARGS__
 #define KEY(operation, first, second, ...)                                                                   \
     {.op = TW_KIR_##operation, .type = TW_KIR_##first, .type2 = TW_KIR_##second, __VA_ARGS__}
 #define ALU1(op, type, type2, how, D, A, expr)    {KEY(op, type, type2, how), SIZE_##D SIZE_##A},
@@ -29,6 +30,9 @@
     {KEY(op, type, type2, how), SIZE_##D SIZE_##A SIZE_##B SIZE_##C},
 #define ALU4(op, type, type2, how, D, A, B, C, E, expr)                                                      \
     {KEY(op, type, type2, how), SIZE_##D SIZE_##A SIZE_##B SIZE_##C SIZE_##E},
+#define ROW1 ALU1
+#define ROW2 ALU2
+#define ROW3 ALU3
 
 static const struct interp_alu ints[] = {
 #include "interp/alu_int.def"

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The .approx functions, as polynomials in IR: no libm, nothing outside the object. Coefficients were fitted
-// at Chebyshev nodes; each stays within the error that the PTX manual states (ex2 and lg2 2^-22, sin and cos
-// 2^-20.5 absolute, tanh 2^-11), which the unit tests measure. Arguments are float; halves come here as
-// floats.
+// The .approx functions, as polynomials in IR: no libm, nothing outside the object. Arguments are float; halves come
+// here as floats. interp/level/approx.h does the same, operation by operation: a change here is one there.
 
 #include "emit.h"
 
 #include <math.h>
+
+#define TW_KIR_APPROX(name, ...) static const double name[] = {__VA_ARGS__};
+#include "kernel/approx.def"
+#undef TW_KIR_APPROX
 
 static LLVMValueRef constant(LLVMValueRef like, double value) {
     return jit_fconst(LLVMTypeOf(like), value);
@@ -43,17 +45,10 @@ static LLVMValueRef power_of_two(struct jit_emit *e, LLVMValueRef n, LLVMTypeRef
 
 // 2^x = 2^n × 2^r, |r| ≤ ½; 2^n in two factors, so that results may be subnormal.
 static LLVMValueRef exp2_of(struct jit_emit *e, LLVMValueRef x) {
-    static const double p[] = {1.0,
-                               0.6931472067106207,
-                               0.24022651213594903,
-                               0.055503272142064866,
-                               0.009618025603040791,
-                               0.0013400432166281462,
-                               0.00015469731946495812};
     LLVMTypeRef type = LLVMTypeOf(x);
     if (jit_avx512_takes(e, x)) {
         LLVMValueRef fraction = jit_avx512_fraction(e, x), n = LLVMBuildFSub(e->b, x, fraction, "");
-        return jit_avx512_scale(e, polynomial(e, fraction, p, TW_COUNT(p)), n);
+        return jit_avx512_scale(e, polynomial(e, fraction, exp2_terms, TW_COUNT(exp2_terms)), n);
     }
     LLVMValueRef v = choose(e, LLVMRealOGT, x, 129, constant(x, 129), x);
     v = choose(e, LLVMRealOLT, v, -160, constant(x, -160), v);
@@ -64,17 +59,13 @@ static LLVMValueRef exp2_of(struct jit_emit *e, LLVMValueRef x) {
     LLVMValueRef n = LLVMBuildSub(e->b, bits_of(e, t), jit_const(jit_like_int(e, type), 0x4b400000), "");
     LLVMValueRef half = LLVMBuildAShr(e->b, n, jit_const(LLVMTypeOf(n), 1), ""),
                  rest = LLVMBuildSub(e->b, n, half, "");
-    LLVMValueRef y = polynomial(e, r, p, TW_COUNT(p));
+    LLVMValueRef y = polynomial(e, r, exp2_terms, TW_COUNT(exp2_terms));
     return LLVMBuildFMul(e->b, LLVMBuildFMul(e->b, y, power_of_two(e, half, type), ""),
                          power_of_two(e, rest, type), "");
 }
 
 // log2 x = k + log2 m with m in √½ … √2.
 static LLVMValueRef log2_of(struct jit_emit *e, LLVMValueRef x) {
-    static const double p[] = {1.442695040915239,   -0.7213473515646502,  0.4808982126529339,
-                               -0.3606966287136585, 0.28856889611116343,  -0.23961904441657694,
-                               0.2045752926986897,  -0.19102498113467653, 0.18631209367664506,
-                               -0.11020159270393241};
     LLVMTypeRef type = LLVMTypeOf(x), i32 = jit_like_int(e, type);
     LLVMValueRef tiny = LLVMBuildFCmp(e->b, LLVMRealOLT, x, constant(x, 0x1p-126), "");
     LLVMValueRef scaled = LLVMBuildSelect(e->b, tiny, LLVMBuildFMul(e->b, x, constant(x, 0x1p23), ""), x, "");
@@ -85,7 +76,7 @@ static LLVMValueRef log2_of(struct jit_emit *e, LLVMValueRef x) {
     LLVMValueRef f = LLVMBuildFSub(e->b, LLVMBuildBitCast(e->b, m, type, ""), constant(x, 1), "");
     LLVMValueRef exponent = LLVMBuildSIToFP(e->b, k, type, "");
     exponent = LLVMBuildSelect(e->b, tiny, LLVMBuildFSub(e->b, exponent, constant(x, 23), ""), exponent, "");
-    LLVMValueRef y = fma3(e, f, polynomial(e, f, p, TW_COUNT(p)), exponent);
+    LLVMValueRef y = fma3(e, f, polynomial(e, f, log2_terms, TW_COUNT(log2_terms)), exponent);
     y = choose(e, LLVMRealOEQ, x, (double)INFINITY, x, y);
     y = choose(e, LLVMRealOEQ, x, 0, constant(x, -(double)INFINITY), y);
     return choose(e, LLVMRealULT, x, 0, constant(x, (double)NAN), y);
@@ -93,9 +84,6 @@ static LLVMValueRef log2_of(struct jit_emit *e, LLVMValueRef x) {
 
 // x = n × π/2 + r, |r| ≤ π/4 (Cody and Waite's three parts), then sine or cosine of r by the quadrant.
 static LLVMValueRef sine_of(struct jit_emit *e, LLVMValueRef x, unsigned quarter) {
-    static const double s[] = {1.0, -0.16666650686602735, 0.008332036330402881, -0.00019503963121314058};
-    static const double c[] = {1.0, -0.49999999615143254, 0.041666616715736716, -0.0013886618602041573,
-                               2.4379880103530146e-05};
     LLVMTypeRef type = LLVMTypeOf(x), i32 = jit_like_int(e, type);
     LLVMValueRef n = jit_unary(e, "llvm.rint", LLVMBuildFMul(e->b, x, constant(x, 0.63661977236758134), ""));
     LLVMValueRef minus = LLVMBuildFNeg(e->b, n, "");
@@ -108,8 +96,8 @@ static LLVMValueRef sine_of(struct jit_emit *e, LLVMValueRef x, unsigned quarter
     q = bits_of(e, LLVMBuildFAdd(e->b, q, constant(x, 0x1.8p23), ""));
     q = LLVMBuildAdd(e->b, q, jit_const(i32, quarter), "");
     LLVMValueRef z = LLVMBuildFMul(e->b, r, r, "");
-    LLVMValueRef sine = LLVMBuildFMul(e->b, r, polynomial(e, z, s, TW_COUNT(s)), ""),
-                 cosine = polynomial(e, z, c, TW_COUNT(c));
+    LLVMValueRef sine = LLVMBuildFMul(e->b, r, polynomial(e, z, sine_terms, TW_COUNT(sine_terms)), ""),
+                 cosine = polynomial(e, z, cosine_terms, TW_COUNT(cosine_terms));
     LLVMValueRef odd =
         LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildAnd(e->b, q, jit_const(i32, 1), ""), jit_const(i32, 0), "");
     LLVMValueRef sign =

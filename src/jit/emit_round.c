@@ -45,7 +45,7 @@ static const char *assembly_name(const struct tw_kir_inst *inst, bool wide) {
     case TW_KIR_SQRT:
         return wide ? "vsqrtpd $1, $0" : "vsqrtps $1, $0";
     case TW_KIR_FMA:
-        return wide ? "vfmadd213pd $3, $2, $0" : "vfmadd213ps $3, $2, $0";
+        return wide ? "vfmadd132pd $2, $3, $0" : "vfmadd132ps $2, $3, $0";
     default:
         return NULL;
     }

@@ -7,6 +7,10 @@
 // op, type and type2 are the key's (without TW_KIR_; type2 PRED where the operation has one type), `how` the rest of it:
 // PLAIN, or fields such as .cmp = TW_KIR_LT; D, A, B name element types of the rows. `imm` is the instruction's. Names of
 // handlers carry the line of the table, so each row stands on a line of its own.
+//
+//     ROW2(op, type, type2, how, D, A, B, function)
+//
+// is one whose lanes are no expression each: function(d, a, b, imm) computes the row.
 #pragma once
 
 #include "level.h"
@@ -80,3 +84,18 @@ typedef int8_t pred; // 0 or -1
     ALU_SOURCE(B, row_b, 2) ALU_SOURCE(C, row_c, 3) ALU_SOURCE(E, row_e, 4) EACH_LANE(i) {                   \
         ALU_READ(A, a, row_a)                                                                                \
         ALU_READ(B, b, row_b) ALU_READ(C, c, row_c) ALU_READ(E, e, row_e) ALU_END(D, expr)
+#define ROW1(op, type, type2, how, D, A, function)                                                           \
+    ALU_BEGIN(D) ALU_SOURCE(A, row_a, 1) function(restrict_d, row_a, imm);                                   \
+    return step + 1;                                                                                         \
+    }
+#define ROW2(op, type, type2, how, D, A, B, function)                                                        \
+    ALU_BEGIN(D)                                                                                             \
+    ALU_SOURCE(A, row_a, 1) ALU_SOURCE(B, row_b, 2) function(restrict_d, row_a, row_b, imm);                 \
+    return step + 1;                                                                                         \
+    }
+#define ROW3(op, type, type2, how, D, A, B, C, function)                                                     \
+    ALU_BEGIN(D)                                                                                             \
+    ALU_SOURCE(A, row_a, 1)                                                                                  \
+    ALU_SOURCE(B, row_b, 2) ALU_SOURCE(C, row_c, 3) function(restrict_d, row_a, row_b, row_c, imm);          \
+    return step + 1;                                                                                         \
+    }

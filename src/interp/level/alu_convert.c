@@ -5,10 +5,6 @@
 #include "convert.h"
 
 #include "interp/alu_convert.def"
-#undef ALU1
-#undef ALU2
-#undef ALU3
-#undef ALU4
 
 #include "alu_list.h"
 

@@ -2,13 +2,10 @@
 //
 // Floats, element by element.
 
-#include "alu.h"
+#include "approx.h"
+#include "round.h"
 
 #include "interp/alu_float.def"
-#undef ALU1
-#undef ALU2
-#undef ALU3
-#undef ALU4
 
 #include "alu_list.h"
 

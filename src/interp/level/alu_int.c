@@ -5,10 +5,6 @@
 #include "int.h"
 
 #include "interp/alu_int.def"
-#undef ALU1
-#undef ALU2
-#undef ALU3
-#undef ALU4
 
 #include "alu_list.h"
 
