@@ -53,24 +53,23 @@ static void say_kernel(struct tw_str statement, char *out, size_t size) {
 }
 
 // Whether the statement, alone in a kernel, is interpreted.
-static bool becomes_program(struct tw_str statement) {
-    struct rig rig;
+static bool becomes_program(struct rig *rig, struct tw_str statement) {
     struct kernel k;
     char text[8192];
-    rig_init(&rig);
-    rig.opt_level = TW_KERNEL_INTERPRETED;
     say_kernel(statement, text, sizeof text);
-    kernel_from_ptx(&rig, &k, text, "k", 32, 32);
+    kernel_from_ptx(rig, &k, text, "k", 32, 32);
     bool is_program = k.program && k.info.variant.opt_level == TW_KERNEL_INTERPRETED;
     if (!is_program)
         fprintf(stderr, "%.*s is compiled\n", TW_STR_ARG(statement));
     kernel_done(&k);
-    rig_done(&rig);
     return is_program;
 }
 
 TW_TEST("every form of integer instructions is interpreted") {
     unsigned tried = 0, compiled = 0;
+    struct rig rig;
+    rig_init(&rig);
+    rig.opt_level = TW_KERNEL_INTERPRETED;
     for (size_t i = 0; i < isa_run_count; i++) {
         char *statements = isa_spell_out(&isa_runs[i]);
         struct tw_str rest = tw_str_from(statements);
@@ -79,12 +78,13 @@ TW_TEST("every form of integer instructions is interpreted") {
             if (!is_of_integers(line))
                 continue;
             tried++;
-            compiled += !becomes_program(line);
+            compiled += !becomes_program(&rig, line);
         }
         free(statements);
     }
     ck_assert_uint_gt(tried, 700);
     ck_assert_uint_eq(compiled, 0);
+    rig_done(&rig);
 }
 
 // ---- results in place of sources ----
