@@ -197,9 +197,11 @@ static void change_op(struct change *c, struct tw_interp_inst *inst) {
 static void change_row(struct change *c, const struct tw_interp_inst *inst) {
     const struct tw_interp_inst *from = &c->insts[pick(c, c->header->inst_count)];
     const char *letters = tw_interp_operands(inst->op), *others = tw_interp_operands(from->op);
-    if (!letters || !others || !letters[0] || !others[0])
+    uint32_t count = letters ? (uint32_t)strcspn(letters, "*") : 0;
+    uint32_t other_count = others ? (uint32_t)strcspn(others, "*") : 0;
+    if (!count || !other_count)
         return;
-    uint32_t to = pick(c, (uint32_t)strcspn(letters, "*")), at = pick(c, (uint32_t)strcspn(others, "*"));
+    uint32_t to = pick(c, count), at = pick(c, other_count);
     if (letters[to] == others[at] && to < inst->operand_count && at < from->operand_count &&
         (uint64_t)inst->operands + to < c->header->operand_count &&
         (uint64_t)from->operands + at < c->header->operand_count)

@@ -313,6 +313,100 @@ TW_TEST("a barrier stands in programs alone that say so") {
     tw_assert_ok(load(&m, &err), &err);
 }
 
+// One instruction, then the end. Operands that are ROW are a row.
+static void make_one(struct maker *m, uint16_t op, uint64_t imm, const uint32_t *operands, size_t count) {
+    maker_init(m);
+    uint32_t all[TW_INTERP_OPERANDS_MAX + 100] = {};
+    uint32_t row = maker_row(m);
+    for (size_t i = 0; i < count; i++)
+        all[1 + i] = operands[i] == UINT32_MAX ? row : operands[i];
+    maker_block(m);
+    maker_inst(m, op, imm, all, count + 1);
+    MAKE(m, TW_INTERP_END, 0);
+    m->info.spill_bytes = m->reg_bytes;
+    m->info.param_bytes = 20;
+}
+#define ROW UINT32_MAX
+#define MAKE_ONE(m, op, imm, ...)                                                                            \
+    make_one(m, op, imm, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
+
+TW_TEST("parameters are read within their block alone") {
+    struct maker m;
+    struct tw_error err = {};
+    for (unsigned k = 0; k < 5; k++) { // 1, 2, 4, 8, 16 bytes
+        uint16_t op = (uint16_t)(TW_INTERP_LDPARAM_8 + k);
+        uint32_t bytes = 1U << k;
+        MAKE_ONE(&m, op, 20 - bytes, ROW);
+        tw_assert_ok(load(&m, &err), &err);
+        const uint64_t outside[] = {
+            21 - bytes, 20, UINT32_MAX, UINT64_MAX, UINT64_C(1) << 32, UINT64_MAX - bytes + 1};
+        for (size_t i = 0; i < TW_COUNT(outside); i++) {
+            MAKE_ONE(&m, op, outside[i], ROW);
+            refused(&m, "a parameter lies outside");
+        }
+        m.info.param_bytes = 0; // less than any
+        refused(&m, "a parameter lies outside");
+    }
+}
+
+TW_TEST("an access has as many elements as the guard behind an arena bears") {
+    for (uint16_t op = TW_INTERP_LD_8; op <= TW_INTERP_ST_128; op++) {
+        struct maker m;
+        struct tw_error err = {};
+        uint32_t operands[2 + TW_INTERP_ELEMENTS_MAX + 1] = {ROW, TW_INTERP_ELEMENTS_MAX};
+        for (unsigned i = 0; i <= TW_INTERP_ELEMENTS_MAX; i++)
+            operands[2 + i] = ROW;
+        make_one(&m, op, UINT64_MAX, operands, 2 + TW_INTERP_ELEMENTS_MAX); // any offset
+        tw_assert_ok(load(&m, &err), &err);
+        operands[1]++;
+        make_one(&m, op, 0, operands, 3 + TW_INTERP_ELEMENTS_MAX);
+        refused(&m, "an access has more elements");
+    }
+}
+
+TW_TEST("copies to shared memory have 4, 8 or 16 bytes") {
+    static const uint64_t sizes[] = {4, 8, 16, 0, 1, 12, 32, UINT64_C(1) << 32 | 4, UINT64_MAX};
+    for (size_t i = 0; i < TW_COUNT(sizes); i++) {
+        struct maker m;
+        struct tw_error err = {};
+        MAKE_ONE(&m, TW_INTERP_CPASYNC, sizes[i], ROW, ROW, ROW);
+        if (i < 3)
+            tw_assert_ok(load(&m, &err), &err);
+        else
+            refused(&m, "neither 4, 8 nor 16 bytes");
+    }
+}
+
+TW_TEST("a program prints where its kernel does") {
+    struct maker m;
+    struct tw_error err = {};
+    MAKE_ONE(&m, TW_INTERP_PRINTF, 0, ROW, ROW, ROW);
+    refused(&m, "it prints, and its kernel does not");
+    m.info.prints = true;
+    tw_assert_ok(load(&m, &err), &err);
+}
+
+TW_TEST("products of matrices that there are not are refused, and those with other operands") {
+    struct maker m;
+    uint32_t operands[64];
+    const char *why = "a product of matrices that does not exist";
+    for (size_t i = 0; i < TW_COUNT(operands); i++)
+        operands[i] = ROW;
+    for (uint16_t op = TW_INTERP_MMA_32; op <= TW_INTERP_MMA_64; op++)
+        for (unsigned bit = 0; bit < 64; bit++)
+            for (uint32_t count = 0; count <= 1; count++) { // one operand is never enough
+                operands[0] = count;
+                make_one(&m, op, UINT64_C(1) << bit, operands, 1 + (size_t)count);
+                refused(&m, count ? why : "a list has another length");
+            }
+    operands[0] = 40; // more than any product has
+    make_one(&m, TW_INTERP_MMA_32, 0, operands, 41);
+    refused(&m, why);
+    operands[0] = 4;
+    make_one(&m, TW_INTERP_MMA_32, UINT64_MAX, operands, 5);
+    refused(&m, why);
+}
+
 TW_TEST("constants of other sizes, or that lie outside, are refused") {
     struct maker m;
     static const uint32_t sizes[] = {0, 3, 5, 12, 32, UINT32_MAX, 1U << 27};
