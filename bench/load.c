@@ -10,6 +10,8 @@
 
 #include <ftw.h>
 
+#include "interp/interp.h"
+
 enum { TEXTS = 60, PAUSE_MS = 60 };
 
 struct place {
@@ -101,9 +103,10 @@ static void wait_for_cache(const char *program, const char *cache, char *const *
     struct tw_compiler_options options = {.program = program, .cache_dir = cache};
     struct tw_compiler *compiler = tw_compiler_new(&options, &err);
     for (unsigned i = 0; compiler && i < 2 * TEXTS; i++) {
-        struct tw_compile_request request = {.kind = TW_COMPILE_PTX,
-                                             .input = tw_span_of(texts[i], strlen(texts[i])),
-                                             .variant = {.lanes = TW_KERNEL_LANES_ANY}};
+        struct tw_compile_request request = {
+            .kind = TW_COMPILE_PTX,
+            .input = tw_span_of(texts[i], strlen(texts[i])),
+            .variant = {.lanes = TW_INTERP_LANES, .x_multiple = 1, .opt_level = TW_KERNEL_INTERPRETED}};
         snprintf(request.entry, sizeof(request.entry), "%s", entry);
         struct tw_artifact *artifact;
         while (!(artifact = tw_compile_cached(compiler, &request, &err)))

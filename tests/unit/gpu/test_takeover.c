@@ -13,6 +13,7 @@ struct tw_compiler {
     struct tw_state gate; // 0: light code waits
     bool refuses_light;
     uint32_t extra_shared; // light code says that it needs so much more of it
+    uint16_t cached_lanes; // light code of so many lanes is in the cache
     struct tw_counter programs, light;
 };
 static struct tw_compiler compiler;
@@ -45,19 +46,10 @@ static void add_shared(struct tw_buf *bytes) {
     *bytes = changed;
 }
 
-struct tw_artifact *tw_compile(struct tw_compiler *unused, const struct tw_compile_request *request,
-                               struct tw_error *err) {
-    (void)unused;
-    bool is_light = request->variant.opt_level == TW_KERNEL_LIGHT;
+static struct tw_artifact *make(const struct tw_compile_request *request, struct tw_error *err) {
     struct tw_arena arena;
     struct tw_kir_module *module;
     struct tw_jit_result result = {};
-    if (is_light)
-        wait_for_gate();
-    if (is_light && compiler.refuses_light) {
-        tw_fail(err, TW_ERR_COMPILE_FAILED, "the compiler has died");
-        return NULL;
-    }
     tw_arena_init(&arena, 16 << 20);
     struct tw_str text = tw_str_of((const char *)request->input.data, request->input.len);
     bool ok = tw_ptx_parse(&arena, text, &module, err) &&
@@ -65,19 +57,37 @@ struct tw_artifact *tw_compile(struct tw_compiler *unused, const struct tw_compi
     tw_arena_done(&arena);
     if (!ok)
         return NULL;
-    if (is_light && compiler.extra_shared)
-        add_shared(&result.bytes);
-    if (is_light || request->variant.opt_level == TW_KERNEL_INTERPRETED)
-        tw_counter_add(is_light ? &compiler.light : &compiler.programs, 1);
     struct tw_artifact *artifact = calloc(1, sizeof(*artifact));
     tw_ref_init(&artifact->ref);
     artifact->bytes = result.bytes;
     return artifact;
 }
 
+struct tw_artifact *tw_compile(struct tw_compiler *unused, const struct tw_compile_request *request,
+                               struct tw_error *err) {
+    (void)unused;
+    bool is_light = request->variant.opt_level == TW_KERNEL_LIGHT;
+    if (is_light)
+        wait_for_gate();
+    if (is_light && compiler.refuses_light) {
+        tw_fail(err, TW_ERR_COMPILE_FAILED, "the compiler has died");
+        return NULL;
+    }
+    struct tw_artifact *artifact = make(request, err);
+    if (artifact && is_light && compiler.extra_shared)
+        add_shared(&artifact->bytes);
+    if (is_light || request->variant.opt_level == TW_KERNEL_INTERPRETED)
+        tw_counter_add(is_light ? &compiler.light : &compiler.programs, 1);
+    return artifact;
+}
+
 struct tw_artifact *tw_compile_cached(struct tw_compiler *unused, const struct tw_compile_request *request,
                                       struct tw_error *err) {
-    (void)unused, (void)request;
+    (void)unused;
+    const struct tw_kernel_variant *variant = &request->variant;
+    if (compiler.cached_lanes && variant->lanes == compiler.cached_lanes &&
+        variant->opt_level == TW_KERNEL_LIGHT)
+        return make(request, err);
     tw_fail(err, TW_ERR_NOT_FOUND, "not in the cache");
     return NULL;
 }
@@ -125,6 +135,9 @@ static const char with_barriers[] =
           "bar.sync 0;\n" WAIT "bar.sync 0; xor.b32 %r13, %r3, 33; mad.lo.u32 %r11, %r13, 4, %r10;\n"
           "ld.shared.u32 %r14, [%r11]; ld.global.u32 %r8, [%d2]; add.u32 %r8, %r8, %r14; bar.sync 0;\n"
           "st.global.u32 [%d2], %r8;\n" END;
+static const char adds_atomically[] =
+    BEGIN WAIT "atom.global.add.u32 %r8, [%d2], 1; sub.u32 %r8, %r8, 1; red.global.add.u32 [%d2], 1;\n"
+               "red.global.add.u32 [%d2], -1;\n" END;
 static const char loops_for_ever[] = BEGIN "mov.u32 %r5, 0; L: add.u32 %r5, %r5, 1; bra L; }\n";
 static const char stores_at_24[] = BEGIN "mov.u64 %d5, 24; st.global.u32 [%d5], %r1;\n" END;
 
@@ -265,6 +278,10 @@ TW_TEST("light code takes over between the barriers of a block of 32 warps") {
     expect_takeover(with_barriers, 1'024);
 }
 
+TW_TEST("light code takes over behind atomic operations") {
+    expect_takeover(adds_atomically, 33);
+}
+
 TW_TEST("light code is asked for where one long block is all there is") {
     struct scene scene;
     struct helper helper;
@@ -307,6 +324,35 @@ TW_TEST("code that needs other memory than the launch was given takes over at th
     ck_assert_uint_eq(ran(&scene) & INTERPRETED, 0);
     check_words(&scene, 2);
     scene_close(&scene);
+}
+
+TW_TEST("light code that a former process has left is taken at the first launch") {
+    struct scene scene;
+    compiler.cached_lanes = 8; // what blocks of 24 threads take; others take 16
+    scene_open(&scene, waits_first, 24, BLOCKS, TW_GPU_TIER_AUTO, LONG_MS);
+    tw_assert_ok(launch(&scene, BLOCKS, TW_NO_DEADLINE), &scene.fixture.err);
+    ck_assert_uint_eq(ran(&scene), LIGHT);
+    check_words(&scene, 1);
+    scene.threads = 16;
+    tw_assert_ok(launch(&scene, 1, TW_NO_DEADLINE), &scene.fixture.err);
+    ck_assert_uint_eq(ran(&scene) & INTERPRETED, INTERPRETED);
+    scene_close(&scene);
+}
+
+TW_TEST("light code of a kernel that is published is made before it is launched") {
+    struct fixture fixture;
+    struct tw_gpu_options options = {
+        .device = "cpu", .cpu_threads = 2, .max_arenas = 8, .compiler = &compiler};
+    tw_assert_ok(tw_jit_init(&fixture.err), &fixture.err);
+    fixture_open(&fixture, &options);
+    open_gate();
+    tw_assert_ok(
+        tw_gpu_prepare(fixture.gpu, 7, tw_str_from(waits_first), TW_STR("k"), TW_NO_DEADLINE, &fixture.err),
+        &fixture.err);
+    while (tw_counter_get(&compiler.light) == 0)
+        usleep(1'000);
+    ck_assert_int_eq(tw_counter_get(&compiler.programs), 1);
+    fixture_close(&fixture);
 }
 
 TW_TEST("interpreted kernels stay so where they are to") {
