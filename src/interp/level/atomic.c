@@ -24,11 +24,11 @@ static struct operation operation_of(const struct interp_warp *warp, uint32_t ho
 }
 
 static u16 half_sum(u64 x, u64 y) {
-    return half_of_f32(f32_of_half((u16)x) + f32_of_half((u16)y));
+    return half_of_f32(add_f32(f32_of_half((u16)x), f32_of_half((u16)y)));
 }
 
 static u16 bfloat_sum(u64 x, u64 y) {
-    return bfloat_of_f32(f32_of_bits((u32)x << 16) + f32_of_bits((u32)y << 16));
+    return narrow_bf16(add_f32(widen_bf16((u16)x), widen_bf16((u16)y)));
 }
 
 static u64 sum(enum tw_kir_type type, u64 x, u64 y) {
@@ -42,9 +42,9 @@ static u64 sum(enum tw_kir_type type, u64 x, u64 y) {
     case TW_KIR_BF16X2:
         return bfloat_sum(x, y) | (u64)bfloat_sum(x >> 16, y >> 16) << 16;
     case TW_KIR_F32:
-        return bits_of_f32(f32_of_bits((u32)x) + f32_of_bits((u32)y));
+        return bits_f32(add_f32(f32_of((u32)x), f32_of((u32)y)));
     case TW_KIR_F64:
-        return bits_of_f64(f64_of_bits(x) + f64_of_bits(y));
+        return bits_f64(add_f64(f64_of(x), f64_of(y)));
     default: // integers of any width
         return x + y;
     }

@@ -4,31 +4,7 @@
 // one element. Half is a float of 16 bits, bfloat the upper half of one of 32; both are bits here.
 #pragma once
 
-#include "alu.h"
-
-static inline u32 bits_of_f32(f32 v) {
-    u32 bits;
-    memcpy(&bits, &v, sizeof bits);
-    return bits;
-}
-
-static inline f32 f32_of_bits(u32 bits) {
-    f32 v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-static inline u64 bits_of_f64(f64 v) {
-    u64 bits;
-    memcpy(&bits, &v, sizeof bits);
-    return bits;
-}
-
-static inline f64 f64_of_bits(u64 bits) {
-    f64 v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
+#include "float.h"
 
 static inline f32 f32_of_half(u16 bits) {
     _Float16 v;
@@ -45,21 +21,14 @@ static inline u16 half_of_f32(f32 v) {
 
 // ---- limits ----
 
-static inline f32 flush_f32(f32 v) {
-    return __builtin_fabsf(v) < 0x1p-126F ? f32_of_bits(bits_of_f32(v) & 0x80000000) : v;
+static inline f64 saturate_f64(f64 v) {
+    f64 positive = v > 0 ? v : 0;
+    return positive < 1 ? positive : 1;
 }
 
-#define LIMITS(type)                                                                                         \
-    static inline type saturate_##type(type v) {                                                             \
-        type positive = v > 0 ? v : 0;                                                                       \
-        return positive < 1 ? positive : 1;                                                                  \
-    }                                                                                                        \
-    static inline type relu_##type(type v) {                                                                 \
-        return v <= 0 ? 0 : v;                                                                               \
-    }
-
-LIMITS(f32)
-LIMITS(f64)
+static inline f64 relu_f64(f64 v) {
+    return v <= 0 ? 0 : v;
+}
 
 // ---- floats to integers: toward zero, the nearest where it is too great or too small; `nan` for NaN ----
 
@@ -113,7 +82,7 @@ static inline f64 sticky_s64(s64 v) {
 static inline f64 cut_u64(u64 size, bool away) {
     unsigned zeros = size ? (unsigned)__builtin_clzll(size) : 64, more = zeros < 11 ? 11 - zeros : 0;
     u64 kept = size & UINT64_MAX << more;
-    return f64_of_bits(bits_of_f64((f64)kept) + (away && kept != size ? 1 : 0));
+    return f64_of(bits_f64((f64)kept) + (away && kept != size ? 1 : 0));
 }
 
 static inline f64 cut_s64(s64 v, bool up, bool down) {
@@ -143,7 +112,7 @@ CORRECT(correct_32, u32, 0x80000000)
 // Toward zero where neither `up` nor `down`.
 static inline u32 f32_of_f64_directed(f64 v, bool up, bool down) {
     f32 near = (f32)v;
-    return correct_32(bits_of_f32(near), (f64)near > v, (f64)near < v, v < 0, up, down);
+    return correct_32(bits_f32(near), (f64)near > v, (f64)near < v, v < 0, up, down);
 }
 
 static inline u16 half_of_f32_directed(f32 v, bool up, bool down) {
@@ -152,13 +121,8 @@ static inline u16 half_of_f32_directed(f32 v, bool up, bool down) {
     return correct_16(near, back > v, back < v, v < 0, up, down);
 }
 
-static inline u16 bfloat_of_f32(f32 v) {
-    u32 bits = bits_of_f32(v), odd = bits >> 16 & 1;
-    return v != v ? 0x7fff : (u16)((bits + 0x7fff + odd) >> 16);
-}
-
 static inline u16 bfloat_of_f32_directed(f32 v, bool up, bool down) {
-    u32 bits = bits_of_f32(v), upper = bits >> 16;
+    u32 bits = bits_f32(v), upper = bits >> 16;
     bool away = (bits & 0xffff) != 0 && (bits >> 31 ? down : up);
     return v != v ? 0x7fff : (u16)(upper + (away ? 1 : 0));
 }
@@ -167,7 +131,7 @@ static inline u16 bfloat_of_f32_directed(f32 v, bool up, bool down) {
 static inline u32 odd_f32_of_f64(f64 v) {
     f32 near = (f32)v;
     f64 back = (f64)near;
-    u32 bits = bits_of_f32(near), away = __builtin_fabs(back) > __builtin_fabs(v) ? 1 : 0;
+    u32 bits = bits_f32(near), away = __builtin_fabs(back) > __builtin_fabs(v) ? 1 : 0;
     return back < v || back > v ? (bits - away) | 1 : bits;
 }
 
@@ -180,13 +144,13 @@ static inline u32 tf32_of_f32(u32 bits, u32 add) {
 
 // The nearest, ties to even; what is too great becomes the greatest, NaN 0x7f. `most`: the greatest finite number's bits.
 static inline u32 byte_of_f32(f32 v, unsigned fraction, unsigned bias, u32 most) {
-    u32 bits = bits_of_f32(v), size = bits & 0x7fffffff, sign = (bits ^ size) >> 24;
+    u32 bits = bits_f32(v), size = bits & 0x7fffffff, sign = (bits ^ size) >> 24;
     unsigned drop = 23 - fraction;
     u32 sum = size + ((1U << (drop - 1)) - 1) + (size >> drop & 1);
     u32 normal = (sum >> drop) - ((127 - bias) << fraction);
     // Below the least normal number: whole multiples of the least one.
     bool is_small = size < (128 - bias) << 23;
-    f32 units = f32_of_bits(is_small ? size : 0) * (f32)(1U << (bias - 1 + fraction));
+    f32 units = f32_of(is_small ? size : 0) * (f32)(1U << (bias - 1 + fraction));
     u32 found = is_small ? (u32)__builtin_rintf(units) : normal;
     found = found < most ? found : most;
     return size > 0x7f800000 ? 0x7f : found | sign;

@@ -50,7 +50,7 @@ static void element_f32(const struct product *p, const u32 *words, unsigned inde
     if (p->kind.type2 == TW_KIR_TF32) // the low bits are not looked at
         up = 0;
     EACH_LANE(i)
-    to[i] = f32_of_bits(words[i] << up & mask);
+    to[i] = f32_of(words[i] << up & mask);
 }
 
 static void element_u32(const struct product *p, const u32 *words, unsigned index, bool is_signed, u32 *to) {
