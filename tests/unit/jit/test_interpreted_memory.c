@@ -154,7 +154,16 @@ static uint64_t random_word(uint64_t *state) {
     return *state >> 16 ^ *state << 40;
 }
 
-enum pattern { ALL_AT_ONE, SIDE_BY_SIDE, OVERLAPPING, BACKWARDS, AROUND_THE_END, ANYWHERE, PATTERNS };
+enum pattern {
+    ALL_AT_ONE,
+    SIDE_BY_SIDE,
+    OVERLAPPING,
+    BACKWARDS,
+    ACROSS_THE_END,
+    AROUND_THE_END,
+    ANYWHERE,
+    PATTERNS
+};
 
 static uint64_t address(enum pattern pattern, unsigned lane, uint64_t begin, unsigned bytes,
                         uint64_t *state) {
@@ -168,6 +177,8 @@ static uint64_t address(enum pattern pattern, unsigned lane, uint64_t begin, uns
         return begin + lane * 3ULL;
     case BACKWARDS:
         return begin - lane * (uint64_t)bytes;
+    case ACROSS_THE_END:
+        return RIG_BYTES - 20 * bytes + lane * (uint64_t)bytes + begin % 4 * bytes;
     case AROUND_THE_END:
         return high + RIG_BYTES - 40 + random_word(state) % 80;
     case ANYWHERE:
