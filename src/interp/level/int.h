@@ -35,20 +35,17 @@ static inline u32 funnel_right(u32 low, u32 high, u32 by) {
 
 // ---- sums and products ----
 
-#define INT_SATURATE(u, s, bits)                                                                             \
-    static inline u most_or_least_##u(u a) {                                                                 \
-        return (u)(((u)1 << (bits - 1)) - 1 + (a >> (bits - 1)));                                            \
-    }                                                                                                        \
-    static inline u add_sat_##s(u a, u b) {                                                                  \
-        u sum = (u)(a + b);                                                                                  \
-        return (s)(~(a ^ b) & (a ^ sum)) < 0 ? most_or_least_##u(a) : sum;                                   \
-    }                                                                                                        \
-    static inline u sub_sat_##s(u a, u b) {                                                                  \
-        u sum = (u)(a - b);                                                                                  \
-        return (s)((a ^ b) & (a ^ sum)) < 0 ? most_or_least_##u(a) : sum;                                    \
-    }
-
-INT_SATURATE(u32, s32, 32)
+static inline u32 most_or_least(u32 a) {
+    return INT32_MAX + (a >> 31);
+}
+static inline u32 add_sat_s32(u32 a, u32 b) {
+    u32 sum = a + b;
+    return (s32)(~(a ^ b) & (a ^ sum)) < 0 ? most_or_least(a) : sum;
+}
+static inline u32 sub_sat_s32(u32 a, u32 b) {
+    u32 sum = a - b;
+    return (s32)((a ^ b) & (a ^ sum)) < 0 ? most_or_least(a) : sum;
+}
 
 static inline u32 low24(u32 a) {
     return a & 0xffffff;
