@@ -27,11 +27,11 @@ struct run {
 };
 
 static void set_constant(uint8_t *row, const struct tw_interp_constant *constant) {
-    for (unsigned i = 0; i < TW_INTERP_LANES; i++) {
-        uint32_t size = constant->element_bytes, low = size < 8 ? size : 8;
-        memset(row + i * size, 0, size);
-        memcpy(row + i * size, &constant->bits, low);
-    }
+    uint32_t size = constant->element_bytes;
+    memset(row, 0, size);
+    memcpy(row, &constant->bits, size < 8 ? size : 8);
+    for (uint32_t done = size; done < size * TW_INTERP_LANES; done *= 2)
+        memcpy(row + done, row, done);
 }
 
 // Rows are zero at first: what other kernels left in them is nobody's business.

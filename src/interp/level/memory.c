@@ -23,7 +23,26 @@
         }                                                                                                    \
     }
 
+// Few lanes or none, each by itself: vectors would have to leave out most of what they read, and may meet pages there that
+// nobody has.
+#define LOAD_FEW(bits, type)                                                                                 \
+    static INTERP_RACES void load_few_##bits(const struct interp_warp *warp, const struct interp_step *step, \
+                                             uint32_t count) {                                               \
+        const uint64_t *addresses = interp_row(warp, step, 0);                                               \
+        for (uint32_t left = warp->active; left; left &= left - 1) {                                         \
+            unsigned i = (unsigned)__builtin_ctz(left);                                                      \
+            const loose_##bits *from =                                                                       \
+                (const loose_##bits *)places_find_one(warp, addresses[i], (int64_t)step->imm);               \
+            type values[TW_INTERP_ELEMENTS_MAX];                                                             \
+            for (uint32_t k = 0; k < count; k++)                                                             \
+                values[k] = from[k];                                                                         \
+            for (uint32_t k = 0; k < count; k++)                                                             \
+                ((type *)interp_row(warp, step, 2 + k))[i] = values[k];                                      \
+        }                                                                                                    \
+    }
+
 #define LOAD(bits, type)                                                                                     \
+    LOAD_FEW(bits, type)                                                                                     \
     LOAD_ROW(bits, type, 1)                                                                                  \
     LOAD_ROW(bits, type, 2)                                                                                  \
     LOAD_ROW(bits, type, 4)                                                                                  \
@@ -57,7 +76,11 @@
     INTERP_RACES INTERP_HANDLER(LD_##bits) {                                                                 \
         struct places places;                                                                                \
         uint32_t count = step->operands[1];                                                                  \
-        if (!warp->active || load_row_##bits(warp, step, count))                                             \
+        if (places_are_few(warp)) {                                                                          \
+            load_few_##bits(warp, step, count);                                                              \
+            return step + 1;                                                                                 \
+        }                                                                                                    \
+        if (load_row_##bits(warp, step, count))                                                              \
             return step + 1;                                                                                 \
         places_find(warp, interp_row(warp, step, 0), (int64_t)step->imm, &places);                           \
         bool same = places_apart(&places, 0);                                                                \
@@ -90,7 +113,25 @@ LOAD(128, uint128)
         }                                                                                                    \
     }
 
+// Element by element, of each the lanes in their order.
+#define STORE_FEW(bits, type)                                                                                \
+    static INTERP_RACES void store_few_##bits(struct interp_warp *warp, const struct interp_step *step,      \
+                                              uint32_t count) {                                              \
+        const uint64_t *addresses = interp_row(warp, step, 0);                                               \
+        for (uint32_t k = 0; k < count; k++) {                                                               \
+            const type *v = interp_row(warp, step, 2 + k);                                                   \
+            for (uint32_t left = warp->active; left; left &= left - 1) {                                     \
+                unsigned i = (unsigned)__builtin_ctz(left);                                                  \
+                loose_##bits *to = (loose_##bits *)places_find_one(warp, addresses[i], (int64_t)step->imm);  \
+                if (k == 0)                                                                                  \
+                    places_note_one_stored(warp, (const uint8_t *)to, count * sizeof(type));                 \
+                to[k] = v[i];                                                                                \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+
 #define STORE(bits, type)                                                                                    \
+    STORE_FEW(bits, type)                                                                                    \
     STORE_ROW(bits, type, 1)                                                                                 \
     STORE_ROW(bits, type, 2)                                                                                 \
     STORE_ROW(bits, type, 4)                                                                                 \
@@ -121,7 +162,11 @@ LOAD(128, uint128)
     INTERP_RACES INTERP_HANDLER(ST_##bits) {                                                                 \
         struct places places;                                                                                \
         uint32_t count = step->operands[1], lanes = warp->active;                                            \
-        if (!lanes || store_row_##bits(warp, step, count))                                                   \
+        if (places_are_few(warp)) {                                                                          \
+            store_few_##bits(warp, step, count);                                                             \
+            return step + 1;                                                                                 \
+        }                                                                                                    \
+        if (store_row_##bits(warp, step, count))                                                             \
             return step + 1;                                                                                 \
         places_find(warp, interp_row(warp, step, 0), (int64_t)step->imm, &places);                           \
         places_note_stored(warp, &places, count * sizeof(type));                                             \

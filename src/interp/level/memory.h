@@ -89,14 +89,29 @@ static inline void places_note_stored(struct interp_warp *warp, const struct pla
     warp->stored = outside != 0;
 }
 
-// The same of lanes side by side, `row` lane 0's place.
-static inline void places_note_row_stored(struct interp_warp *warp, const uint8_t *row, uint64_t bytes) {
+// The same of `bytes` bytes from a lane's place, or a row of lanes' places, on.
+static inline void places_note_one_stored(struct interp_warp *warp, const uint8_t *place, uint64_t bytes) {
     const struct tw_kernel_frame *frame = warp->frame;
     if (warp->stored)
         return;
-    uint64_t row_at = (uintptr_t)row - (uintptr_t)frame->arena_base;
-    uint64_t at = row_at + (unsigned)__builtin_ctz(warp->active) * bytes;
-    uint64_t end = row_at + (32 - (unsigned)__builtin_clz(warp->active)) * bytes;
-    warp->stored = !(lies_within(at, end - at, frame->shared_base, frame->shared_limit) |
-                     lies_within(at, end - at, frame->local_base, warp->local_limit));
+    uint64_t at = (uintptr_t)place - (uintptr_t)frame->arena_base;
+    warp->stored = !(lies_within(at, bytes, frame->shared_base, frame->shared_limit) |
+                     lies_within(at, bytes, frame->local_base, warp->local_limit));
+}
+
+// Of lanes side by side, `row` lane 0's place.
+static inline void places_note_row_stored(struct interp_warp *warp, const uint8_t *row, uint64_t bytes) {
+    unsigned first = (unsigned)__builtin_ctz(warp->active), last = 31 - (unsigned)__builtin_clz(warp->active);
+    places_note_one_stored(warp, (const uint8_t *)((uintptr_t)row + first * bytes),
+                           (last - first + 1) * bytes);
+}
+
+static inline uint8_t *places_find_one(const struct interp_warp *warp, uint64_t address, int64_t offset) {
+    int64_t behind = tw_kernel_behind_mask(offset);
+    uint64_t at = (address + (uint64_t)(offset - behind)) & warp->frame->arena_mask;
+    return warp->frame->arena_base + behind + at;
+}
+
+static inline bool places_are_few(const struct interp_warp *warp) {
+    return __builtin_popcount(warp->active) <= 4;
 }
