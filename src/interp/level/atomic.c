@@ -8,6 +8,7 @@
 
 enum { SEQ_CST = __ATOMIC_SEQ_CST };
 
+// What an instruction does. Confined.
 struct operation {
     enum tw_kir_atom atom;
     enum tw_kir_type type;

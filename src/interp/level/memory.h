@@ -16,7 +16,7 @@ __extension__ typedef unsigned __int128 uint128;
 typedef uint128 loose_128 __attribute__((may_alias, aligned(1)));
 
 // Lanes' places in the arena, from `base` on. Those that do not take part have the place of the first one that does, so
-// that they may read too.
+// that they may read too. Confined.
 struct places {
     uint8_t *base;
     _Alignas(64) uint64_t at[TW_INTERP_LANES];
