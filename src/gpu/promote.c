@@ -17,7 +17,7 @@
 #define HOT_NS (10 * TW_NS_PER_MS)
 
 // Light code that takes so long, all waiting included, has come too late for what it was asked for.
-#define LIGHT_WAIT_NS (30 * TW_NS_PER_S)
+#define LIGHT_WAIT_NS (20 * TW_NS_PER_S)
 
 static void count_failed(void) {
     tw_metric_add(TW_METRIC_KERNEL_PROMOTIONS_FAILED, (struct tw_labels){}, 1);
