@@ -103,7 +103,8 @@ void tw_gpu_context_free(struct tw_gpu_context *context);
 // may block.
 [[nodiscard]] bool tw_gpu_load_ptx(struct tw_gpu_context *context, struct tw_str ptx, struct tw_str entry,
                                    int64_t deadline_ns, int64_t *ret_kernel, struct tw_error *err);
-// Compiles a text that contexts will load later, so that they need not wait. Blocks.
+// Compiles a text that contexts will load later, so that they need not wait. Blocks, but not for the light code of a kernel that
+// can begin interpreted: that is made behind it.
 [[nodiscard]] bool tw_gpu_prepare(struct tw_gpu *gpu, uint64_t tenant, struct tw_str ptx, struct tw_str entry,
                                   int64_t deadline_ns, struct tw_error *err);
 // As load_ptx for a text of that sha256, without blocking: `*ret_kernel` is 0 when it is not loaded in this
