@@ -278,6 +278,16 @@ static LLVMValueRef compute(struct jit_emit *e, const struct tw_kir_inst *inst, 
     }
 }
 
+// -v or |v|. Of bfloats as bits: without AVX-512 LLVM widens them for it, and would call a function to narrow them again.
+static LLVMValueRef with_sign(struct jit_emit *e, LLVMValueRef v, bool negate) {
+    if (kind_of(LLVMTypeOf(v)) != LLVMBFloatTypeKind)
+        return negate ? LLVMBuildFNeg(e->b, v, "") : jit_unary(e, "llvm.fabs", v);
+    LLVMValueRef bits = as_bits(e, v);
+    bits = negate ? LLVMBuildXor(e->b, bits, jit_const(LLVMTypeOf(bits), 0x8000), "")
+                  : LLVMBuildAnd(e->b, bits, jit_const(LLVMTypeOf(bits), 0x7fff), "");
+    return LLVMBuildBitCast(e->b, bits, LLVMTypeOf(v), "");
+}
+
 static LLVMValueRef sign_operation(struct jit_emit *e, const struct tw_kir_inst *inst, LLVMValueRef *src) {
     switch (inst->op) {
     case TW_KIR_MOV:
@@ -285,9 +295,9 @@ static LLVMValueRef sign_operation(struct jit_emit *e, const struct tw_kir_inst 
     case TW_KIR_SELECT:
         return NULL; // packed halves: the predicate has fewer lanes than the value; see below
     case TW_KIR_NEG:
-        return LLVMBuildFNeg(e->b, inst->mods & TW_KIR_FTZ ? jit_flush_own(e, src[0]) : src[0], "");
+        return with_sign(e, inst->mods & TW_KIR_FTZ ? jit_flush_own(e, src[0]) : src[0], true);
     case TW_KIR_ABS:
-        return jit_unary(e, "llvm.fabs", inst->mods & TW_KIR_FTZ ? jit_flush_own(e, src[0]) : src[0]);
+        return with_sign(e, inst->mods & TW_KIR_FTZ ? jit_flush_own(e, src[0]) : src[0], false);
     case TW_KIR_COPYSIGN:
         return jit_binary(e, "llvm.copysign", src[1], src[0]);
     case TW_KIR_TESTP:

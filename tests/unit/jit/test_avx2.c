@@ -6,6 +6,7 @@
 #include "floats.h"
 #include "harness/test.h"
 #include "internal.h"
+#include "isa_forms.h"
 #include "op_test.h"
 
 static uint64_t want_add(uint64_t a, uint64_t b, [[maybe_unused]] uint64_t c) {
@@ -87,4 +88,25 @@ TW_TEST("without AVX-512 shuffles by register and masked memory work") {
     }
     kernel_done(&k);
     rig_done(&rig);
+}
+
+TW_TEST("without AVX-512 bfloats turn their signs without a function that no kernel has") {
+    static const struct isa_form form = {"fma.rn{,.relu}.T R0, R1, R2, R3; neg.T R0, R1; abs.T R0, R1; "
+                                         "min{,.NaN}{,.xorsign.abs}.T R0, R1, R2;",
+                                         "bf16 bf16x2", 0};
+    char *body = isa_spell_out(&form), text[16384];
+    struct tw_error err = {};
+    use_avx2();
+    snprintf(
+        text, sizeof text,
+        ".version 7.8\n.target sm_90\n.address_size 64\n.visible .entry k(.param .u64 in) {\n"
+        ".reg .b16 %%h<9>; .reg .b32 %%r<9>; .reg .b64 %%rd<9>;\nld.param.u64 %%rd8, [in]; mov.u32 %%r8, "
+        "%%tid.x; "
+        "mad.wide.u32 %%rd8, %%r8, 64, %%rd8;\nld.global.b32 %%r1, [%%rd8]; ld.global.b32 %%r2, [%%rd8+4]; "
+        "ld.global.b32 %%r3, [%%rd8+8];\nld.global.b16 %%h1, [%%rd8]; ld.global.b16 %%h2, [%%rd8+4]; "
+        "ld.global.b16 %%h3, "
+        "[%%rd8+8];\n%sret;\n}\n",
+        body);
+    ck_assert_msg(kernel_try(text, "k", 32, 1, &err), "%s", err.message);
+    free(body);
 }
