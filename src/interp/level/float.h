@@ -237,7 +237,7 @@ static inline f64 sum_to_odd(f64 product, f64 c) {
 }
 // Of floats that were halves: the float that the half a × b + c is made of.
 static inline f32 fma_f16(f32 a, f32 b, f32 c) {
-    return round_to_odd(fma_f64((f64)a, (f64)b, (f64)c));
+    return round_to_odd(fused_f64((f64)a, (f64)b, (f64)c));
 }
 // Of those that were bfloats: the product is exact in double, but of the sum a part may be lost that decides.
 static inline f32 fma_bf16(f32 a, f32 b, f32 c) {
