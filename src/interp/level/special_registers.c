@@ -12,8 +12,12 @@ static void fill(uint64_t *d, uint64_t value) {
 // The threads of a block are numbered x fastest.
 static void thread_index(const struct interp_warp *warp, unsigned axis, uint64_t *d) {
     const uint32_t *block = warp->frame->block;
-    uint32_t at[3] = {warp->linear % block[0], warp->linear / block[0] % block[1],
-                      warp->linear / block[0] / block[1]};
+    uint32_t at[3] = {warp->linear};
+    if (warp->linear >= block[0]) { // there are rows
+        at[0] = warp->linear % block[0];
+        at[1] = warp->linear / block[0] % block[1];
+        at[2] = warp->linear / block[0] / block[1];
+    }
     if (block[0] - at[0] >= TW_INTERP_LANES) { // all in one row
         EACH_LANE(i)
         d[i] = at[axis] + (axis == 0 ? i : 0);
@@ -86,16 +90,20 @@ static uint64_t common_value(const struct interp_warp *warp, uint64_t sreg) {
     }
 }
 
+// Not the same in all lanes.
+static bool is_of_lanes(uint64_t sreg) {
+    return sreg <= TW_KIR_TID_Z || sreg == TW_KIR_LANEID ||
+           (sreg >= TW_KIR_LANEMASK_EQ && sreg <= TW_KIR_LANEMASK_GE);
+}
+
 static void read_special(const struct interp_warp *warp, uint64_t sreg, uint64_t *d) {
     if (sreg <= TW_KIR_TID_Z) {
         thread_index(warp, (unsigned)sreg, d);
     } else if (sreg == TW_KIR_LANEID) {
         EACH_LANE(i)
         d[i] = i;
-    } else if (sreg >= TW_KIR_LANEMASK_EQ && sreg <= TW_KIR_LANEMASK_GE) {
-        lane_mask(sreg, d);
     } else {
-        fill(d, common_value(warp, sreg));
+        lane_mask(sreg, d);
     }
 }
 
@@ -103,6 +111,12 @@ static void read_special(const struct interp_warp *warp, uint64_t sreg, uint64_t
     INTERP_HANDLER(SREG_##bits) {                                                                            \
         uint64_t values[TW_INTERP_LANES];                                                                    \
         type *d = interp_row(warp, step, 0);                                                                 \
+        if (!is_of_lanes(step->imm)) {                                                                       \
+            const type value = (type)common_value(warp, step->imm);                                          \
+            EACH_LANE(i)                                                                                     \
+            d[i] = value;                                                                                    \
+            return step + 1;                                                                                 \
+        }                                                                                                    \
         read_special(warp, step->imm, values);                                                               \
         EACH_LANE(i)                                                                                         \
         d[i] = (type)values[i];                                                                              \
