@@ -27,27 +27,27 @@ enum {
 static struct {
     uint8_t *arena;
     sigjmp_buf jump;
-    volatile sig_atomic_t running;
 } fuzz;
+static _Thread_local volatile sig_atomic_t
+    running; // libFuzzer has a thread that the timer's signal may come to
 
 // Shapes of blocks, whole warps and partial ones.
 static const uint32_t shapes[][3] = {{32, 1, 1}, {1, 1, 1}, {70, 1, 1}, {5, 7, 3}, {256, 1, 1}};
 
 static void on_fault(int number, siginfo_t *info, [[maybe_unused]] void *context) {
     uintptr_t offset = (uintptr_t)info->si_addr - ((uintptr_t)fuzz.arena - GUARD_BYTES);
-    bool ours =
-        fuzz.running && (info->si_code == SI_KERNEL || offset < ARENA_BYTES + 2 * (uintptr_t)GUARD_BYTES);
+    bool ours = running && (info->si_code == SI_KERNEL || offset < ARENA_BYTES + 2 * (uintptr_t)GUARD_BYTES);
     if (ours) {
-        fuzz.running = 0;
+        running = 0;
         siglongjmp(fuzz.jump, 1);
     }
     signal(number, SIG_DFL); // it comes again, and ends the program
 }
 
 static void on_time([[maybe_unused]] int number) {
-    if (!fuzz.running)
+    if (!running)
         return;
-    fuzz.running = 0;
+    running = 0;
     siglongjmp(fuzz.jump, 1);
 }
 
@@ -94,9 +94,9 @@ static struct tw_kernel_info info_for(struct tw_span program) {
 static void run(struct tw_kernel_frame *frame) {
     if (sigsetjmp(fuzz.jump, 1) == 0) {
         set_timer(RUN_US);
-        fuzz.running = 1;
+        running = 1;
         (void)tw_interp_run(frame, 0, 2);
-        fuzz.running = 0;
+        running = 0;
     }
     set_timer(0);
 }
