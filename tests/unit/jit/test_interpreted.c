@@ -128,3 +128,29 @@ TW_TEST("a launch begun by a program and ended by its code runs each block once"
         rig_done(&rig);
     }
 }
+
+TW_TEST("ordinary kernels have programs; of one that spins on a lock it is told what keeps it from that") {
+    static const struct {
+        const char *file, *entries[5];
+    } files[] = {{"vector_add.cu", {"vector_add"}},
+                 {"softmax.cu", {"softmax"}},
+                 {"warps.cu", {"bitonic", "votes"}},
+                 {"numeric.cu", {"attention", "fft", "halves", "layernorm", "spmv"}},
+                 {"tensors.cu", {"mma_f16", "half_pairs"}}};
+    struct rig rig;
+    struct tw_error err = {};
+    rig_init(&rig);
+    for (size_t f = 0; f < TW_COUNT(files); f++) {
+        char *ptx = ptx_from_cu(files[f].file);
+        for (size_t e = 0; e < TW_COUNT(files[f].entries) && files[f].entries[e]; e++)
+            ck_assert_msg(kernel_has_program(ptx, files[f].entries[e], &err), "%s: %s", files[f].entries[e],
+                          err.message);
+        free(ptx);
+    }
+    char *locks = ptx_from_cu("graphs.cu");
+    ck_assert(!kernel_has_program(locks, "locked", &err));
+    ck_assert_int_eq(err.code, TW_ERR_NOT_IMPLEMENTED);
+    ck_assert_ptr_nonnull(strstr(err.message, "barriers of a part of the block"));
+    free(locks);
+    rig_done(&rig);
+}
