@@ -400,10 +400,27 @@ static void add_zeros(struct jit_lower *l) {
     }
 }
 
+// The first instruction that lets warps of a block wait otherwise than all for all.
+static uint32_t line_of_waiting(const struct jit_code *code) {
+    const struct tw_kir_inst *first = NULL;
+    for (uint32_t b = 0; b < code->function->block_count; b++)
+        for (uint32_t i = 0; i < code->function->blocks[b].count; i++) {
+            const struct tw_kir_inst *inst = &code->function->blocks[b].insts[i];
+            if (inst->op == TW_KIR_NANOSLEEP || inst->op == TW_KIR_BARARRIVE)
+                return inst->line;
+            if (tw_kir_op_flags(inst->op) & TW_KIR_SYNC)
+                first = first ? first : inst;
+        }
+    return first ? first->line : 0;
+}
+
 static bool lower_all(struct jit_lower *l) {
     const struct jit_code *code = l->code;
     if (code->named_barriers)
-        return cannot(l, "programs cannot say barriers of a part of the block");
+        return cannot(l,
+                      "line %u: programs cannot say barriers by number, nor loops in which a warp waits for "
+                      "others",
+                      line_of_waiting(code));
     if (code->count + 1 > TW_INTERP_BLOCKS_MAX)
         return too_large(l);
     number_places(l);

@@ -95,7 +95,7 @@ TW_TEST("every form of every instruction up to sm_80 runs: the last of four") {
 // What programs cannot say, in their own words: kernels with these are compiled before their first launch.
 static bool may_lack_program(const char *message) {
     static const char *const without[] = {"say mbarrier.", ".sparse", "say mma.f64.f64.r",
-                                          "barriers of a part of the block"};
+                                          "in which a warp waits for others"};
     for (size_t i = 0; i < TW_COUNT(without); i++)
         if (strstr(message, without[i]))
             return true;
