@@ -119,12 +119,18 @@ def test_permits_and_device_memory_while_a_kernel_runs(busy):
     client.deploy("cuda", guest("device.c"))
     at_rest = client.metrics()
     assert at_rest["tensor_wasm_backpressure_permits_used"] == 0
-    thread = threading.Thread(target=lambda: client.raw("cuda", LOOP.encode(), "run"))
+    seen = threading.Event()
+
+    def launch():  # each is ended soon; on a busy machine a look may come too late for one
+        while not seen.is_set():
+            client.raw("cuda", LOOP.encode(), "run")
+    thread = threading.Thread(target=launch, daemon=True)
     thread.start()
     running = eventually(lambda: (lambda m: m if m["tensor_wasm_backpressure_permits_used"] else None)(client.metrics()))
     assert running["tensor_wasm_backpressure_permits_available"] == at_rest["tensor_wasm_backpressure_permits_available"] - 1
     assert running["tensor_wasm_gpu_memory_used_bytes"] >= 256
     assert running['tensor_wasm_gpu_memory_bytes_per_tenant{tenant_id="3"}'] >= 256
+    seen.set()
     thread.join()
     eventually(lambda: client.metric("tensor_wasm_backpressure_permits_used") == 0, what="no permit in use")
 
