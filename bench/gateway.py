@@ -21,10 +21,13 @@ WAT = '(module (func (export "f") (result i32) (i32.const 42)) (func (export "_s
 
 
 def cpu_seconds(pids):
-    """User and system time of processes and their threads so far."""
+    """User and system time of processes and their threads so far; of those that are there: a compiler's child may have ended."""
     ticks = 0
     for pid in pids:
-        fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+        try:
+            fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+        except FileNotFoundError:
+            continue
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
