@@ -20,6 +20,7 @@ static const char *const guest =
     "(func (export \"trap\") (result i32) unreachable)"
     "(func (export \"leave\") (call $exit (i32.const 0)))"
     "(func (export \"spin\") (loop $l (br $l)))"
+    "(func (export \"tell_and_spin\") (drop (call $emit (i32.const 0) (i32.const 1))) (loop $l (br $l)))"
     "(func (export \"emit\") (drop (call $emit (i32.const 0) (i32.const 1)))))";
 
 static struct tw_instance *make(struct tw_module *module) {
@@ -204,6 +205,16 @@ TW_TEST("calls wait for their turn in order; one that waits too long or is cance
     engine_test_close(&test);
 }
 
+// What a guest emits tells that it runs.
+static struct tw_state spins;
+static bool tell(struct tw_invoke *invoke, struct tw_span bytes) {
+    (void)invoke;
+    (void)bytes;
+    tw_state_set(&spins, 1);
+    tw_state_wake(&spins);
+    return true;
+}
+
 TW_TEST("more calls than may wait are refused, and ending the instance sends the waiting ones away") {
     struct engine_test test;
     engine_test_open(&test, NULL);
@@ -211,8 +222,11 @@ TW_TEST("more calls than may wait are refused, and ending the instance sends the
     struct tw_instance *instance = make(module);
     struct engine_test_call spinner = {};
     static struct engine_test_call calls[ENGINE_KEPT_WAITING_MAX];
-    prepare(&spinner, module, instance, "spin", 600'000);
+    prepare(&spinner, module, instance, "tell_and_spin", 600'000);
+    spinner.invoke.emit = tell;
     engine_test_submit(&test, &spinner);
+    while (tw_state_get(&spins) == 0)
+        tw_state_wait(&spins, 0, -1);
     for (int i = 0; i < ENGINE_KEPT_WAITING_MAX; i++) {
         prepare(&calls[i], module, instance, "count", 600'000);
         engine_test_submit(&test, &calls[i]);
