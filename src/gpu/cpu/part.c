@@ -19,6 +19,7 @@ struct part {
     struct gpu_code *code; // that the thread runs now
     unsigned slot, slots, helpers;
     struct tw_kernel_frame frame;
+    uint64_t chunk;           // blocks to take at a time
     int64_t now_ns, since_ns; // the end of the last chunk; from where on what follows was
     uint64_t done;            // blocks since then
 };
@@ -126,6 +127,7 @@ static bool take_code(struct part *part, struct gpu_code *code) {
     if (bytes > GPU_SPILL_MAX_BYTES || !grow_spill(part->runner, bytes))
         return false;
     part->code = code;
+    part->chunk = chunk_of(part);
     fill_frame(part);
     return true;
 }
@@ -167,8 +169,10 @@ static bool run_blocks(struct part *part, uint64_t block, uint64_t count) {
         part->done += count - left;
         block += count - left;
         count = left;
-        if (part->code->program)
+        if (part->code->program) {
             measure_part(part);
+            part->chunk = chunk_of(part);
+        }
         if (outcome == CPU_AGAIN && !take_better_code(part))
             part->frame.better = NULL; // to the end with what there is
     }
@@ -193,7 +197,7 @@ void cpu_participate(struct gpu_runner *runner, struct gpu_job *job, unsigned sl
     int64_t began_ns = helpers == 0 ? job->started_ns : tw_clock_ns();
     part.now_ns = part.since_ns = began_ns;
     while (part.now_ns < until_ns && tw_state_get(&job->stop) == GPU_STOP_NONE) {
-        uint64_t chunk = chunk_of(&part);
+        uint64_t chunk = part.chunk;
         uint64_t block = (uint64_t)tw_counter_add(&job->pool.next_block, (int64_t)chunk);
         if (block >= job->block_total)
             break;
