@@ -16,11 +16,7 @@ struct jit_flow {
     LLVMBasicBlockRef *fulls;  // by block: the version for all lanes of the warp; NULL: none of its own
     LLVMBasicBlockRef *guards; // by chain node: tests whether lanes wait there; NULL when nobody jumps there
     uint64_t **later;          // by chain node: where lanes may wait when its guard fails
-    uint32_t *node_block;      // by chain node
-    bool *node_is_end;         // by chain node: the end of a loop
-    uint32_t *block_node;      // by block
-    uint32_t *end_node;        // by loop
-    uint32_t node_count;
+    struct jit_nodes nodes;    // of the chain
     LLVMValueRef *masks; // by block: slot of the lanes that go there; NULL when they are all of the warp
     LLVMBasicBlockRef
         *resumes; // by block: takes a warp up that was suspended at its end (yield.c); NULL: none

@@ -12,30 +12,6 @@
 
 enum { FULL_VERSION_MAX = 400 }; // instructions
 
-static bool number_nodes(struct jit_emit *e) {
-    const struct jit_code *code = e->code;
-    struct jit_flow *f = &e->flow;
-    uint32_t most = code->count + code->loop_count, n = 0;
-    f->node_block = TW_ARENA_ARRAY(e->arena, uint32_t, most);
-    f->node_is_end = TW_ARENA_ARRAY(e->arena, bool, most);
-    f->block_node = TW_ARENA_ARRAY(e->arena, uint32_t, code->count);
-    f->end_node = TW_ARENA_ARRAY(e->arena, uint32_t, code->loop_count + 1);
-    if (!f->node_block || !f->node_is_end || !f->block_node || !f->end_node)
-        return jit_no_memory(e->err);
-    for (uint32_t b = 0; b < code->count; b++) {
-        f->block_node[b] = n;
-        f->node_block[n++] = b;
-        for (uint32_t l = code->blocks[b].loop; l != JIT_NONE && code->loops[l].last == b;
-             l = code->loops[l].parent) {
-            f->end_node[l] = n;
-            f->node_is_end[n] = true;
-            f->node_block[n++] = code->loops[l].header;
-        }
-    }
-    f->node_count = n;
-    return true;
-}
-
 // Loads or stores whose addresses differ between lanes: without a mask they are several times as fast.
 static bool has_wide_access(const struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
@@ -74,11 +50,11 @@ static bool wants_full_version(const struct jit_emit *e, uint32_t block) {
 bool jit_flow_build(struct jit_emit *e) {
     struct jit_flow *f = &e->flow;
     uint32_t n = e->code->count;
-    if (!number_nodes(e) || !jit_hints_build(e))
+    if (!jit_nodes_number(e->code, &f->nodes, e->err) || !jit_hints_build(e))
         return false;
     f->bodies = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, n);
-    f->guards = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, f->node_count);
-    f->later = TW_ARENA_ARRAY(e->arena, uint64_t *, f->node_count);
+    f->guards = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, f->nodes.count);
+    f->later = TW_ARENA_ARRAY(e->arena, uint64_t *, f->nodes.count);
     f->masks = TW_ARENA_ARRAY(e->arena, LLVMValueRef, n);
     f->fulls = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, n);
     f->resumes = TW_ARENA_ARRAY(e->arena, LLVMBasicBlockRef, n);
@@ -92,8 +68,8 @@ bool jit_flow_build(struct jit_emit *e) {
     for (uint32_t b = 0; b < n; b++)
         if (wants_full_version(e, b))
             f->fulls[b] = jit_block_new(e, "full");
-    for (uint32_t i = 0; i < f->node_count; i++) {
-        f->later[i] = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(f->node_count));
+    for (uint32_t i = 0; i < f->nodes.count; i++) {
+        f->later[i] = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(f->nodes.count));
         if (!f->later[i])
             return jit_no_memory(e->err);
     }
@@ -102,9 +78,7 @@ bool jit_flow_build(struct jit_emit *e) {
 
 // The node where a lane that goes from block `from` to block `to` waits.
 static uint32_t node_towards(const struct jit_emit *e, uint32_t from, uint32_t to) {
-    if (to > from)
-        return e->flow.block_node[to];
-    return e->flow.end_node[e->code->blocks[to].loop]; // a header: its loop is the one it begins
+    return jit_node_towards(e->code, &e->flow.nodes, from, to);
 }
 
 static LLVMBasicBlockRef guard_of(struct jit_emit *e, uint32_t node) {
@@ -116,14 +90,14 @@ static LLVMBasicBlockRef guard_of(struct jit_emit *e, uint32_t node) {
 // Nodes where lanes may wait after block `from` ran: its waits and the given successors.
 static void candidates(struct jit_emit *e, uint32_t from, uint64_t *ret_set) {
     const struct jit_block *b = &e->code->blocks[from];
-    memset(ret_set, 0, jit_words(e->flow.node_count) * sizeof *ret_set);
+    memset(ret_set, 0, jit_words(e->flow.nodes.count) * sizeof *ret_set);
     for (uint32_t x = 0; b->waits && x < e->code->count; x++)
         if (jit_bit(b->waits, x))
             jit_bit_set(ret_set, node_towards(e, from, x));
 }
 
 static uint32_t first_of(const struct jit_emit *e, const uint64_t *set) {
-    for (size_t w = 0; w < jit_words(e->flow.node_count); w++)
+    for (size_t w = 0; w < jit_words(e->flow.nodes.count); w++)
         if (set[w])
             return (uint32_t)(w * 64 + (unsigned)__builtin_ctzll(set[w]));
     return JIT_NONE;
@@ -138,10 +112,10 @@ static void go_first(struct jit_emit *e, uint64_t *set, bool certain) {
     }
     jit_bit_clear(set, first);
     if (certain && first_of(e, set) == JIT_NONE) {
-        LLVMBuildBr(e->b, e->flow.bodies[e->flow.node_block[first]]);
+        LLVMBuildBr(e->b, e->flow.bodies[e->flow.nodes.block[first]]);
         return;
     }
-    for (size_t w = 0; w < jit_words(e->flow.node_count); w++)
+    for (size_t w = 0; w < jit_words(e->flow.nodes.count); w++)
         e->flow.later[first][w] |= set[w];
     LLVMBuildBr(e->b, guard_of(e, first));
 }
@@ -272,14 +246,14 @@ static void jump_yielding(struct jit_emit *e, uint32_t block, uint64_t *set) {
 }
 
 void jit_jump_out(struct jit_emit *e, uint32_t loop_block, uint32_t to) {
-    uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.node_count));
+    uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.nodes.count));
     if (!set) {
         e->out_of_memory = true;
         LLVMBuildBr(e->b, e->warp_end);
         return;
     }
     candidates(e, loop_block, set);
-    jit_bit_clear(set, e->flow.end_node[e->code->blocks[loop_block].loop]); // nobody is left in the loop
+    jit_bit_clear(set, e->flow.nodes.of_end[e->code->blocks[loop_block].loop]); // nobody is left in the loop
     if (to < e->code->count) {
         hand_on(e, to, e->mask);
         jit_bit_set(set, node_towards(e, loop_block, to));
@@ -310,7 +284,7 @@ static bool jump_apart(struct jit_emit *e, uint32_t block, uint64_t *set) {
 
 bool jit_jump(struct jit_emit *e, uint32_t block) {
     const struct jit_block *b = &e->code->blocks[block];
-    uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.node_count));
+    uint64_t *set = TW_ARENA_ARRAY(e->arena, uint64_t, jit_words(e->flow.nodes.count));
     if (!set) { // the arena is large; what is emitted now is thrown away by the check at the end
         e->out_of_memory = true;
         LLVMBuildBr(e->b, e->warp_end);
@@ -331,10 +305,10 @@ bool jit_jump(struct jit_emit *e, uint32_t block) {
 
 // Guards are emitted last, in order, when it is known which are jumped to and what may wait behind them.
 static void emit_guards(struct jit_emit *e) {
-    for (uint32_t node = 0; node < e->flow.node_count; node++) {
+    for (uint32_t node = 0; node < e->flow.nodes.count; node++) {
         if (!e->flow.guards[node])
             continue;
-        uint32_t block = e->flow.node_block[node];
+        uint32_t block = e->flow.nodes.block[node];
         LLVMPositionBuilderAtEnd(e->b, e->flow.guards[node]);
         if (!e->flow.masks[block]) { // all lanes meet here, and nobody is left behind
             LLVMBuildBr(e->b, e->flow.bodies[block]);

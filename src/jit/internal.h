@@ -198,6 +198,25 @@ bool jit_is_quiet(const struct jit_code *code, const struct tw_kir_operand *oper
 bool jit_whole_runs(const struct jit_code *code); // at all
 unsigned jit_whole_lanes(const struct jit_code *code);
 
+// Where lanes of a warp wait, in the order in which they are taken up (nodes.c).
+struct jit_nodes {
+    uint32_t *block;    // by node; of a loop's end its header
+    uint32_t *of_block; // by block
+    uint32_t *of_end;   // by loop
+    uint32_t count;
+};
+[[nodiscard]] bool jit_nodes_number(const struct jit_code *code, struct jit_nodes *ret_nodes,
+                                    struct tw_error *err);
+// Where a lane waits that goes from one block to another.
+uint32_t jit_node_towards(const struct jit_code *code, const struct jit_nodes *nodes, uint32_t from,
+                          uint32_t to);
+
+// By register the block that it lives in; JIT_HOME_SHARED: several; JIT_NONE: nobody mentions it. `pure`: only such
+// operations may begin a register's life (home.c).
+enum { JIT_HOME_SHARED = JIT_NONE - 1 };
+[[nodiscard]] bool jit_homes_find(const struct jit_code *code, bool pure, uint32_t **ret_homes,
+                                  struct tw_error *err);
+
 [[nodiscard]] bool jit_layout_build(struct jit_code *code, struct tw_error *err);
 
 // For tests: makes code for another CPU than this one ("x86-64-v3", "+avx2,+fma,…").

@@ -6,7 +6,7 @@
 
 #include <stdarg.h>
 
-enum { SHARED = JIT_NONE - 1, PRED_CLASS = 5, MAX_BYTES = 16 << 20 };
+enum { PRED_CLASS = 5, MAX_BYTES = 16 << 20 };
 
 // Notes why there is no program; false.
 [[gnu::format(printf, 2, 3)]] static bool cannot(struct jit_lower *l, const char *format, ...) {
@@ -233,22 +233,9 @@ static bool lower_inst(struct jit_lower *l, uint32_t block, uint32_t at, const s
 
 // ---- blocks ----
 
-// Where a lane waits that goes from one block to another: at the other, or, back to a header, at its loop's end.
+// Where a lane waits that goes from one block to another. Place 0 is that of those whose thread ends at once.
 static uint32_t place_of(const struct jit_lower *l, uint32_t from, uint32_t to) {
-    if (to >= l->code->count)
-        return 0; // its thread ends at once
-    return to > from ? l->block_place[to] : l->end_place[l->code->blocks[to].loop];
-}
-
-static void number_places(struct jit_lower *l) {
-    const struct jit_code *code = l->code;
-    uint32_t n = 1;
-    for (uint32_t b = 0; b < code->count; b++) {
-        l->block_place[b] = n++;
-        for (uint32_t loop = code->blocks[b].loop; loop != JIT_NONE && code->loops[loop].last == b;
-             loop = code->loops[loop].parent)
-            l->end_place[loop] = n++;
-    }
+    return to >= l->code->count ? 0 : 1 + jit_node_towards(l->code, &l->nodes, from, to);
 }
 
 static bool lower_barrier(struct jit_lower *l, const struct jit_block *b) {
@@ -317,36 +304,29 @@ static bool lower_block(struct jit_lower *l, uint32_t block) {
 
 // ---- registers that live within one block ----
 
-static void see(struct jit_lower *l, uint32_t block, uint32_t at, uint32_t reg, bool defines) {
-    if (reg == TW_KIR_NO_REG)
-        return;
-    if (l->homes[reg] == JIT_NONE && defines)
-        l->homes[reg] = block;
-    else if (l->homes[reg] != block)
-        l->homes[reg] = SHARED;
-    l->last_use[reg] = at;
+static void note_use(struct jit_lower *l, uint32_t reg, uint32_t at) {
+    if (reg != TW_KIR_NO_REG)
+        l->last_use[reg] = at;
 }
 
-static void see_inst(struct jit_lower *l, uint32_t block, uint32_t at, const struct tw_kir_inst *inst) {
-    see(l, block, at, inst->guard, false);
+static void note_uses(struct jit_lower *l, const struct tw_kir_inst *inst, uint32_t at) {
+    note_use(l, inst->guard, at);
     for (unsigned s = 0; s < inst->src_count; s++)
         if (!inst->src[s].is_imm)
-            see(l, block, at, inst->src[s].reg, false);
+            note_use(l, inst->src[s].reg, at);
     for (unsigned d = 0; d < inst->dst_count; d++)
-        if (inst->dst[d] != TW_KIR_NO_REG)
-            see(l, block, at, inst->dst[d],
-                inst->guard == TW_KIR_NO_REG && !jit_must_blend(l->code, block, inst, inst->dst[d]));
+        note_use(l, inst->dst[d], at);
 }
 
-static void find_homes(struct jit_lower *l) {
+static void find_last_uses(struct jit_lower *l) {
     for (uint32_t b = 0; b < l->code->count; b++) {
         const struct jit_block *block = &l->code->blocks[b];
         for (uint32_t i = 0; i < block->count; i++)
-            see_inst(l, b, i, &block->insts[i]);
+            note_uses(l, &block->insts[i], i);
         if (block->last && block->term == JIT_BARRIER)
-            see_inst(l, b, block->count, block->last);
+            note_uses(l, block->last, block->count);
         if (!block->cond.is_imm && (block->term == JIT_COND || block->term == JIT_SWITCH))
-            see(l, b, block->count, block->cond.reg, false);
+            note_use(l, block->cond.reg, block->count);
     }
 }
 
@@ -356,20 +336,19 @@ static bool init(struct jit_lower *l, struct tw_error *err) {
     const struct jit_code *code = l->code;
     uint32_t regs = code->function->reg_count;
     l->rows = TW_ARENA_ARRAY(code->arena, uint32_t, regs + 1);
-    l->homes = TW_ARENA_ARRAY(code->arena, uint32_t, regs + 1);
     l->last_use = TW_ARENA_ARRAY(code->arena, uint32_t, regs + 1);
-    l->block_place = TW_ARENA_ARRAY(code->arena, uint32_t, code->count + 1);
-    l->end_place = TW_ARENA_ARRAY(code->arena, uint32_t, code->loop_count + 1);
     l->free_capacity = regs + TW_COUNT(l->temps);
-    bool ok = l->rows && l->homes && l->last_use && l->block_place && l->end_place;
+    bool ok = l->rows && l->last_use;
     for (unsigned c = 0; c < TW_COUNT(l->free_rows); c++) {
         l->free_rows[c] = TW_ARENA_ARRAY(code->arena, uint32_t, l->free_capacity);
         ok = ok && l->free_rows[c];
     }
     if (!ok)
         return jit_no_memory(err);
+    if (!jit_nodes_number(code, &l->nodes, err) || !jit_homes_find(code, false, &l->homes, err))
+        return false;
     for (uint32_t r = 0; r < regs; r++)
-        l->rows[r] = l->homes[r] = JIT_NONE;
+        l->rows[r] = JIT_NONE;
     struct tw_buf *buffers[] = {&l->insts, &l->constants, &l->zeros, &l->operands, &l->blocks};
     for (unsigned i = 0; i < TW_COUNT(buffers); i++)
         tw_buf_init(buffers[i], MAX_BYTES);
@@ -385,7 +364,7 @@ static void done(struct jit_lower *l) {
 // Rows of registers that live in several blocks: no block may use them for its own.
 static void place_shared(struct jit_lower *l) {
     for (uint32_t r = 0; r < l->code->function->reg_count; r++)
-        if (l->homes[r] == SHARED)
+        if (l->homes[r] == JIT_HOME_SHARED)
             (void)reg_row(l, r);
 }
 
@@ -423,8 +402,7 @@ static bool lower_all(struct jit_lower *l) {
                       line_of_waiting(code));
     if (code->count + 1 > TW_INTERP_BLOCKS_MAX)
         return too_large(l);
-    number_places(l);
-    find_homes(l);
+    find_last_uses(l);
     place_shared(l);
     add_zeros(l);
     for (uint32_t b = 0; b < code->count; b++)

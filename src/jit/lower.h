@@ -17,16 +17,16 @@ struct jit_lower {
     const struct jit_code *code;
     struct tw_buf insts, constants, zeros, operands, blocks; // arrays of what interp.h has
     uint32_t *rows;                                          // by register; JIT_NONE: none yet
-    uint32_t *homes, *last_use; // by register: the block that it lives in, and its last instruction there
-    uint32_t *free_rows[6];     // by log2 of the elements' bytes, and 5 for predicates: rows of nobody
+    uint32_t *homes;        // by register: the block that it lives in (home.c)
+    uint32_t *last_use;     // by register: its last instruction there
+    uint32_t *free_rows[6]; // by log2 of the elements' bytes, and 5 for predicates: rows of nobody
     uint32_t free_counts[6], free_capacity;
     uint32_t temps[64], temp_classes[64], temp_count; // of the instruction
     uint32_t dests[TW_INTERP_OPERANDS_MAX];
     uint32_t reg_bytes;
-    uint32_t *block_place,
-        *end_place; // where lanes wait: by block, and by loop those that go round once more
-    bool full;      // out of memory or beyond a limit
-    char *why;      // of struct jit_lowered
+    struct jit_nodes nodes; // where lanes wait
+    bool full;              // out of memory or beyond a limit
+    char *why;              // of struct jit_lowered
 };
 
 // The row of a source, whose elements have `bits` bits.
