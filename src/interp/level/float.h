@@ -8,11 +8,6 @@
 
 #include "alu.h"
 
-// A function that has one body a level.
-#define OF_LEVEL(name)                  INTERP_JOIN_LEVEL(name, INTERP_LEVEL)
-#define INTERP_JOIN_LEVEL(name, level)  INTERP_JOIN_LEVEL2(name, level)
-#define INTERP_JOIN_LEVEL2(name, level) name##_##level
-
 static inline u32 bits_f32(f32 v) {
     u32 bits;
     memcpy(&bits, &v, sizeof bits);

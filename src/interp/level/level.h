@@ -10,6 +10,8 @@
 #define INTERP_JOIN3(a, b, c) INTERP_JOIN(a, b, c)
 #define INTERP_NAME(name)     INTERP_JOIN3(interp_, INTERP_LEVEL, name) // interp_v3_BR
 
+#define OF_LEVEL(name) INTERP_JOIN3(name, , INTERP_LEVEL) // name_v3
+
 // A handler of ops.def.
 #define INTERP_HANDLER(op)                                                                                   \
     const struct interp_step *INTERP_NAME(op)(struct interp_warp * warp, const struct interp_step *step);    \

@@ -5,6 +5,18 @@
 
 #include "memory.h"
 
+// Where lanes lie side by side, each with 1, 2 or 4 elements; false: they do not.
+static bool find_row(const struct interp_warp *warp, const struct interp_step *step, uint64_t element_bytes,
+                     uint8_t **ret_row) {
+    uint32_t count = step->operands[1];
+    return (count == 1 || count == 2 || count == 4) &&
+           places_find_row(warp, interp_row(warp, step, 0), (int64_t)step->imm, count * element_bytes,
+                           ret_row);
+}
+
+// The one of the functions name_1, name_2, name_4 that takes so many elements a lane.
+#define ROW_OF(name, count) ((count) == 1 ? name##_1 : (count) == 2 ? name##_2 : name##_4)
+
 // Lanes side by side, each with `count` elements. What a lane gets that takes no part is nobody's.
 #define LOAD_ROW(bits, type, count)                                                                          \
     static INTERP_RACES void load_row_##bits##_##count(const uint8_t *from, const struct interp_warp *warp,  \
@@ -46,21 +58,6 @@
     LOAD_ROW(bits, type, 1)                                                                                  \
     LOAD_ROW(bits, type, 2)                                                                                  \
     LOAD_ROW(bits, type, 4)                                                                                  \
-    static INTERP_RACES bool load_row_##bits(const struct interp_warp *warp, const struct interp_step *step, \
-                                             uint32_t count) {                                               \
-        uint8_t *row;                                                                                        \
-        bool whole = count == 1 || count == 2 || count == 4;                                                 \
-        if (!whole || !places_find_row(warp, interp_row(warp, step, 0), (int64_t)step->imm,                  \
-                                       count * sizeof(type), &row))                                          \
-            return false;                                                                                    \
-        if (count == 1)                                                                                      \
-            load_row_##bits##_1(row, warp, step);                                                            \
-        else if (count == 2)                                                                                 \
-            load_row_##bits##_2(row, warp, step);                                                            \
-        else                                                                                                 \
-            load_row_##bits##_4(row, warp, step);                                                            \
-        return true;                                                                                         \
-    }                                                                                                        \
     static INTERP_RACES void load_##bits(const struct places *places, uint32_t bytes_behind, bool same,      \
                                          type *d) {                                                          \
         const uint8_t *base = places->base + bytes_behind;                                                   \
@@ -80,8 +77,11 @@
             load_few_##bits(warp, step, count);                                                              \
             return step + 1;                                                                                 \
         }                                                                                                    \
-        if (load_row_##bits(warp, step, count))                                                              \
+        uint8_t *row;                                                                                        \
+        if (find_row(warp, step, sizeof(type), &row)) {                                                      \
+            ROW_OF(load_row_##bits, count)(row, warp, step);                                                 \
             return step + 1;                                                                                 \
+        }                                                                                                    \
         places_find(warp, interp_row(warp, step, 0), (int64_t)step->imm, &places);                           \
         bool same = places_apart(&places, 0);                                                                \
         for (uint32_t k = 0; k < count; k++)                                                                 \
@@ -135,22 +135,6 @@ LOAD(128, uint128)
     STORE_ROW(bits, type, 1)                                                                                 \
     STORE_ROW(bits, type, 2)                                                                                 \
     STORE_ROW(bits, type, 4)                                                                                 \
-    static INTERP_RACES bool store_row_##bits(struct interp_warp *warp, const struct interp_step *step,      \
-                                              uint32_t count) {                                              \
-        uint8_t *row;                                                                                        \
-        bool whole = count == 1 || count == 2 || count == 4;                                                 \
-        if (!whole || !places_find_row(warp, interp_row(warp, step, 0), (int64_t)step->imm,                  \
-                                       count * sizeof(type), &row))                                          \
-            return false;                                                                                    \
-        places_note_row_stored(warp, row, count * sizeof(type));                                             \
-        if (count == 1)                                                                                      \
-            store_row_##bits##_1(row, warp, step);                                                           \
-        else if (count == 2)                                                                                 \
-            store_row_##bits##_2(row, warp, step);                                                           \
-        else                                                                                                 \
-            store_row_##bits##_4(row, warp, step);                                                           \
-        return true;                                                                                         \
-    }                                                                                                        \
     static INTERP_RACES void store_##bits(const struct places *places, uint32_t bytes_behind,                \
                                           uint32_t lanes, const type *v) {                                   \
         uint8_t *base = places->base + bytes_behind;                                                         \
@@ -166,8 +150,12 @@ LOAD(128, uint128)
             store_few_##bits(warp, step, count);                                                             \
             return step + 1;                                                                                 \
         }                                                                                                    \
-        if (store_row_##bits(warp, step, count))                                                             \
+        uint8_t *row;                                                                                        \
+        if (find_row(warp, step, sizeof(type), &row)) {                                                      \
+            places_note_row_stored(warp, row, count * sizeof(type));                                         \
+            ROW_OF(store_row_##bits, count)(row, warp, step);                                                \
             return step + 1;                                                                                 \
+        }                                                                                                    \
         places_find(warp, interp_row(warp, step, 0), (int64_t)step->imm, &places);                           \
         places_note_stored(warp, &places, count * sizeof(type));                                             \
         if (places_apart(&places, 0))                                                                        \

@@ -20,8 +20,7 @@ static interp_handler *const special[] = {
 
 extern interp_handler *const INTERP_NAME(alu_int)[], *const INTERP_NAME(alu_float)[],
                                                          *const INTERP_NAME(alu_convert)[];
-#define INTERP_TABLE INTERP_JOIN3(interp_, level, INTERP_LEVEL)
-const struct interp_level INTERP_JOIN3(interp_, level, INTERP_LEVEL) = {
+const struct interp_level OF_LEVEL(interp_level) = {
     .special = special,
     .alu = {INTERP_NAME(alu_int), INTERP_NAME(alu_float), INTERP_NAME(alu_convert)},
 };
