@@ -4,7 +4,7 @@
 // is a stand-in that this file defines in place of compile/'s: it takes "PTX" that says what shall happen and
 // counts its calls.
 
-#include "unit/gpu/fixture.h"
+#include "unit/gpu/fake_artifact.h"
 
 struct tw_compiler {
     struct tw_lock lock;
@@ -15,13 +15,6 @@ struct tw_compiler {
     struct tw_state gate; // 0: "slow" PTX waits
     struct tw_counter waiting;
 };
-
-struct tw_artifact {
-    struct tw_ref ref;
-    struct tw_buf bytes;
-};
-
-static struct tw_counter artifacts;
 
 static const char source[] =
     "KERNEL(k) { AT(u64, PARAM(u64, 0)) = AT(u64, f->global)++; AT(u64, PARAM(u64, 0) + 8) = "
@@ -44,12 +37,10 @@ static struct tw_artifact *build(struct tw_compiler *compiler, const struct tw_c
     parts.globals = tw_span_of(image, sizeof(image));
     parts.global_relocs = relocs;
     parts.global_reloc_count = 1;
-    struct tw_artifact *artifact = calloc(1, sizeof(*artifact));
-    tw_ref_init(&artifact->ref);
-    tw_buf_init(&artifact->bytes, 1 << 20);
-    tw_assert_ok(tw_kernel_artifact_encode(&parts, &artifact->bytes, &err), &err);
-    tw_counter_add(&artifacts, 1);
-    return artifact;
+    struct tw_buf bytes;
+    tw_buf_init(&bytes, 1 << 20);
+    tw_assert_ok(tw_kernel_artifact_encode(&parts, &bytes, &err), &err);
+    return artifact_new(bytes);
 }
 
 struct tw_artifact *tw_compile(struct tw_compiler *compiler, const struct tw_compile_request *request,
@@ -79,23 +70,6 @@ struct tw_artifact *tw_compile_cached(struct tw_compiler *compiler, const struct
         return build(compiler, request);
     tw_fail(err, TW_ERR_NOT_FOUND, "not in the cache");
     return NULL;
-}
-
-struct tw_artifact *tw_artifact_ref(struct tw_artifact *artifact) {
-    tw_ref_up(&artifact->ref);
-    return artifact;
-}
-
-void tw_artifact_unref(struct tw_artifact *artifact) {
-    if (!tw_ref_down(&artifact->ref))
-        return;
-    tw_buf_done(&artifact->bytes);
-    free(artifact);
-    tw_counter_add(&artifacts, -1);
-}
-
-struct tw_span tw_artifact_bytes(const struct tw_artifact *artifact) {
-    return tw_buf_span(&artifact->bytes);
 }
 
 static struct tw_compiler compiler;

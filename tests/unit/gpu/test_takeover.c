@@ -5,7 +5,7 @@
 
 #include "jit/jit.h"
 #include "ptx/ptx.h"
-#include "unit/gpu/fixture.h"
+#include "unit/gpu/fake_artifact.h"
 
 enum { BLOCKS = 4'096, HALF = BLOCKS / 2, FLAGS = 1'024 };
 
@@ -17,11 +17,6 @@ struct tw_compiler {
     struct tw_counter programs, light;
 };
 static struct tw_compiler compiler;
-
-struct tw_artifact {
-    struct tw_ref ref;
-    struct tw_buf bytes;
-};
 
 static void wait_for_gate(void) {
     while (!tw_state_get(&compiler.gate))
@@ -57,10 +52,7 @@ static struct tw_artifact *make(const struct tw_compile_request *request, struct
     tw_arena_done(&arena);
     if (!ok)
         return NULL;
-    struct tw_artifact *artifact = calloc(1, sizeof(*artifact));
-    tw_ref_init(&artifact->ref);
-    artifact->bytes = result.bytes;
-    return artifact;
+    return artifact_new(result.bytes);
 }
 
 struct tw_artifact *tw_compile(struct tw_compiler *unused, const struct tw_compile_request *request,
@@ -90,22 +82,6 @@ struct tw_artifact *tw_compile_cached(struct tw_compiler *unused, const struct t
         return make(request, err);
     tw_fail(err, TW_ERR_NOT_FOUND, "not in the cache");
     return NULL;
-}
-
-struct tw_artifact *tw_artifact_ref(struct tw_artifact *artifact) {
-    tw_ref_up(&artifact->ref);
-    return artifact;
-}
-
-void tw_artifact_unref(struct tw_artifact *artifact) {
-    if (!tw_ref_down(&artifact->ref))
-        return;
-    tw_buf_done(&artifact->bytes);
-    free(artifact);
-}
-
-struct tw_span tw_artifact_bytes(const struct tw_artifact *artifact) {
-    return tw_buf_span(&artifact->bytes);
 }
 
 // ---- kernels ----

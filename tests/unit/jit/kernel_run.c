@@ -226,6 +226,12 @@ static bool compiles(const char *ptx, const char *entry, struct tw_kernel_varian
     return ok;
 }
 
+void kernel_program(struct rig *rig, struct kernel *k, const char *ptx) {
+    rig->opt_level = TW_KERNEL_INTERPRETED;
+    kernel_from_ptx(rig, k, ptx, "k", TW_INTERP_LANES, 1);
+    ck_assert_int_eq(k->info.variant.opt_level, TW_KERNEL_INTERPRETED);
+}
+
 bool kernel_try(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple,
                 struct tw_error *err) {
     struct tw_kernel_variant variant = {.lanes = (uint16_t)lanes, .x_multiple = (uint16_t)x_multiple};

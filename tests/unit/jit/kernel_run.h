@@ -56,6 +56,8 @@ void kernel_from_cu(struct rig *rig, struct kernel *k, const char *file, const c
                     unsigned x_multiple);
 void kernel_from_module(struct rig *rig, struct kernel *k, struct tw_kir_module *module, const char *entry,
                         unsigned lanes, unsigned x_multiple);
+// The entry `k` of the text as a program, which it has to have.
+void kernel_program(struct rig *rig, struct kernel *k, const char *ptx);
 void kernel_done(struct kernel *k);
 // Compiles, and gives the error instead of failing the test when that fails.
 bool kernel_try(const char *ptx, const char *entry, unsigned lanes, unsigned x_multiple,

@@ -14,9 +14,7 @@ TW_TEST("a kernel that does nothing runs to its end") {
     struct rig rig;
     struct kernel k;
     rig_init(&rig);
-    rig.opt_level = TW_KERNEL_INTERPRETED;
-    kernel_from_ptx(&rig, &k, nothing, "k", 32, 32);
-    ck_assert_int_eq(k.info.variant.opt_level, TW_KERNEL_INTERPRETED);
+    kernel_program(&rig, &k, nothing);
     uint64_t out = rig_alloc(&rig, 400);
     ck_assert_uint_eq(
         rig_launch(&rig, &k, (uint32_t[3]){3, 1, 1}, (uint32_t[3]){50, 1, 1}, 0, &out, sizeof out),
@@ -101,9 +99,7 @@ TW_TEST("a launch begun by a program and ended by its code runs each block once"
         rig_init(&rig);
         uint64_t out = rig_alloc(&rig, (size_t)BLOCKS * THREADS * 4), flag = rig_alloc(&rig, 64);
         const uint64_t params[] = {out, flag, when};
-        rig.opt_level = TW_KERNEL_INTERPRETED;
-        kernel_from_ptx(&rig, &program, handed_over, "k", 32, 1);
-        ck_assert_int_eq(program.info.variant.opt_level, TW_KERNEL_INTERPRETED);
+        kernel_program(&rig, &program, handed_over);
         rig.opt_level = TW_KERNEL_FULL;
         kernel_from_ptx(&rig, &code, handed_over, "k", 32, 1);
         rig.better = rig_at(&rig, flag);

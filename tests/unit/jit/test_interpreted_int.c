@@ -60,9 +60,7 @@ TW_TEST("results of programs may lie where their sources were") {
     struct rig rig;
     struct kernel k;
     rig_init(&rig);
-    rig.opt_level = TW_KERNEL_INTERPRETED;
-    kernel_from_ptx(&rig, &k, rounds, "k", 32, 1);
-    ck_assert_int_eq(k.info.variant.opt_level, TW_KERNEL_INTERPRETED);
+    kernel_program(&rig, &k, rounds);
     uint64_t at = rig_alloc(&rig, THREADS * 32);
     uint32_t(*words)[8] = rig_at(&rig, at), state = 1;
     for (unsigned t = 0; t < THREADS; t++)
